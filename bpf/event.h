@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * What the kernel side and Python share. The Python twin of the layouts is
+ * pwru_py/layout.py; sizes are asserted on both sides. Host byte order unless
+ * a field says otherwise.
+ */
+#ifndef PWRU_EVENT_H
+#define PWRU_EVENT_H
+
+#include <linux/types.h>
+#include <stdbool.h>
+
+#define STACK_MAX 64	/* addresses kept of a stack, innermost first */
+#define FRAME_MAX 256	/* bytes of a packet that a filter may have copied */
+
+enum event_flags {
+	EVENT_REASON = 1 << 0,	/* reason is valid */
+	EVENT_TRACKED = 1 << 1,	/* shown because its skb is followed */
+};
+
+enum event_context {
+	CONTEXT_TASK,
+	CONTEXT_SOFTIRQ,
+	CONTEXT_HARDIRQ,
+	CONTEXT_UNKNOWN,
+};
+
+enum event_l3 {
+	L3_NONE = 0,
+	L3_ARP = 1,
+	L3_IPV4 = 4,
+	L3_IPV6 = 6,
+};
+
+struct event_tuple {
+	__u8 saddr[16];		/* network order; IPv4 and ARP use the first 4 */
+	__u8 daddr[16];
+	__be16 sport;
+	__be16 dport;
+	__u8 l3;		/* enum event_l3 */
+	__u8 l4;		/* IP protocol behind all extension headers */
+	__u8 has_ports;
+	__u8 pad;
+};
+
+struct event {
+	__u64 ts_ns;		/* CLOCK_MONOTONIC */
+	__u64 skb;
+	__u64 func;		/* entry address of the probed function */
+	__u32 pid;		/* thread group */
+	__u32 target;		/* from the probe's cookie: 1 + index in the plan; 0: none */
+	__u32 netns;		/* inode number, 0 unknown */
+	__u32 mark;
+	__u32 ifindex;		/* 0: skb->dev unset */
+	__u32 mtu;		/* bytes */
+	__u32 len;		/* skb->len, bytes */
+	__u32 reason;
+	__u16 proto;		/* skb->protocol, turned to host order */
+	__u16 cpu;
+	__u8 flags;
+	__u8 context;
+	__u8 tcp_flags;
+	__u8 stack_len;		/* addresses in the record's stack */
+	char comm[16];
+	char ifname[16];
+	struct event_tuple tuple;
+};
+
+struct event_with_stack {
+	struct event event;
+	__u64 stack[STACK_MAX];
+};
+
+/* Set by Python before loading; the verifier removes what is off. */
+struct config {
+	__u32 netns;		/* inode number, 0: any */
+	__u32 ifindex;		/* 0: any */
+	__u32 mark;
+	__u32 mark_mask;	/* 0: any */
+	__u32 frame_bytes;	/* bytes of the frame that the filter needs copied */
+	bool filter;		/* a pcap filter has been spliced in */
+	bool typed;		/* kernel has bpf_rdonly_cast */
+	bool func_ip;		/* kernel has bpf_get_func_ip */
+	bool cookie;		/* probes carry a cookie, see below */
+	bool track;
+	bool tuple;
+	bool stack;
+	bool queue;		/* events go to the queue, not to the ring */
+};
+
+/* What a probe carries: 1 + the function's index in the plan, the reason's argument. */
+#define COOKIE_TARGET(cookie) ((__u32)((cookie) >> 8))
+#define COOKIE_REASON_ARG(cookie) ((__u32)((cookie) & 0xff))
+
+/* Per-CPU counters, index of the map "counters". */
+enum counter {
+	COUNT_BUFFER_FULL,	/* matched, but the ring or queue was full */
+	COUNT_TRACK_FULL,	/* a packet could not be followed */
+	COUNT_TRACK_NEW,	/* packets followed */
+	COUNT_TRACK_END,	/* of these, forgotten because the address was used anew */
+	COUNT_EVENTS,		/* records handed to user space */
+	COUNT_MAX,
+};
+
+/*
+ * What the pcap filter sees: the Ethernet frame that tcpdump would have
+ * captured, rebuilt where the kernel has no link header (yet).
+ */
+struct frame {
+	__u64 base;		/* frame byte i (i >= 18) is at kernel address base + i */
+	__u32 caplen;		/* bytes of the frame in linear memory */
+	__u32 len;		/* bytes of the whole frame */
+	__u8 bytes[FRAME_MAX + 32];
+};
+
+#ifdef __bpf__
+_Static_assert(sizeof(struct event_tuple) == 40, "layout.py: TUPLE");
+_Static_assert(sizeof(struct event) == 136, "layout.py: EVENT");
+_Static_assert(sizeof(struct config) == 28, "layout.py: CONFIG");
+#endif
+
+#endif

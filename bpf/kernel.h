@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * The kernel's structures, as far as the programs read them. Only names and
+ * types matter: libbpf rewrites every offset for the running kernel (CO-RE).
+ */
+#ifndef PWRU_KERNEL_H
+#define PWRU_KERNEL_H
+
+#include <linux/types.h>
+#include <stdbool.h>
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+struct ns_common {
+	unsigned int inum;
+};
+
+struct net {
+	struct ns_common ns;
+};
+
+typedef struct {
+	struct net *net;
+} possible_net_t;
+
+struct net_device {
+	char name[16];
+	int ifindex;
+	unsigned int mtu;
+	unsigned short type;
+	possible_net_t nd_net;
+};
+
+struct sock_common {
+	possible_net_t skc_net;
+};
+
+struct sock {
+	struct sock_common __sk_common;
+};
+
+struct sk_buff {
+	struct net_device *dev;
+	struct sock *sk;
+	unsigned int len;
+	unsigned int data_len;
+	__be16 vlan_proto;
+	__u16 vlan_tci;
+	__u32 mark;
+	__be16 protocol;
+	__u16 transport_header;
+	__u16 network_header;
+	__u16 mac_header;
+	unsigned int tail;	/* sk_buff_data_t: an offset on 64-bit kernels */
+	unsigned int end;
+	unsigned char *head;
+	unsigned char *data;
+};
+
+/*
+ * Until 6.2 a bit of its own said that the tag in vlan_tci is valid; commit
+ * 354259fa73e2 removed it: vlan_proto or vlan_tci being set says so since.
+ */
+struct sk_buff___vlan_present {
+	__u8 vlan_present : 1;
+};
+
+/* 6.2 (commit 64701838bf05) to 6.14 (commit 01c7bc5198e9). */
+struct pcpu_hot {
+	int preempt_count;
+};
+
+#pragma clang attribute pop
+
+/* Registers of a probed function: kernel ABI, not relocated. */
+#if defined(__TARGET_ARCH_x86)
+struct pt_regs {
+	unsigned long r15, r14, r13, r12, bp, bx, r11, r10, r9, r8;
+	unsigned long ax, cx, dx, si, di, orig_ax, ip, cs, flags, sp, ss;
+};
+/* In assembly: a load through ctx plus a variable, as clang likes it, is refused. */
+#define CTX_FIELD(ctx, field) ({					\
+	__u64 __reg;							\
+	asm volatile("%0 = *(u64 *)(%1 + %2)"				\
+		     : "=r"(__reg)					\
+		     : "r"(ctx), "i"(__builtin_offsetof(struct pt_regs, field))); \
+	__reg;								\
+})
+#define ARG1(ctx) CTX_FIELD(ctx, di)
+#define ARG2(ctx) CTX_FIELD(ctx, si)
+#define ARG3(ctx) CTX_FIELD(ctx, dx)
+#define ARG4(ctx) CTX_FIELD(ctx, cx)
+#define ARG5(ctx) CTX_FIELD(ctx, r8)
+#define ARG6(ctx) CTX_FIELD(ctx, r9)
+/*
+ * The kprobe machinery leaves ip one past the breakpoint, for breakpoints,
+ * optimised probes and ftrace alike (arch/x86/kernel/kprobes/ftrace.c).
+ */
+#define PROBED_ADDR(ctx) (CTX_FIELD(ctx, ip) - 1)
+#else
+#error "no register map for this architecture yet"
+#endif
+
+/* include/linux/preempt.h */
+#define SOFTIRQ_SERVING 0x00000100
+#define HARDIRQ_MASK 0x000f0000
+#define NMI_MASK 0x00f00000
+
+#define ETH_HLEN 14
+#define VLAN_HLEN 4
+#define ETH_P_IP 0x0800
+#define ETH_P_ARP 0x0806
+#define ETH_P_8021Q 0x8100
+#define ETH_P_8021AD 0x88a8
+#define ETH_P_IPV6 0x86dd
+#define ARPHRD_ETHER 1
+#define ARPHRD_LOOPBACK 772
+#define HEADER_UNSET 0xffff
+
+#endif

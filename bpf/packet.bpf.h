@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* Addresses and ports of a packet that matched. */
+#ifndef PWRU_PACKET_BPF_H
+#define PWRU_PACKET_BPF_H
+
+#define IPPROTO_HOPOPTS 0
+#define IPPROTO_TCP 6
+#define IPPROTO_UDP 17
+#define IPPROTO_DCCP 33
+#define IPPROTO_ROUTING 43
+#define IPPROTO_FRAGMENT 44
+#define IPPROTO_AH 51
+#define IPPROTO_DSTOPTS 60
+#define IPPROTO_SCTP 132
+#define IPPROTO_UDPLITE 136
+#define IPV6_EXTENSIONS_MAX 6	/* walked; a chain of more shows no ports */
+
+static __always_inline bool has_ports(__u8 proto)
+{
+	return proto == IPPROTO_TCP || proto == IPPROTO_UDP || proto == IPPROTO_SCTP ||
+	       proto == IPPROTO_UDPLITE || proto == IPPROTO_DCCP;
+}
+
+static __always_inline void read_ports(struct event *ev, unsigned char *at, unsigned char *end)
+{
+	struct event_tuple *t = &ev->tuple;
+
+	if (!has_ports(t->l4) || at + 4 > end)
+		return;
+	if (bpf_probe_read_kernel(&t->sport, 4, at))	/* sport and dport */
+		return;
+	t->has_ports = 1;
+	if (t->l4 == IPPROTO_TCP && at + 14 <= end)
+		bpf_probe_read_kernel(&ev->tcp_flags, 1, at + 13);
+}
+
+static __always_inline void read_ipv4(struct event *ev, unsigned char *at, unsigned char *end)
+{
+	__u8 ip[20];
+
+	if (at + sizeof(ip) > end || bpf_probe_read_kernel(ip, sizeof(ip), at))
+		return;
+	if (ip[0] >> 4 != 4)
+		return;
+	ev->tuple.l3 = L3_IPV4;
+	ev->tuple.l4 = ip[9];
+	__builtin_memcpy(ev->tuple.saddr, ip + 12, 4);
+	__builtin_memcpy(ev->tuple.daddr, ip + 16, 4);
+	if ((ip[6] & 0x1f) || ip[7])	/* a later fragment carries no ports */
+		return;
+	read_ports(ev, at + (ip[0] & 0xf) * 4, end);
+}
+
+static __always_inline void read_ipv6(struct event *ev, unsigned char *at, unsigned char *end)
+{
+	__u8 ip6[8], ext[4], next;
+	int i;
+
+	if (at + 40 > end || bpf_probe_read_kernel(ip6, sizeof(ip6), at))
+		return;
+	if (ip6[0] >> 4 != 6)
+		return;
+	bpf_probe_read_kernel(ev->tuple.saddr, 32, at + 8);	/* and daddr */
+	ev->tuple.l3 = L3_IPV6;
+	next = ip6[6];
+	at += 40;
+#pragma unroll
+	for (i = 0; i < IPV6_EXTENSIONS_MAX; i++) {
+		if (next != IPPROTO_HOPOPTS && next != IPPROTO_ROUTING &&
+		    next != IPPROTO_DSTOPTS && next != IPPROTO_FRAGMENT && next != IPPROTO_AH)
+			break;
+		if (at + 8 > end || bpf_probe_read_kernel(ext, sizeof(ext), at))
+			break;
+		if (next == IPPROTO_FRAGMENT) {
+			next = ext[0];
+			if (ext[2] || (ext[3] & 0xf8)) {	/* not the first one */
+				ev->tuple.l4 = next;
+				return;
+			}
+			at += 8;
+		} else {
+			at += next == IPPROTO_AH ? (ext[1] + 2) * 4 : (ext[1] + 1) * 8;
+			next = ext[0];
+		}
+	}
+	ev->tuple.l4 = next;
+	read_ports(ev, at, end);
+}
+
+/* RFC 826 for IPv4 over Ethernet: 8 bytes, then sha spa tha tpa. */
+static __always_inline void read_arp(struct event *ev, unsigned char *at, unsigned char *end)
+{
+	if (at + 28 > end)
+		return;
+	ev->tuple.l3 = L3_ARP;
+	bpf_probe_read_kernel(ev->tuple.saddr, 4, at + 14);
+	bpf_probe_read_kernel(ev->tuple.daddr, 4, at + 24);
+}
+
+/* Steps over tags that are in the packet's bytes; *at moves to what follows them. */
+static __always_inline __be16 skip_tags(__be16 proto, unsigned char **at)
+{
+	int i;
+
+#pragma unroll
+	for (i = 0; i < 2; i++) {
+		if (proto != bpf_htons(ETH_P_8021Q) && proto != bpf_htons(ETH_P_8021AD))
+			break;
+		bpf_probe_read_kernel(&proto, sizeof(proto), *at + 2);
+		*at += VLAN_HLEN;
+	}
+	return proto;
+}
+
+static __always_inline void read_tuple(struct sk_buff *skb, struct event *ev)
+{
+	unsigned char *at, *end;
+	struct headers h;
+	__be16 proto;
+
+	read_headers(skb, &h);
+	end = h.head + h.tail;
+	if (has_link_header(skb, &h)) {
+		at = h.head + h.mac + ETH_HLEN;
+		bpf_probe_read_kernel(&proto, sizeof(proto), at - 2);
+		proto = skip_tags(proto, &at);
+	} else if (h.network) {
+		at = h.head + h.network;
+		proto = skip_tags(network_protocol(&h), &at);
+	} else {
+		return;
+	}
+	if (proto == bpf_htons(ETH_P_IP))
+		read_ipv4(ev, at, end);
+	else if (proto == bpf_htons(ETH_P_IPV6))
+		read_ipv6(ev, at, end);
+	else if (proto == bpf_htons(ETH_P_ARP))
+		read_arp(ev, at, end);
+}
+
+#endif

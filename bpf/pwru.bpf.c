@@ -1,0 +1,328 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * One program per argument position, attached to every function that takes an
+ * sk_buff there: decide (netns, interface, mark, pcap filter, followed packet),
+ * then write one record. Nothing is prepared before the verdict.
+ */
+#include "kernel.h"
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_endian.h>
+#include "event.h"
+#include "headers.bpf.h"
+#include "filter.bpf.h"
+#include "packet.bpf.h"
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
+/* Records for user space; full: the event is counted and dropped. */
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 16 << 20);	/* bytes; set by Python */
+} ring SEC(".maps");
+
+/* The same where there is no ring buffer: one record an element. */
+struct {
+	__uint(type, BPF_MAP_TYPE_QUEUE);
+	__uint(max_entries, 1);		/* set by Python */
+	__uint(value_size, sizeof(struct event_with_stack));	/* set by Python */
+} queue SEC(".maps");
+
+/*
+ * Followed packets by skb address. Nobody deletes at free, so that the
+ * functions that free a packet are still shown; the address is forgotten when
+ * the allocator hands it out again (alloc_* below). Full: the least recently
+ * seen packet gives way; user space learns of it from TRACK_NEW - TRACK_END.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 1);		/* set by Python */
+	__type(key, __u64);
+	__type(value, __u8);
+} tracked SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, COUNT_MAX);
+	__type(key, __u32);
+	__type(value, __u64);
+} counters SEC(".maps");
+
+static __always_inline void count(__u32 what)
+{
+	__u64 *n = bpf_map_lookup_elem(&counters, &what);
+
+	if (n)
+		*n += 1;
+}
+
+/*
+ * A record being built for the queue. The kernel runs no second kprobe
+ * program on a CPU while one is active (bpf_prog_active), so one per CPU is
+ * enough; the same holds for the frame in filter.bpf.h.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct event_with_stack);
+} scratch SEC(".maps");
+
+extern const int __preempt_count __ksym __weak;		/* up to 6.1, again from 6.15 */
+extern const struct pcpu_hot pcpu_hot __ksym __weak;	/* 6.2 to 6.14 */
+
+static __always_inline __u8 cpu_context(void)
+{
+	int count;
+
+	if (&__preempt_count) {
+		const int *p = bpf_this_cpu_ptr(&__preempt_count);
+
+		count = *p;
+	} else if (&pcpu_hot) {
+		const struct pcpu_hot *p = bpf_this_cpu_ptr(&pcpu_hot);
+
+		count = p->preempt_count;
+	} else {
+		return CONTEXT_UNKNOWN;
+	}
+	/* A breakpoint probe runs as if in an NMI: then the bits above say nothing. */
+	if ((count & HARDIRQ_MASK) && !(count & NMI_MASK))
+		return CONTEXT_HARDIRQ;
+	return count & SOFTIRQ_SERVING ? CONTEXT_SOFTIRQ : CONTEXT_TASK;
+}
+
+/* The register that holds argument pos (1 = first); 0 for any other pos. */
+static __always_inline __u64 argument(struct pt_regs *ctx, __u32 pos)
+{
+	switch (pos) {
+	case 1: return ARG1(ctx);
+	case 2: return ARG2(ctx);
+	case 3: return ARG3(ctx);
+	case 4: return ARG4(ctx);
+	case 5: return ARG5(ctx);
+	case 6: return ARG6(ctx);
+	}
+	return 0;
+}
+
+static __always_inline struct net *skb_net(struct sk_buff *skb, struct net_device *dev)
+{
+	struct sock *sk;
+
+	if (dev)
+		return FIELD(dev, nd_net.net);
+	sk = FIELD(skb, sk);
+	return sk ? FIELD(sk, __sk_common.skc_net.net) : NULL;
+}
+
+static __always_inline __u32 netns_inum(struct sk_buff *skb, struct net_device *dev)
+{
+	struct net *net = skb_net(skb, dev);
+
+	return net ? FIELD(net, ns.inum) : 0;
+}
+
+/* Cheap conditions first: each is one or two loads. */
+static __always_inline bool meta_matches(struct sk_buff *skb)
+{
+	struct net_device *dev;
+
+	if (cfg.mark_mask && (FIELD(skb, mark) & cfg.mark_mask) != cfg.mark)
+		return false;
+	if (!cfg.netns && !cfg.ifindex)
+		return true;
+	dev = FIELD(skb, dev);
+	if (cfg.ifindex && (!dev || FIELD(dev, ifindex) != cfg.ifindex))
+		return false;
+	return !cfg.netns || netns_inum(skb, dev) == cfg.netns;
+}
+
+static __always_inline void follow(__u64 addr)
+{
+	__u8 one = 1;
+
+	if (bpf_map_update_elem(&tracked, &addr, &one, BPF_ANY))
+		count(COUNT_TRACK_FULL);
+	else
+		count(COUNT_TRACK_NEW);
+}
+
+static __always_inline void fill(struct event *ev, struct pt_regs *ctx,
+				 struct sk_buff *skb, bool followed)
+{
+	struct net_device *dev = FIELD(skb, dev);
+	__u64 cookie;
+
+	ev->ts_ns = bpf_ktime_get_ns();
+	ev->skb = (__u64)skb;
+	ev->func = cfg.func_ip ? bpf_get_func_ip(ctx) : PROBED_ADDR(ctx);
+	ev->pid = bpf_get_current_pid_tgid() >> 32;
+	ev->target = 0;
+	ev->netns = netns_inum(skb, dev);
+	ev->mark = FIELD(skb, mark);
+	ev->len = FIELD(skb, len);
+	ev->proto = bpf_ntohs(FIELD(skb, protocol));
+	ev->cpu = bpf_get_smp_processor_id();
+	ev->context = cpu_context();
+	ev->flags = followed ? EVENT_TRACKED : 0;
+	ev->reason = 0;
+	ev->tcp_flags = 0;
+	ev->stack_len = 0;
+	bpf_get_current_comm(ev->comm, sizeof(ev->comm));
+	if (dev) {
+		ev->ifindex = FIELD(dev, ifindex);
+		ev->mtu = FIELD(dev, mtu);
+		bpf_core_read(ev->ifname, sizeof(ev->ifname), &dev->name);
+	} else {
+		ev->ifindex = 0;
+		ev->mtu = 0;
+		__builtin_memset(ev->ifname, 0, sizeof(ev->ifname));
+	}
+	if (cfg.cookie) {
+		cookie = bpf_get_attach_cookie(ctx);
+		ev->target = COOKIE_TARGET(cookie);
+		if (COOKIE_REASON_ARG(cookie)) {
+			ev->flags |= EVENT_REASON;
+			ev->reason = argument(ctx, COOKIE_REASON_ARG(cookie));
+		}
+	}
+	__builtin_memset(&ev->tuple, 0, sizeof(ev->tuple));
+	if (cfg.tuple)
+		read_tuple(skb, ev);
+}
+
+static __always_inline void fill_stack(struct event_with_stack *ev, struct pt_regs *ctx)
+{
+	long bytes = bpf_get_stack(ctx, ev->stack, sizeof(ev->stack), 0);
+
+	if (bytes > 0)
+		ev->event.stack_len = bytes / sizeof(__u64);
+}
+
+static __always_inline void emit_queue(struct pt_regs *ctx, struct sk_buff *skb, bool followed)
+{
+	__u32 zero = 0;
+	struct event_with_stack *ev = bpf_map_lookup_elem(&scratch, &zero);
+
+	if (!ev)
+		return;
+	fill(&ev->event, ctx, skb, followed);
+	if (cfg.stack)
+		fill_stack(ev, ctx);
+	/* Not BPF_EXIST: that would overwrite the oldest event in silence. */
+	if (bpf_map_push_elem(&queue, ev, 0))
+		count(COUNT_BUFFER_FULL);
+	else
+		count(COUNT_EVENTS);
+}
+
+static __always_inline void emit_ring(struct pt_regs *ctx, struct sk_buff *skb, bool followed)
+{
+	struct event *ev;
+
+	/* The verifier wants the size of a reservation to be a constant. */
+	if (cfg.stack)
+		ev = bpf_ringbuf_reserve(&ring, sizeof(struct event_with_stack), 0);
+	else
+		ev = bpf_ringbuf_reserve(&ring, sizeof(struct event), 0);
+	if (!ev) {
+		count(COUNT_BUFFER_FULL);
+		return;
+	}
+	fill(ev, ctx, skb, followed);
+	if (cfg.stack)
+		fill_stack((struct event_with_stack *)ev, ctx);
+	count(COUNT_EVENTS);
+	bpf_ringbuf_submit(ev, 0);
+}
+
+/* Set by Python when the session ends: detaching takes long, recording stops at once. */
+volatile __u32 paused;
+
+static __always_inline int trace(struct pt_regs *ctx, __u64 addr)
+{
+	struct sk_buff *skb = (struct sk_buff *)addr;
+	bool followed = false;
+
+	if (!skb || paused)
+		return 0;
+	if (cfg.track)
+		followed = bpf_map_lookup_elem(&tracked, &addr) != NULL;
+	if (!followed) {
+		if (!meta_matches(skb) || !filter_matches(skb))
+			return 0;
+		if (cfg.track)
+			follow(addr);
+	}
+	if (cfg.queue)
+		emit_queue(ctx, skb, followed);
+	else
+		emit_ring(ctx, skb, followed);
+	return 0;
+}
+
+#define SKB_PROGRAM(pos)						\
+	SEC("kprobe")							\
+	int skb_arg##pos(struct pt_regs *ctx)				\
+	{								\
+		return trace(ctx, ARG##pos(ctx));			\
+	}
+
+SKB_PROGRAM(1)
+SKB_PROGRAM(2)
+SKB_PROGRAM(3)
+SKB_PROGRAM(4)
+SKB_PROGRAM(5)
+SKB_PROGRAM(6)
+
+/*
+ * --filter-track-skb: a copy of a followed packet is followed too, and an
+ * address fresh from the allocator is another packet. The program's name is
+ * KIND_ARGUMENTS_FUNCTION: Python loads those whose function the kernel has
+ * with that many arguments. ctx[ARGUMENTS] is the returned sk_buff.
+ */
+static __always_inline bool is_followed(__u64 addr)
+{
+	return bpf_map_lookup_elem(&tracked, &addr) != NULL;
+}
+
+static __always_inline void forget(__u64 addr)
+{
+	if (!bpf_map_delete_elem(&tracked, &addr))
+		count(COUNT_TRACK_END);
+}
+
+#define ALLOC_PROGRAM(func, nargs)					\
+	SEC("?fexit/" #func)						\
+	int alloc_##nargs##_##func(__u64 *ctx)				\
+	{								\
+		forget(ctx[nargs]);					\
+		return 0;						\
+	}
+
+#define COPY_PROGRAM(func, nargs)					\
+	SEC("?fexit/" #func)						\
+	int copy_##nargs##_##func(__u64 *ctx)				\
+	{								\
+		if (!ctx[nargs])					\
+			return 0;					\
+		forget(ctx[nargs]);					\
+		if (is_followed(ctx[0]))				\
+			follow(ctx[nargs]);				\
+		return 0;						\
+	}
+
+ALLOC_PROGRAM(__alloc_skb, 4)
+ALLOC_PROGRAM(__build_skb, 2)
+ALLOC_PROGRAM(build_skb, 2)
+ALLOC_PROGRAM(napi_build_skb, 2)
+ALLOC_PROGRAM(slab_build_skb, 1)
+ALLOC_PROGRAM(__netdev_alloc_skb, 3)
+ALLOC_PROGRAM(__napi_alloc_skb, 3)
+ALLOC_PROGRAM(napi_alloc_skb, 2)
+COPY_PROGRAM(skb_clone, 2)
+COPY_PROGRAM(skb_copy, 2)
+COPY_PROGRAM(__pskb_copy_fclone, 4)
+COPY_PROGRAM(skb_copy_expand, 4)

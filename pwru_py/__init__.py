@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Packet, where are you? Traces packets through the functions of the Linux kernel."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ._version import __version__
+
+if TYPE_CHECKING:
+    from .config import Backend, Config, Mark, Timestamp, Transport
+    from .errors import PwruError
+    from .model import Context, Event, Frame, Losses, Summary, TcpFlag, Tuple
+    from .tracer import Tracer
+
+_WHERE = {
+    "Backend": "config", "Config": "config", "Mark": "config", "Timestamp": "config",
+    "Transport": "config", "PwruError": "errors", "Context": "model", "Event": "model",
+    "Frame": "model", "Losses": "model", "Summary": "model", "TcpFlag": "model",
+    "Tuple": "model", "Tracer": "tracer",
+}  # fmt: skip
+
+__all__ = [
+    "Backend", "Config", "Context", "Event", "Frame", "Losses", "Mark", "PwruError", "Summary",
+    "TcpFlag", "Timestamp", "Tracer", "Transport", "Tuple", "__version__",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> object:
+    """Modules are imported when first asked for: ``--help`` needs none of them."""
+    from importlib import import_module
+
+    if name not in _WHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_WHERE[name]}", __name__), name)

@@ -1,0 +1,317 @@
+# SPDX-License-Identifier: Apache-2.0
+"""BTF, the kernel's own description of its types (Documentation/bpf/btf.rst): bytes to types.
+
+Pure: the caller reads ``/sys/kernel/btf/vmlinux``. A module's BTF is *split*: its type ids and
+string offsets continue those of its base. Only what the tracer asks for is decoded; one pass over
+the types notes where each begins.
+"""
+
+from __future__ import annotations
+
+import struct
+import sys
+from array import array
+from collections.abc import Iterator
+from enum import IntEnum
+from typing import NamedTuple, NewType
+
+from .errors import FeatureUnsupportedError
+
+TypeId = NewType("TypeId", int)
+
+MAGIC = 0xEB9F
+VOID = TypeId(0)
+
+
+class Kind(IntEnum):
+    """``BTF_KIND_*`` of include/uapi/linux/btf.h."""
+
+    INT = 1
+    PTR = 2
+    ARRAY = 3
+    STRUCT = 4
+    UNION = 5
+    ENUM = 6
+    FWD = 7
+    TYPEDEF = 8
+    VOLATILE = 9
+    CONST = 10
+    RESTRICT = 11
+    FUNC = 12
+    FUNC_PROTO = 13
+    VAR = 14
+    DATASEC = 15
+    FLOAT = 16
+    DECL_TAG = 17
+    TYPE_TAG = 18
+    ENUM64 = 19
+
+
+# 32-bit words behind the three of struct btf_type: (always, for each of vlen)
+_FIXED = [0, 1, 0, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 1, 0, 0]
+_EACH = [0, 0, 0, 0, 3, 3, 2, 0, 0, 0, 0, 0, 0, 2, 0, 3, 0, 0, 0, 3]
+_ALIASES = frozenset(
+    (Kind.TYPEDEF, Kind.VOLATILE, Kind.CONST, Kind.RESTRICT, Kind.TYPE_TAG)
+)
+
+
+class Function(NamedTuple):
+    """A ``BTF_KIND_FUNC`` and the id of its prototype."""
+
+    name: str
+    proto: TypeId
+
+
+class Parameter(NamedTuple):
+    """A parameter of a prototype; ``type`` 0 is the ``...`` of a variadic one."""
+
+    name: str
+    type: TypeId
+
+
+class Btf:
+    """The types of a kernel or, with ``base``, of one of its modules.
+
+    Raises FeatureUnsupportedError when the bytes are not BTF of this machine's byte order.
+    """
+
+    def __init__(self, raw: bytes, base: Btf | None = None, name: str = "vmlinux") -> None:
+        self.name = name
+        self.base = base
+        if len(raw) < 24:
+            raise FeatureUnsupportedError(f"BTF of {name} is cut short", feature="BTF")
+        magic, version, _flags, header = struct.unpack_from("=HBBI", raw)
+        if magic != MAGIC or version != 1:
+            raise FeatureUnsupportedError(
+                f"BTF of {name} cannot be read: it does not begin with the BTF magic of this "
+                "machine's byte order",
+                feature="BTF",
+            )
+        type_off, type_len, str_off, str_len = struct.unpack_from("=IIII", raw, 8)
+        if header + max(type_off + type_len, str_off + str_len) > len(raw):
+            raise FeatureUnsupportedError(f"BTF of {name} is cut short", feature="BTF")
+        types = memoryview(raw)[header + type_off : header + type_off + type_len]
+        self._words = types.cast("I")
+        self._strings = raw[header + str_off : header + str_off + str_len]
+        self._first_id = base._end_id if base else 1
+        self._first_str = base._end_str if base else 0
+        self._end_str = self._first_str + str_len
+        self._starts: array[int] = array("I")
+        self._funcs: array[int] = array("I")
+        self._enums: array[int] = array("I")
+        self._structs: array[int] = array("I")
+        self._walk()
+        self._end_id = self._first_id + len(self._starts)
+
+    def _walk(self) -> None:
+        """Notes the word at which every type begins; the hot loop of a start."""
+        words, end = self._words, len(self._words)
+        start = self._starts.append
+        by_kind = {
+            Kind.FUNC: self._funcs.append,
+            Kind.ENUM: self._enums.append,
+            Kind.ENUM64: self._enums.append,
+            Kind.STRUCT: self._structs.append,
+        }
+        note = [by_kind.get(Kind(k)) if k else None for k in range(len(_EACH))]
+        fixed, each = _FIXED, _EACH
+        at = 0
+        try:
+            while at < end:
+                info = words[at + 1]
+                kind = info >> 24 & 0x1F
+                start(at)
+                if (also := note[kind]) is not None:
+                    also(at)
+                at += 3 + fixed[kind] + each[kind] * (info & 0xFFFF)
+        except IndexError:
+            raise FeatureUnsupportedError(
+                f"BTF of {self.name} has a type that this version does not know", feature="BTF"
+            ) from None
+
+    def _string(self, offset: int) -> str:
+        if offset < self._first_str:
+            assert self.base is not None
+            return self.base._string(offset)
+        offset -= self._first_str
+        return self._strings[offset : self._strings.index(b"\0", offset)].decode()
+
+    def _string_offset(self, text: str) -> int | None:
+        """Where ``text`` stands in this BTF's own strings, which hold each string once."""
+        found = self._strings.find(b"\0" + text.encode() + b"\0")
+        return None if found < 0 else found + 1 + self._first_str
+
+    def _at(self, type_id: TypeId) -> tuple[Btf, int]:
+        """The BTF that holds ``type_id`` and the word at which it begins there."""
+        owner = self
+        while type_id < owner._first_id:
+            assert owner.base is not None
+            owner = owner.base
+        return owner, owner._starts[type_id - owner._first_id]
+
+    def kind(self, type_id: TypeId) -> Kind | None:
+        """The type's kind, None for void."""
+        if not type_id:
+            return None
+        owner, at = self._at(type_id)
+        return Kind(owner._words[at + 1] >> 24 & 0x1F)
+
+    def type_name(self, type_id: TypeId) -> str:
+        """The type's name, '' for void and anonymous types."""
+        if not type_id:
+            return ""
+        owner, at = self._at(type_id)
+        return owner._string(owner._words[at])
+
+    def target(self, type_id: TypeId) -> TypeId:
+        """What a pointer, typedef, qualifier, function or prototype refers to or returns."""
+        owner, at = self._at(type_id)
+        return TypeId(owner._words[at + 2])
+
+    def resolve(self, type_id: TypeId) -> TypeId:
+        """``type_id`` without typedefs and qualifiers."""
+        while type_id and self.kind(type_id) in _ALIASES:
+            type_id = self.target(type_id)
+        return type_id
+
+    def size(self, type_id: TypeId) -> int:
+        """Bytes of a parameter or return type: pointers 8, void and prototypes 0."""
+        type_id = self.resolve(type_id)
+        kind = self.kind(type_id)
+        if kind is None or kind is Kind.FUNC_PROTO or kind is Kind.FWD:
+            return 0
+        if kind is Kind.PTR:
+            return 8
+        owner, at = self._at(type_id)
+        if kind is Kind.ARRAY:
+            element, _index, count = owner._words[at + 3 : at + 6]
+            return self.size(TypeId(element)) * count
+        return owner._words[at + 2]
+
+    def parameters(self, proto: TypeId) -> tuple[Parameter, ...]:
+        """The parameters of a ``BTF_KIND_FUNC_PROTO``, in order."""
+        owner, at = self._at(proto)
+        words = owner._words
+        count = words[at + 1] & 0xFFFF
+        return tuple(
+            Parameter(self._string(words[i]), TypeId(words[i + 1]))
+            for i in range(at + 3, at + 3 + 2 * count, 2)
+        )
+
+    def parameter_types(self, proto: TypeId) -> tuple[int, ...]:
+        """Only the type ids of ``parameters``: cheap enough for every function."""
+        owner, at = self._at(proto)
+        count = owner._words[at + 1] & 0xFFFF
+        return tuple(owner._words[at + 4 : at + 3 + 2 * count : 2]) if count else ()
+
+    def functions(self) -> Iterator[Function]:
+        """Every function of this BTF, without those of its base."""
+        words = self._words
+        for at in self._funcs:
+            yield Function(self._string(words[at]), TypeId(words[at + 2]))
+
+    def function_protos(self) -> Iterator[tuple[int, TypeId]]:
+        """(where the name stands, prototype) of every function; ``name_at`` reads the name."""
+        words = self._words
+        for at in self._funcs:
+            yield words[at], TypeId(words[at + 2])
+
+    def name_at(self, offset: int) -> str:
+        """A name by the offset that ``function_protos`` gave."""
+        return self._string(offset)
+
+    def function(self, name: str) -> Function | None:
+        """One function by its name, None when this BTF has none."""
+        offset = self._string_offset(name)
+        if offset is None:
+            return None
+        words = self._words
+        for at in self._funcs:
+            if words[at] == offset:
+                return Function(name, TypeId(words[at + 2]))
+        return None
+
+    def members(self, type_id: TypeId) -> Iterator[Parameter]:
+        """Name and type of each member of a struct or union; '' for an anonymous one."""
+        owner, at = self._at(type_id)
+        words = owner._words
+        for i in range(at + 3, at + 3 + 3 * (words[at + 1] & 0xFFFF), 3):
+            yield Parameter(self._string(words[i]), TypeId(words[i + 1]))
+
+    def has_member(self, struct_name: str, *path: str) -> bool:
+        """Whether ``struct struct_name`` has the member ``path``, looking into anonymous ones."""
+        offset = self._string_offset(struct_name)
+        return any(
+            self._has_path(TypeId(self._starts.index(at) + self._first_id), path)
+            for at in self._structs
+            if self._words[at] == offset
+        )
+
+    def _has_path(self, type_id: TypeId, path: tuple[str, ...]) -> bool:
+        type_id = self.resolve(type_id)
+        if not path:
+            return True
+        if self.kind(type_id) not in (Kind.STRUCT, Kind.UNION):
+            return False
+        for name, member in self.members(type_id):
+            if name == path[0] and self._has_path(member, path[1:]):
+                return True
+            if not name and self._has_path(member, path):
+                return True
+        return False
+
+    def enums(self) -> Iterator[tuple[str, dict[str, int]]]:
+        """(name, enumerators) of every named enum of this BTF that is defined here."""
+        for at in self._enums:
+            name = self._words[at]
+            if name:
+                yield self._string(name), self._enumerators(at)
+
+    def enum(self, name: str) -> dict[str, int]:
+        """The enumerators of ``enum name``, in order; empty when there is none."""
+        offset = self._string_offset(name)
+        if offset is None:
+            return {}
+        for at in self._enums:
+            if self._words[at] == offset:
+                return self._enumerators(at)
+        return {}
+
+    def enum_names(self) -> Iterator[str]:
+        """The names of the named enums, without decoding them."""
+        return (self._string(self._words[at]) for at in self._enums if self._words[at])
+
+    def _enumerators(self, at: int) -> dict[str, int]:
+        words = self._words
+        info = words[at + 1]
+        signed = info >> 31
+        count = info & 0xFFFF
+        values: dict[str, int] = {}
+        if info >> 24 & 0x1F == Kind.ENUM64:
+            for i in range(at + 3, at + 3 + 3 * count, 3):
+                value = words[i + 1] | words[i + 2] << 32
+                values[self._string(words[i])] = value - (1 << 64) * (signed & value >> 63)
+        else:
+            for i in range(at + 3, at + 3 + 2 * count, 2):
+                value = words[i + 1]
+                values[self._string(words[i])] = value - (1 << 32) * (signed & value >> 31)
+        return values
+
+
+def from_file(raw: bytes, name: str) -> Btf:
+    """BTF from a file's bytes: raw BTF, or the ``.BTF`` section of an ELF file such as vmlinux.
+
+    Raises FeatureUnsupportedError when it is neither.
+    """
+    if raw.startswith(b"\x7fELF"):
+        import io
+
+        from elftools.elf.elffile import ELFFile
+
+        section = ELFFile(io.BytesIO(raw)).get_section_by_name(".BTF")
+        if section is None:
+            raise FeatureUnsupportedError(f"{name} is an ELF file without BTF", feature="BTF")
+        raw = section.data()
+    elif raw[:2] != MAGIC.to_bytes(2, sys.byteorder):
+        raise FeatureUnsupportedError(f"{name} holds no BTF, raw or in an ELF file", feature="BTF")
+    return Btf(raw, name=name)

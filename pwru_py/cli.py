@@ -1,0 +1,243 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command: options to a session, its events to a sink, errors to one line and a status."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TextIO
+
+from .errors import LoadError, OutputError, PwruError
+from .options import HelpRequested, Options, VersionRequested, parse
+
+if TYPE_CHECKING:
+    from .output import Sink
+    from .tracer import Tracer
+
+_STATUS_OK, _STATUS_FAILED = 0, 1
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line and returns its exit status: 0, 1 (run error) or 2 (usage error)."""
+    argv = sys.argv[1:] if argv is None else argv
+    debug = "--debug" in argv
+    try:
+        try:
+            status = _run(parse(argv))
+        except (HelpRequested, VersionRequested) as wanted:
+            sys.stdout.write(str(wanted).rstrip("\n") + "\n")
+            status = _STATUS_OK
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:
+        _discard_stdout()
+        return _STATUS_OK
+    except PwruError as error:
+        if debug:
+            traceback.print_exc()
+            if isinstance(error, LoadError) and error.log:
+                sys.stderr.write(error.log.rstrip("\n") + "\n")
+        return _complain(str(error), error.exit_status)
+    except KeyboardInterrupt:
+        return _STATUS_OK
+    except OSError as error:
+        if debug:
+            traceback.print_exc()
+        return _complain(_os_error(error, "standard output"), _STATUS_FAILED)
+
+
+def _complain(message: str, status: int) -> int:
+    try:
+        sys.stderr.write(f"pwru-py: {message}\n")
+    except OSError:
+        pass
+    return status
+
+
+def _discard_stdout() -> None:
+    """The reader is gone: what Python still holds for it must not fail again at exit."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, sys.stdout.fileno())
+    os.close(null)
+
+
+def _os_error(error: OSError, where: str) -> str:
+    if error.errno == errno.ENOSPC:
+        return f"cannot write to {where}: the disk is full, what was written before stays"
+    return f"cannot write to {where}: {(error.strerror or str(error)).lower()}"
+
+
+def _run(options: Options) -> int:
+    if options.dump_filter:
+        from .kernel.engine import compile_expression
+
+        sys.stdout.write(compile_expression(options.config.filter).listing())
+        return _STATUS_OK
+    if options.config.filter.strip():
+        from .kernel.engine import compile_expression
+
+        compile_expression(options.config.filter)  # a wrong expression needs no root to be told
+    from .tracer import Tracer
+
+    tracer = Tracer(options.config)
+    if options.list_funcs:
+        return _list_functions(tracer)
+    with _output(options) as stream:
+        return _trace(tracer, options, stream)
+
+
+def _list_functions(tracer: Tracer) -> int:
+    """The plan: function, argument position, module; then what is left out, and why."""
+    plan = tracer.plan()
+    write = sys.stdout.write
+    width = max((len(t.name) for t in (*plan.targets, *plan.skipped)), default=8)
+    write(f"{'FUNC':<{width}}  ARG  MODULE\n")
+    for target in sorted(plan.targets):
+        write(f"{target.name:<{width}}  {target.arg:<3}  {target.module or 'vmlinux'}\n")
+    for skipped in sorted(plan.skipped):
+        module = skipped.module or "vmlinux"
+        write(f"{skipped.name:<{width}}  -    {module}  skipped: {skipped.why}\n")
+    sys.stdout.flush()
+    sys.stderr.write(f"{len(plan.targets)} functions, {len(plan.skipped)} skipped\n")
+    return _STATUS_OK
+
+
+@contextmanager
+def _output(options: Options) -> Iterator[TextIO]:
+    """Where events go; errors of a file are told with its name."""
+    name = options.output_file
+    if name in ("", "-"):
+        yield sys.stdout
+        return
+    try:
+        stream = open(name, "w", encoding="utf-8", buffering=1 << 16)  # noqa: SIM115
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise OutputError(f"cannot write to {name}: {reason}: choose another --output-file") from None
+    try:
+        yield stream
+        stream.close()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputError(_os_error(error, name)) from error
+    finally:
+        try:
+            stream.close()
+        except OSError:
+            pass
+
+
+def _sink(options: Options, stream: TextIO) -> Sink:
+    from .output import View, json_sink, table_sink, text_sink
+
+    view = View(
+        meta=options.output_meta,
+        tuple=options.output_tuple,
+        tcp_flags=options.output_tcp_flags,
+        stack=options.output_stack,
+        timestamp=options.timestamp,
+    )
+    if options.output_json:
+        return json_sink(stream, view)
+    if stream.isatty():
+        return table_sink(stream, view)
+    return text_sink(stream, view, notices=sys.stderr)
+
+
+class _Signals:
+    """SIGINT and SIGTERM: the first ends the session in order, the second leaves at once."""
+
+    def __init__(self, tracer: Tracer) -> None:
+        self._tracer = tracer
+        self._before = {number: signal.getsignal(number) for number in _STOPPING}
+        self.received = False
+
+    def __enter__(self) -> _Signals:
+        for number in _STOPPING:
+            signal.signal(number, self._handle)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _handle(self, number: int, frame: object) -> None:
+        if self.received:
+            os._exit(_STATUS_OK)
+        self.received = True
+        self._tracer.stop()
+
+
+_STOPPING = (signal.SIGINT, signal.SIGTERM)
+
+
+def _trace(tracer: Tracer, options: Options, stream: TextIO) -> int:
+    sink = _sink(options, stream)
+    with _Signals(tracer):
+        with tracer:
+            for warning in tracer.warnings:
+                sys.stderr.write(f"pwru-py: {warning}\n")
+            sink.start()
+            _pump(tracer, options, sink)
+            _say_detaching(tracer)
+        sink.losses(tracer.summary.losses)
+        sink.finish(tracer.summary)
+    if not stream.isatty() or options.output_json:
+        from .output.summary import summary_lines
+
+        for line in summary_lines(tracer.summary):
+            sys.stderr.write(f"{line}\n")
+    if options.debug:
+        for name, number in tracer.failures:
+            sys.stderr.write(f"not attached: {name}: {os.strerror(number)}\n")
+    return _STATUS_OK
+
+
+def _pump(tracer: Tracer, options: Options, sink: Sink) -> None:
+    """Events to the sink until a signal or the line limit."""
+    left = options.output_limit_lines or None
+    ready = False
+    for batch in tracer.batches():
+        if not ready:
+            sink.progress(*tracer.progress)
+            if tracer.attached:
+                ready = True
+                _tell_ready(options.ready_file)
+        if batch:
+            if left is not None:
+                batch = batch[:left]
+                left -= len(batch)
+            sink.events(batch)
+            if left == 0:
+                tracer.stop()
+                break
+        else:
+            sink.losses(tracer.summary.losses)
+
+
+def _tell_ready(path: str) -> None:
+    if not path:
+        return
+    try:
+        with open(path, "w"):
+            pass
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise OutputError(f"cannot create ready file {path}: {reason}") from None
+
+
+def _say_detaching(tracer: Tracer) -> None:
+    """Many single kprobes take their time to leave: say so, once."""
+    done, _total = tracer.progress
+    if done > 200 and tracer.detaching_is_slow:
+        sys.stderr.write(f"pwru-py: detaching {done} kprobes, the kernel takes its time\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

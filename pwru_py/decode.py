@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Record bytes to Event. Pure: names come from the tables that are passed in.
+
+Most records repeat what earlier ones held (the same process, interface, addresses), so each of
+these is decoded once and looked up afterwards; the caches are bounded.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Sequence
+from ipaddress import IPv6Address
+from typing import TypeVar
+
+from . import layout
+from .model import Context, Event, Frame, Tuple
+from .output.escape import escape
+from .plan import Target
+
+_CACHE_MAX = 16384
+_CONTEXTS = tuple(Context)
+_K = TypeVar("_K")
+_V = TypeVar("_V")
+
+
+class _Cache(dict[_K, _V]):
+    """``make(key)`` remembered; emptied when full."""
+
+    def __init__(self, make: Callable[[_K], _V]) -> None:
+        super().__init__()
+        self._make = make
+
+    def __missing__(self, key: _K) -> _V:
+        if len(self) >= _CACHE_MAX:
+            self.clear()
+        value = self[key] = self._make(key)
+        return value
+
+
+def decode_tuple(raw: bytes) -> Tuple | None:
+    """struct event_tuple, 40 bytes, to addresses and ports; None when there was no header."""
+    saddr, daddr, sport, dport, l3, l4, has_ports = layout.TUPLE.unpack(raw)
+    if l3 == layout.L3_IPV6:
+        source, target = str(IPv6Address(saddr)), str(IPv6Address(daddr))
+    elif l3 in (layout.L3_IPV4, layout.L3_ARP):
+        source = "{}.{}.{}.{}".format(*saddr[:4])
+        target = "{}.{}.{}.{}".format(*daddr[:4])
+    else:
+        return None
+    if l3 == layout.L3_ARP:
+        l4 = -1
+    return Tuple(source, target, _swap(sport), _swap(dport), l4, bool(has_ports))
+
+
+def _swap(port: int) -> int:
+    value: int = struct.unpack(">H", struct.pack("=H", port))[0]
+    return value
+
+
+class Decoder:
+    """Turns runs of records into events.
+
+    ``skip``: bytes before each record. ``by_addr``: probe address to target, for kernels whose
+    probes carry no cookie. ``symbolize``: (address, innermost) to Frame. ``wall_offset_ns`` is
+    added to CLOCK_MONOTONIC to get the time since the epoch.
+    """
+
+    def __init__(
+        self,
+        targets: Sequence[Target],
+        by_addr: Callable[[int], Target | None],
+        reason_name: Callable[[int], str],
+        is_drop: Callable[[int], bool],
+        *,
+        has_reasons: bool,
+        skip: int = 0,
+        stride: int = layout.EVENT.size,
+        symbolize: Callable[[int, bool], Frame] | None = None,
+    ) -> None:
+        form = f"={skip}x{layout.EVENT.format[1:]}"
+        if symbolize is not None:
+            form += layout.STACK.format[1:]
+        padding = stride - struct.calcsize(form)
+        self._record = struct.Struct(f"{form}{padding}x" if padding else form)
+        self._targets = (None, *targets)
+        self._by_addr = _Cache(by_addr)
+        self._reason_name = reason_name
+        self._is_drop = is_drop
+        self._symbolize = symbolize
+        self._names: _Cache[bytes, str] = _Cache(escape)
+        self._tuples: _Cache[bytes, Tuple | None] = _Cache(decode_tuple)
+        self._frames: _Cache[tuple[int, bool], Frame] = _Cache(self._frame)
+        # Where the kernel has no reasons, kfree_skb alone means a drop (consume_skb does not).
+        self._drop_function = None if has_reasons else "kfree_skb"
+
+    def _frame(self, key: tuple[int, bool]) -> Frame:
+        assert self._symbolize is not None
+        return self._symbolize(*key)
+
+    def decode(self, run: bytes | memoryview, wall_offset_ns: int) -> list[Event]:
+        """The events of a run of whole records."""
+        targets, by_addr = self._targets, self._by_addr
+        names, tuples = self._names, self._tuples
+        contexts, drop_function = _CONTEXTS, self._drop_function
+        has_reason, new = layout.EVENT_REASON, Event._make
+        events = []
+        for (
+            ts_ns, skb, addr, pid, index, netns, mark, ifindex, mtu, length, reason, proto, cpu,
+            flags, context, tcp_flags, stack_len, comm, ifname, packed, *stack,
+        ) in self._record.iter_unpack(run):  # fmt: skip
+            target = targets[index] or by_addr[addr]
+            if target is None:
+                func, module = f"0x{addr:x}", ""
+            else:
+                func, module = target.name, target.module
+            if flags & has_reason:
+                reason_name = self._reason_name(reason)
+                drop = self._is_drop(reason)
+            else:
+                reason, reason_name, drop = -1, "", func == drop_function
+            frames = self._stack(stack, stack_len) if stack_len else ()
+            events.append(
+                new((
+                    skb, cpu, pid, names[comm], contexts[context], func, module, addr, ts_ns,
+                    ts_ns + wall_offset_ns, netns, mark, ifindex, names[ifname], proto, mtu,
+                    length, tuples[packed], tcp_flags, reason, reason_name, frames, drop,
+                ))
+            )  # fmt: skip
+        return events
+
+    def _stack(self, addrs: Sequence[int], count: int) -> tuple[Frame, ...]:
+        frames = self._frames
+        return tuple(frames[addr, depth == 0] for depth, addr in enumerate(addrs[:count]))

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every error that pwru-py raises on purpose.
+
+::
+
+    PwruError                      one line: what, why, what to do
+    ├── UsageError                 the command line or the Config asks for something impossible
+    │   ├── FilterError            the pcap expression: syntax, unsupported, too large
+    │   └── NotFoundError          an interface, namespace, module or function that is not there
+    ├── PrivilegeError             missing capabilities, kernel lockdown
+    ├── FeatureUnsupportedError    this kernel or system lacks something
+    ├── LoadError                  libbpf or the verifier refused the program
+    ├── AttachError                nothing could be attached
+    └── OutputError                a file or stream cannot be written
+
+Only ``cli`` prints errors and decides on the exit status.
+"""
+
+from __future__ import annotations
+
+
+class PwruError(Exception):
+    """Base of all errors; ``str()`` is one lower-case line fit for a terminal."""
+
+    exit_status = 1
+
+
+class UsageError(PwruError):
+    """The request itself is wrong: exit status 2, as every usage error."""
+
+    exit_status = 2
+
+
+class FilterError(UsageError):
+    """The pcap expression cannot be used; libpcap's own words where it has any."""
+
+
+class NotFoundError(UsageError):
+    """A named interface, namespace, module or function does not exist.
+
+    It is a run error for the exit status: the same command line may work on the next machine.
+    """
+
+    exit_status = 1
+
+
+class PrivilegeError(PwruError):
+    """The process may not trace: capabilities are missing or the kernel is locked down."""
+
+    def __init__(self, message: str, missing: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.missing = missing
+
+
+class FeatureUnsupportedError(PwruError):
+    """This kernel or this system lacks a feature.
+
+    ``feature`` names it, ``since`` the first kernel or library version that has it.
+    """
+
+    def __init__(self, message: str, *, feature: str, since: str = "") -> None:
+        super().__init__(message)
+        self.feature = feature
+        self.since = since
+
+
+class LoadError(PwruError):
+    """libbpf or the kernel's verifier refused the program; ``log`` keeps their words whole."""
+
+    def __init__(self, message: str, log: str = "") -> None:
+        super().__init__(message)
+        self.log = log
+
+
+class AttachError(PwruError):
+    """A probe, or every probe, could not be attached. ``errno`` is the kernel's answer."""
+
+    def __init__(self, message: str, errno: int = 0) -> None:
+        super().__init__(message)
+        self.errno = errno
+
+
+class OutputError(PwruError):
+    """Output cannot be written (not writable, disk full)."""

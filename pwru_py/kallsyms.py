@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``/proc/kallsyms`` and ftrace's function lists: text to symbols. Pure."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+
+class Symbol(NamedTuple):
+    """A symbol that an address lies in; ``module`` '' for the kernel itself."""
+
+    name: str
+    module: str
+    offset: int
+
+
+class Symbols:
+    """The text symbols of a kernel, by address and by name.
+
+    Lines are ``ADDRESS TYPE NAME[\\t[MODULE]]``. Addresses are all zero for those who may not
+    see them (``kernel.kptr_restrict``, CAP_SYSLOG): then ``visible`` is False.
+    """
+
+    def __init__(self, text: bytes) -> None:
+        entries: list[tuple[int, bytes]] = []
+        for line in text.splitlines():
+            kind = line[17:18]
+            if kind in b"tTwW" and kind:
+                entries.append((int(line[:16], 16), line[19:]))
+        entries.sort()
+        self._addrs = [addr for addr, _ in entries]
+        self._names = [name for _, name in entries]
+        self.visible = bool(entries) and entries[-1][0] != 0
+
+    def __len__(self) -> int:
+        return len(self._addrs)
+
+    def lookup(self, addr: int) -> Symbol | None:
+        """The symbol at or before ``addr``; None below the first. Of aliases, the first name."""
+        at = bisect_right(self._addrs, addr) - 1
+        if at < 0:
+            return None
+        start = self._addrs[at]
+        while at and self._addrs[at - 1] == start:
+            at -= 1
+        name, module = _split(self._names[at])
+        return Symbol(name, module, addr - start)
+
+    def functions(self) -> Iterator[tuple[tuple[str, str], list[int]]]:
+        """((name, module), addresses) of every symbol."""
+        found: dict[bytes, list[int]] = {}
+        for addr, name in zip(self._addrs, self._names, strict=True):
+            found.setdefault(name, []).append(addr)
+        return ((_split(name), addrs) for name, addrs in found.items())
+
+    def addresses(self, names: Iterable[tuple[str, str]]) -> dict[tuple[str, str], list[int]]:
+        """(name, module) to every address that bears the name; names without one are left out."""
+        wanted = {_join(name, module): (name, module) for name, module in names}
+        found: dict[tuple[str, str], list[int]] = {}
+        for addr, name in zip(self._addrs, self._names, strict=True):
+            if (key := wanted.get(name)) is not None:
+                found.setdefault(key, []).append(addr)
+        return found
+
+
+def _split(name: bytes) -> tuple[str, str]:
+    symbol, _, module = name.partition(b"\t")
+    return symbol.decode(errors="replace"), module.strip(b"[]").decode(errors="replace")
+
+
+def _join(name: str, module: str) -> bytes:
+    return f"{name}\t[{module}]".encode() if module else name.encode()
+
+
+def filter_functions(text: bytes) -> set[bytes]:
+    """The lines of ftrace's ``available_filter_functions``: ``NAME`` or ``NAME [MODULE]``."""
+    return set(text.splitlines())
+
+
+def blacklist(text: bytes) -> set[str]:
+    """Function names of ``/sys/kernel/debug/kprobes/blacklist``: ``0xSTART-0xEND\\tNAME``."""
+    return {
+        line.rpartition(b"\t")[2].split(b" ")[0].decode(errors="replace")
+        for line in text.splitlines()
+        if b"\t" in line
+    }

@@ -1,0 +1,314 @@
+# SPDX-License-Identifier: Apache-2.0
+"""libbpf.so.1 through ctypes: open, load, attach. Signatures are those of libbpf 1.0 and later."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import os
+from collections.abc import Iterator, Sequence
+from ctypes import POINTER, c_bool, c_char_p, c_int, c_long, c_size_t, c_uint32, c_uint64, c_void_p
+
+from ..errors import AttachError, FeatureUnsupportedError, LoadError
+
+BPF_TRACE_KPROBE_MULTI = 42  # enum bpf_attach_type
+BPF_ANY = 0
+
+
+class _OpenOpts(ctypes.Structure):
+    """struct bpf_object_open_opts."""
+
+    _fields_ = (
+        ("sz", c_size_t),
+        ("object_name", c_char_p),
+        ("relaxed_maps", c_bool),
+        ("pin_root_path", c_char_p),
+        ("unused", c_uint32),
+        ("kconfig", c_char_p),
+        ("btf_custom_path", c_char_p),
+        ("kernel_log_buf", c_char_p),
+        ("kernel_log_size", c_size_t),
+        ("kernel_log_level", c_uint32),
+    )
+
+
+class _MultiOpts(ctypes.Structure):
+    """struct bpf_kprobe_multi_opts."""
+
+    _fields_ = (
+        ("sz", c_size_t),
+        ("syms", POINTER(c_char_p)),
+        ("addrs", POINTER(c_uint64)),
+        ("cookies", POINTER(c_uint64)),
+        ("cnt", c_size_t),
+        ("retprobe", c_bool),
+    )
+
+
+class _PerfOpts(ctypes.Structure):
+    """struct bpf_perf_event_opts."""
+
+    _fields_ = (("sz", c_size_t), ("bpf_cookie", c_uint64))
+
+
+_PRINT = ctypes.CFUNCTYPE(c_int, c_int, c_char_p, c_void_p)
+
+# name: (result, arguments)
+_SIGNATURES = {
+    "libbpf_major_version": (c_uint32, ()),
+    "libbpf_minor_version": (c_uint32, ()),
+    "libbpf_set_print": (c_void_p, (_PRINT,)),
+    "bpf_object__open_mem": (c_void_p, (c_char_p, c_size_t, POINTER(_OpenOpts))),
+    "bpf_object__load": (c_int, (c_void_p,)),
+    "bpf_object__close": (None, (c_void_p,)),
+    "bpf_object__find_program_by_name": (c_void_p, (c_void_p, c_char_p)),
+    "bpf_object__find_map_by_name": (c_void_p, (c_void_p, c_char_p)),
+    "bpf_object__next_program": (c_void_p, (c_void_p, c_void_p)),
+    "bpf_program__name": (c_char_p, (c_void_p,)),
+    "bpf_program__fd": (c_int, (c_void_p,)),
+    "bpf_program__set_autoload": (c_int, (c_void_p, c_bool)),
+    "bpf_program__set_expected_attach_type": (c_int, (c_void_p, c_int)),
+    "bpf_program__attach": (c_void_p, (c_void_p,)),
+    "bpf_program__attach_kprobe_multi_opts": (
+        c_void_p,
+        (c_void_p, c_char_p, POINTER(_MultiOpts)),
+    ),
+    "bpf_program__attach_perf_event_opts": (c_void_p, (c_void_p, c_int, POINTER(_PerfOpts))),
+    "bpf_link__destroy": (c_int, (c_void_p,)),
+    "bpf_link__fd": (c_int, (c_void_p,)),
+    "bpf_map__fd": (c_int, (c_void_p,)),
+    "bpf_map__set_max_entries": (c_int, (c_void_p, c_uint32)),
+    "bpf_map__set_value_size": (c_int, (c_void_p, c_uint32)),
+    "bpf_map__set_autocreate": (c_int, (c_void_p, c_bool)),
+    "bpf_map__set_type": (c_int, (c_void_p, c_int)),
+    "bpf_map__set_initial_value": (c_int, (c_void_p, c_char_p, c_size_t)),
+    "bpf_map_lookup_elem": (c_int, (c_int, c_void_p, c_void_p)),
+    "bpf_map_lookup_and_delete_elem": (c_int, (c_int, c_void_p, c_void_p)),
+    "bpf_map_update_elem": (c_int, (c_int, c_char_p, c_char_p, c_uint64)),
+    "bpf_obj_get_info_by_fd": (c_int, (c_int, c_void_p, POINTER(c_uint32))),
+    "libbpf_num_possible_cpus": (c_int, ()),
+}
+
+
+class Libbpf:
+    """The library, once for a session; keeps what it prints instead of printing it.
+
+    Raises FeatureUnsupportedError when libbpf 1.0 or later is not installed.
+    """
+
+    def __init__(self, name: str = "libbpf.so.1") -> None:
+        try:
+            self.lib = ctypes.CDLL(name, use_errno=True)
+            for function, (result, arguments) in _SIGNATURES.items():
+                prototype = getattr(self.lib, function)
+                prototype.restype, prototype.argtypes = result, arguments
+        except (OSError, AttributeError) as error:
+            raise FeatureUnsupportedError(
+                f"cannot load {name}: {error}; pwru-py needs libbpf 1.0 or later "
+                "(Debian, Ubuntu: apt install libbpf1)",
+                feature="libbpf",
+                since="1.0",
+            ) from None
+        self._libc = ctypes.CDLL(None, use_errno=True)
+        self._libc.vsnprintf.argtypes = (c_char_p, c_size_t, c_char_p, c_void_p)
+        self.log: list[str] = []
+        self._print = _PRINT(self._keep)
+        self.lib.libbpf_set_print(self._print)
+
+    @property
+    def version(self) -> str:
+        return f"{self.lib.libbpf_major_version()}.{self.lib.libbpf_minor_version()}"
+
+    def _keep(self, level: int, text: bytes, arguments: int) -> int:
+        if level > 1:  # LIBBPF_DEBUG
+            return 0
+        # A verifier log is one message of up to megabytes, on a stack of our size only by ctypes.
+        buffer = ctypes.create_string_buffer(1 << 20)
+        written: int = self._libc.vsnprintf(buffer, len(buffer), text, arguments)
+        self.log.append(buffer.value.decode(errors="replace"))
+        return written
+
+    def number_of_cpus(self) -> int:
+        """Possible CPUs: how many values a per-CPU map holds for each key."""
+        return int(self.lib.libbpf_num_possible_cpus())
+
+
+def _failed(what: str) -> OSError:
+    number = ctypes.get_errno()
+    return OSError(number, f"{what}: {os.strerror(number)}")
+
+
+class Map:
+    """A map of a loaded object. Keys and values are bytes-like, sizes as in ``bpf/``."""
+
+    def __init__(self, lib: Libbpf, pointer: int) -> None:
+        self._lib = lib
+        self._pointer = pointer
+
+    @property
+    def fd(self) -> int:
+        return int(self._lib.lib.bpf_map__fd(self._pointer))
+
+    def set_max_entries(self, count: int) -> None:
+        self._lib.lib.bpf_map__set_max_entries(self._pointer, count)
+
+    def set_value_size(self, size: int) -> None:
+        self._lib.lib.bpf_map__set_value_size(self._pointer, size)
+
+    def set_autocreate(self, create: bool) -> None:
+        self._lib.lib.bpf_map__set_autocreate(self._pointer, create)
+
+    def set_type(self, number: int) -> None:
+        self._lib.lib.bpf_map__set_type(self._pointer, number)
+
+    def set_initial_value(self, value: bytes) -> None:
+        if self._lib.lib.bpf_map__set_initial_value(self._pointer, value, len(value)):
+            raise LoadError(str(_failed("cannot set the program's configuration")))
+
+    def per_cpu_sum(self, index: int) -> int:
+        """The sum of an 8-byte value over all CPUs, in a PERCPU_ARRAY."""
+        values = (c_uint64 * self._lib.number_of_cpus())()
+        key = c_uint32(index)
+        if self._lib.lib.bpf_map_lookup_elem(self.fd, ctypes.byref(key), values):
+            raise _failed("cannot read counters")
+        return sum(values)
+
+    def update(self, key: bytes, value: bytes) -> None:
+        """Sets one element. Raises OSError."""
+        if self._lib.lib.bpf_map_update_elem(self.fd, key, value, BPF_ANY):
+            raise _failed("cannot set a value in the kernel")
+
+    def pop(self, buffer: ctypes.Array[ctypes.c_char]) -> bool:
+        """Takes the oldest element of a queue into ``buffer``; False when it is empty."""
+        if not self._lib.lib.bpf_map_lookup_and_delete_elem(self.fd, None, buffer):
+            return True
+        if ctypes.get_errno() == errno.ENOENT:
+            return False
+        raise _failed("cannot read the queue")
+
+
+class Link:
+    """An attachment: gone with ``destroy`` or with the process, whichever is first."""
+
+    def __init__(self, lib: Libbpf, pointer: int) -> None:
+        self._lib = lib
+        self._pointer = pointer
+
+    @property
+    def fd(self) -> int:
+        return int(self._lib.lib.bpf_link__fd(self._pointer))
+
+    def destroy(self) -> None:
+        if self._pointer:
+            self._lib.lib.bpf_link__destroy(self._pointer)
+            self._pointer = 0
+
+
+class Program:
+    """A program of an object: before loading its settings, afterwards its attachments."""
+
+    def __init__(self, lib: Libbpf, pointer: int) -> None:
+        self._lib = lib
+        self._pointer = pointer
+        self.name = lib.lib.bpf_program__name(pointer).decode()
+
+    @property
+    def fd(self) -> int:
+        return int(self._lib.lib.bpf_program__fd(self._pointer))
+
+    def set_autoload(self, load: bool) -> None:
+        self._lib.lib.bpf_program__set_autoload(self._pointer, load)
+
+    def set_kprobe_multi(self) -> None:
+        self._lib.lib.bpf_program__set_expected_attach_type(self._pointer, BPF_TRACE_KPROBE_MULTI)
+
+    def _link(self, pointer: int | None, what: str) -> Link:
+        if not pointer:
+            error = _failed(f"cannot attach {what}")
+            raise AttachError(str(error.strerror), error.errno or 0)
+        return Link(self._lib, pointer)
+
+    def attach(self) -> Link:
+        """Where the program's section says (fexit). Raises AttachError."""
+        return self._link(self._lib.lib.bpf_program__attach(self._pointer), self.name)
+
+    def attach_perf_event(self, perf_fd: int, cookie: int) -> Link:
+        """To an open perf event, which the link then owns. ``cookie`` 0: none. AttachError."""
+        opts = _PerfOpts(ctypes.sizeof(_PerfOpts), cookie)
+        lib = self._lib.lib
+        pointer = lib.bpf_program__attach_perf_event_opts(
+            self._pointer, perf_fd, ctypes.byref(opts)
+        )
+        return self._link(pointer, self.name)
+
+    def attach_kprobe_multi(
+        self, addrs: Sequence[int], names: Sequence[str], cookies: Sequence[int] | None
+    ) -> Link:
+        """To many functions at once, by address or, with ``addrs`` empty, by name. AttachError."""
+        count = len(addrs) or len(names)
+        opts = _MultiOpts(sz=ctypes.sizeof(_MultiOpts), cnt=count)
+        if addrs:
+            opts.addrs = (c_uint64 * count)(*addrs)
+        else:
+            opts.syms = (c_char_p * count)(*(name.encode() for name in names))
+        if cookies is not None:
+            opts.cookies = (c_uint64 * count)(*cookies)
+        lib = self._lib.lib
+        pointer = lib.bpf_program__attach_kprobe_multi_opts(
+            self._pointer, None, ctypes.byref(opts)
+        )
+        return self._link(pointer, f"{self.name} to {count} functions")
+
+    def recursion_misses(self) -> int:
+        """``bpf_prog_info.recursion_misses``: runs that the kernel skipped (5.12 and later)."""
+        info = (c_uint64 * 32)()  # struct bpf_prog_info; recursion_misses at byte 208
+        size = c_uint32(ctypes.sizeof(info))
+        if self._lib.lib.bpf_obj_get_info_by_fd(self.fd, info, ctypes.byref(size)):
+            raise _failed("cannot read program info")
+        return int(info[26])
+
+
+class BpfObject:
+    """One ELF object: opened, configured, loaded, closed. Use as a context manager."""
+
+    def __init__(self, lib: Libbpf, elf: bytes, kernel_btf: str = "") -> None:
+        self._lib = lib
+        opts = _OpenOpts(sz=ctypes.sizeof(_OpenOpts), object_name=b"pwru")
+        if kernel_btf:
+            opts.btf_custom_path = kernel_btf.encode()
+        self._elf = elf  # libbpf keeps pointers into it until it is loaded
+        self._pointer = lib.lib.bpf_object__open_mem(elf, len(elf), ctypes.byref(opts))
+        if not self._pointer:
+            raise LoadError(str(_failed("libbpf cannot open the BPF object")), "".join(lib.log))
+
+    def programs(self) -> Iterator[Program]:
+        lib = self._lib.lib
+        pointer = lib.bpf_object__next_program(self._pointer, None)
+        while pointer:
+            yield Program(self._lib, pointer)
+            pointer = lib.bpf_object__next_program(self._pointer, pointer)
+
+    def map(self, name: str) -> Map:
+        pointer = self._lib.lib.bpf_object__find_map_by_name(self._pointer, name.encode())
+        if not pointer:
+            raise LoadError(f"the BPF object has no map {name}")
+        return Map(self._lib, pointer)
+
+    def load(self) -> None:
+        """Creates maps, relocates and verifies. Raises LoadError with the verifier's log."""
+        del self._lib.log[:]
+        if self._lib.lib.bpf_object__load(self._pointer):
+            raise LoadError(_failed("").strerror[2:], "".join(self._lib.log))
+
+    def close(self) -> None:
+        if self._pointer:
+            with contextlib.suppress(OSError):
+                self._lib.lib.bpf_object__close(self._pointer)
+            self._pointer = None
+
+    def __enter__(self) -> BpfObject:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Network namespaces by path, name, process or inode, and interfaces inside them."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import socket
+import stat
+import threading
+from pathlib import Path
+
+from ..errors import NotFoundError, PrivilegeError, UsageError
+
+_CLONE_NEWNET = 0x40000000
+_NAMED = ("/run/netns", "/var/run/netns")
+_NSFS_MAGIC_DEVICES = "/proc/self/ns/net"
+
+
+def resolve(text: str) -> tuple[int, str]:
+    """Inode number of the namespace and a path to it, '' when only the number was given.
+
+    ``text``: a path, ``inode:N``, ``pid:N`` or a name known to ``ip netns``.
+    Raises NotFoundError, UsageError.
+    """
+    kind, colon, rest = text.partition(":")
+    if colon and kind in ("inode", "pid"):
+        if not rest.isdigit():
+            raise UsageError(f"cannot read network namespace {text!r}: {kind}: wants a number")
+        if kind == "inode":
+            return int(rest), _path_of(int(rest))
+        return _inode(f"/proc/{rest}/ns/net", f"process {rest}"), f"/proc/{rest}/ns/net"
+    if "/" in text:
+        return _inode(text, text), text
+    for directory in _NAMED:
+        path = f"{directory}/{text}"
+        if os.path.exists(path):
+            return _inode(path, text), path
+    known = sorted({name for d in _NAMED if os.path.isdir(d) for name in os.listdir(d)})
+    raise NotFoundError(
+        f"no network namespace is called {text!r}: "
+        + (f"ip netns knows {', '.join(known)}; " if known else "")
+        + "also taken are a path, inode:N and pid:N"
+    )
+
+
+def current_inode() -> int:
+    """The namespace of this process."""
+    return os.stat("/proc/self/ns/net").st_ino
+
+
+def _inode(path: str, what: str) -> int:
+    try:
+        found = os.stat(path)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise NotFoundError(f"no network namespace at {path} ({what}): {reason}") from None
+    if not stat.S_ISREG(found.st_mode) or found.st_dev != os.stat(_NSFS_MAGIC_DEVICES).st_dev:
+        raise NotFoundError(f"{path} is no network namespace: give /proc/PID/ns/net or a name")
+    return found.st_ino
+
+
+def _path_of(inode: int) -> str:
+    """A path that leads to the namespace ``inode``; '' when no process or name does."""
+    named = [Path(d) / name for d in _NAMED if os.path.isdir(d) for name in os.listdir(d)]
+    processes = (Path(f"/proc/{pid}/ns/net") for pid in os.listdir("/proc") if pid.isdigit())
+    for path in (*named, *processes):
+        try:
+            if path.stat().st_ino == inode:
+                return str(path)
+        except OSError:
+            continue
+    return ""
+
+
+def ifindex(name: str, path: str, what: str) -> int:
+    """Index of interface ``name`` in the namespace at ``path``, or in the own one for ''.
+
+    ``what`` names the namespace in messages. Raises NotFoundError, PrivilegeError.
+    """
+    found: list[int | OSError] = []
+
+    def look() -> None:
+        try:
+            if path:
+                _enter(path)
+            found.append(socket.if_nametoindex(name))
+        except OSError as error:
+            found.append(error)
+
+    # setns(2) moves one thread: a throw-away one goes, this one stays where it is.
+    thread = threading.Thread(target=look)
+    thread.start()
+    thread.join()
+    (result,) = found
+    if isinstance(result, int):
+        return result
+    if isinstance(result, PermissionError):
+        raise PrivilegeError(
+            f"cannot look into network namespace {what}: {str(result.strerror).lower()}, "
+            "missing CAP_SYS_ADMIN",
+            ("CAP_SYS_ADMIN",),
+        )
+    raise NotFoundError(f"no interface {name!r} in {what}: see ip link")
+
+
+def _enter(path: str) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    with open(path) as namespace:
+        if libc.setns(namespace.fileno(), _CLONE_NEWNET):
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number))

@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Attaching the shared programs to the plan's functions, and detaching them.
+
+Only file descriptors hold a probe: when the process ends, however it ends, the kernel removes it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from ..errors import AttachError
+from ..layout import COOKIE_TARGET_SHIFT
+from ..plan import Target
+from . import perf
+from .libbpf import Link, Program
+
+
+class Probes(Protocol):
+    """A backend at work. ``failed`` pairs a target with the kernel's errno."""
+
+    total: int
+    attached: int
+    failed: list[tuple[Target, int]]
+
+    @property
+    def done(self) -> bool: ...
+
+    def attach(self) -> None: ...
+
+    def detach(self) -> None: ...
+
+
+def cookie(index: int, target: Target) -> int:
+    """What the probe of the plan's function number ``index`` carries."""
+    return (index + 1) << COOKIE_TARGET_SHIFT | target.reason_arg
+
+
+class KprobeMulti:
+    """One link for all functions that have the sk_buff in the same register."""
+
+    def __init__(
+        self, programs: Mapping[int, Program], targets: Sequence[Target], cookies: bool
+    ) -> None:
+        self._programs = programs
+        self._cookies = cookies
+        self._links: list[Link] = []
+        self._targets = tuple(enumerate(targets))
+        self.total = len(targets)
+        self.attached = 0
+        self.failed: list[tuple[Target, int]] = []
+        self._stop = threading.Event()
+
+    @property
+    def done(self) -> bool:
+        return self.attached + len(self.failed) >= self.total
+
+    def attach(self) -> None:
+        """Attaches everything; returns when done or when ``detach`` interrupts it."""
+        for arg in sorted({target.arg for _, target in self._targets}):
+            self._attach(arg, [pair for pair in self._targets if pair[1].arg == arg])
+
+    def _attach(self, arg: int, pairs: Sequence[tuple[int, Target]]) -> None:
+        """One link; when the kernel refuses a function, halves until it is alone."""
+        if self._stop.is_set():
+            return
+        addrs = [target.addr for _, target in pairs]
+        try:
+            link = self._programs[arg].attach_kprobe_multi(
+                addrs if all(addrs) else (),
+                [target.name for _, target in pairs],
+                [cookie(index, target) for index, target in pairs] if self._cookies else None,
+            )
+        except AttachError as error:
+            if error.errno in (errno.EOPNOTSUPP, errno.EPERM, errno.ENOMEM):
+                raise
+            if len(pairs) == 1:
+                self.failed.append((pairs[0][1], error.errno))
+                return
+            half = len(pairs) // 2
+            self._attach(arg, pairs[:half])
+            self._attach(arg, pairs[half:])
+        else:
+            self._links.append(link)
+            self.attached += len(pairs)
+
+    def detach(self) -> None:
+        self._stop.set()
+        while self._links:
+            self._links.pop().destroy()
+
+
+class Kprobes:
+    """One perf event a function: slow (RCU grace periods), so the rest comes in a thread.
+
+    ``attach`` returns once ``first`` functions are traced; the others follow, in the plan's order.
+    """
+
+    def __init__(
+        self,
+        programs: Mapping[int, Program],
+        targets: Sequence[Target],
+        cookies: bool,
+        pmu: int,
+        first: int = 32,
+    ) -> None:
+        self._programs = programs
+        self._cookies = cookies
+        self._pmu = pmu
+        self._first = first
+        self._links: list[Link] = []
+        self._targets = tuple(enumerate(targets))
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self.total = len(targets)
+        self.attached = 0
+        self.failed: list[tuple[Target, int]] = []
+
+    @property
+    def done(self) -> bool:
+        return self.attached + len(self.failed) >= self.total
+
+    def attach(self) -> None:
+        self._attach(self._targets[: self._first])
+        if len(self._targets) > self._first and not self._stop.is_set():
+            self._thread = threading.Thread(
+                target=self._attach, args=(self._targets[self._first :],), name="attach"
+            )
+            self._thread.start()
+
+    def _attach(self, pairs: Sequence[tuple[int, Target]]) -> None:
+        for index, target in pairs:
+            if self._stop.is_set():
+                return
+            try:
+                self._links.append(self._attach_one(index, target))
+                self.attached += 1
+            except AttachError as error:
+                self.failed.append((target, error.errno))
+
+    def _attach_one(self, index: int, target: Target) -> Link:
+        fd = perf.open_kprobe(self._pmu, target.name, target.addr)
+        try:
+            return self._programs[target.arg].attach_perf_event(
+                fd, cookie(index, target) if self._cookies else 0
+            )
+        except AttachError:
+            with contextlib.suppress(OSError):
+                os.close(fd)
+            raise
+
+    def detach(self) -> None:
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+        while self._links:
+            self._links.pop().destroy()

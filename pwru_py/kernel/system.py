@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the running system says of itself: files under /sys and /proc, read whole."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from ..btf import Btf, from_file
+from ..errors import FeatureUnsupportedError, NotFoundError, PrivilegeError
+
+VMLINUX_BTF = "/sys/kernel/btf/vmlinux"
+TRACEFS = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
+KPROBE_PMU = "/sys/bus/event_source/devices/kprobe/type"
+BLACKLIST = "/sys/kernel/debug/kprobes/blacklist"
+LOCKDOWN = "/sys/kernel/security/lockdown"
+
+# include/uapi/linux/capability.h
+CAP_SYS_ADMIN, CAP_SYSLOG, CAP_PERFMON, CAP_BPF = 21, 34, 38, 39
+
+
+def read(path: str) -> bytes | None:
+    """The file's bytes, None when it is absent or may not be read."""
+    try:
+        return Path(path).read_bytes()
+    except OSError:
+        return None
+
+
+def check_privileges() -> None:
+    """Raises PrivilegeError that names what is missing."""
+    status = read("/proc/self/status") or b""
+    effective = next(
+        (int(line.split()[1], 16) for line in status.splitlines() if line.startswith(b"CapEff:")),
+        0,
+    )
+
+    def has(capability: int) -> bool:
+        return bool(effective >> capability & 1)
+
+    if not has(CAP_SYS_ADMIN):
+        needed = {"CAP_BPF": CAP_BPF, "CAP_PERFMON": CAP_PERFMON, "CAP_SYSLOG": CAP_SYSLOG}
+        missing = tuple(name for name, number in needed.items() if not has(number))
+        if missing:
+            who = "not root" if os.geteuid() else "root without capabilities"
+            raise PrivilegeError(
+                f"cannot trace: {who}, missing {', '.join(missing)} (or CAP_SYS_ADMIN): "
+                "run it with sudo",
+                missing,
+            )
+    lockdown = read(LOCKDOWN) or b""
+    if b"[confidentiality]" in lockdown:
+        raise PrivilegeError(
+            "cannot trace: the kernel is locked down (confidentiality), BPF may not read its "
+            "memory: boot with lockdown=integrity or none"
+        )
+
+
+def vmlinux_btf(path: str = "") -> Btf:
+    """The kernel's BTF, from ``path`` when given. Raises FeatureUnsupportedError, NotFoundError."""
+    if path:
+        try:
+            raw = Path(path).read_bytes()
+        except OSError as error:
+            raise NotFoundError(
+                f"cannot read BTF from {path}: {(error.strerror or str(error)).lower()}"
+            ) from None
+        return from_file(raw, path)
+    found = read(VMLINUX_BTF)
+    if found is None:
+        raise FeatureUnsupportedError(
+            f"this kernel has no BTF ({VMLINUX_BTF}): give a file for exactly this kernel with "
+            "--kernel-btf FILE, raw or vmlinux with a .BTF section",
+            feature="BTF",
+            since="5.2",
+        )
+    return Btf(found)
+
+
+def loaded_modules() -> set[str]:
+    """Names of loaded modules, as in /proc/modules."""
+    text = read("/proc/modules") or b""
+    return {line.split(b" ", 1)[0].decode() for line in text.splitlines()}
+
+
+def module_btfs(base: Btf, names: tuple[str, ...], every: bool) -> list[Btf]:
+    """Split BTF of the named modules or of every loaded one that has it. Raises NotFoundError."""
+    loaded = loaded_modules()
+    wanted = [name.replace("-", "_") for name in names]
+    for name in wanted:
+        if name not in loaded:
+            raise NotFoundError(f"module {name} is not loaded: load it with modprobe {name}")
+        if not os.path.exists(f"/sys/kernel/btf/{name}"):
+            raise FeatureUnsupportedError(
+                f"module {name} has no BTF: its functions cannot be traced",
+                feature="module BTF",
+                since="5.11",
+            )
+    chosen = sorted(loaded) if every else dict.fromkeys(wanted)
+    btfs = []
+    for name in chosen:
+        raw = read(f"/sys/kernel/btf/{name}")
+        if raw is not None:
+            btfs.append(Btf(raw, base, name))
+    return btfs
+
+
+def tracefs_file(name: str) -> bytes | None:
+    """A file of tracefs, wherever it is mounted; None when it cannot be had."""
+    for root in TRACEFS:
+        text = read(f"{root}/{name}")
+        if text is not None:
+            return text
+    return None
+
+
+def kprobe_pmu() -> int | None:
+    """The perf event type of kprobes; None when the kernel has none."""
+    text = read(KPROBE_PMU)
+    return int(text) if text else None

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The Python twin of ``bpf/event.h``: layouts shared with the kernel side, in host byte order."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+STACK_MAX = 64
+"""Addresses kept of a stack, innermost first."""
+
+EVENT = struct.Struct("=QQQ8I2H4B16s16s40s")
+"""struct event: ts_ns skb func; pid target netns mark ifindex mtu len reason; proto cpu; flags
+context tcp_flags stack_len; comm ifname; tuple."""
+
+TUPLE = struct.Struct("=16s16sHHBBBx")
+"""struct event_tuple: saddr daddr; sport dport (as on the wire); l3 l4 has_ports."""
+
+STACK = struct.Struct(f"={STACK_MAX}Q")
+
+CONFIG = struct.Struct("=5I8?")
+"""struct config, see ``KernelConfig``."""
+
+COOKIE_TARGET_SHIFT = 8
+"""A probe's cookie: 1 + the function's index in the plan, and below it the reason's argument."""
+
+EVENT_REASON = 1
+EVENT_TRACKED = 2
+
+L3_ARP, L3_IPV4, L3_IPV6 = 1, 4, 6
+
+COUNT_BUFFER_FULL, COUNT_TRACK_FULL, COUNT_TRACK_NEW, COUNT_TRACK_END, COUNT_EVENTS = range(5)
+
+assert EVENT.size == 136 and TUPLE.size == 40 and CONFIG.size == 28
+
+
+@dataclass(frozen=True, slots=True)
+class KernelConfig:
+    """struct config, field by field: what the loaded program does."""
+
+    netns: int = 0
+    ifindex: int = 0
+    mark: int = 0
+    mark_mask: int = 0
+    frame_bytes: int = 0
+    filter: bool = False
+    typed: bool = False
+    func_ip: bool = False
+    cookie: bool = False
+    track: bool = False
+    tuple: bool = True
+    stack: bool = False
+    queue: bool = False
+
+    def pack(self) -> bytes:
+        """The 28 bytes of the program's read-only data."""
+        return CONFIG.pack(
+            self.netns, self.ifindex, self.mark, self.mark_mask, self.frame_bytes, self.filter,
+            self.typed, self.func_ip, self.cookie, self.track, self.tuple, self.stack, self.queue,
+        )  # fmt: skip
+
+    @property
+    def record_bytes(self) -> int:
+        """Size of one record, a multiple of 8."""
+        return EVENT.size + (STACK.size if self.stack else 0)

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The values that a session yields: events, losses, the final account.
+
+Tuples rather than dataclasses: they are made a hundred thousand times a second.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntEnum, IntFlag
+from typing import NamedTuple
+
+
+class Context(IntEnum):
+    """What the CPU was doing when the function ran (``preempt_count``, linux/preempt.h)."""
+
+    TASK = 0
+    SOFTIRQ = 1
+    HARDIRQ = 2
+    UNKNOWN = 3
+
+
+class TcpFlag(IntFlag):
+    """The flag byte of a TCP header, RFC 9293 section 3.1 and RFC 3168."""
+
+    FIN = 0x01
+    SYN = 0x02
+    RST = 0x04
+    PSH = 0x08
+    ACK = 0x10
+    URG = 0x20
+    ECE = 0x40
+    CWR = 0x80
+
+
+class Tuple(NamedTuple):
+    """Addresses and ports as the packet carries them at this event.
+
+    ``saddr``/``daddr``: text (RFC 5952 for IPv6). ``sport``/``dport``: host byte order, 0 when
+    the protocol has none or the packet is a later fragment (``has_ports`` tells). ``proto``: the
+    IP protocol number, after IPv6 extension headers; -1 for ARP. ``icmp_id``: identifier of an
+    ICMP echo, else 0.
+    """
+
+    saddr: str
+    daddr: str
+    sport: int
+    dport: int
+    proto: int
+    has_ports: bool
+
+
+class Frame(NamedTuple):
+    """One address of a kernel stack: ``symbol+offset [module]``; symbol '' when unknown."""
+
+    addr: int
+    symbol: str
+    offset: int
+    module: str
+
+
+class Event(NamedTuple):
+    """One packet in one function.
+
+    ``skb``: the address of the sk_buff. ``ts_ns``: CLOCK_MONOTONIC, nanoseconds. ``wall_ns``:
+    the same moment in nanoseconds since the epoch. ``netns``: inode number, 0 when neither
+    skb->dev nor skb->sk knew. ``ifname``: '' when skb->dev is unset. ``proto``: skb->protocol,
+    host byte order, 0 before the kernel sets it. ``mtu``/``len``: bytes. ``reason``: the drop
+    reason that the function was given, -1 when it carries none; ``reason_name`` '' then.
+    ``pid``: the process (thread group) id. ``comm`` and ``ifname`` have control characters
+    escaped already. ``tuple`` is None when no IP header was found or tuples are off. ``drop``:
+    the packet is dropped here (a reason that means so, or ``kfree_skb`` where the kernel has no
+    reasons).
+    """
+
+    skb: int
+    cpu: int
+    pid: int
+    comm: str
+    context: Context
+    func: str
+    module: str
+    addr: int
+    ts_ns: int
+    wall_ns: int
+    netns: int
+    mark: int
+    ifindex: int
+    ifname: str
+    proto: int
+    mtu: int
+    len: int
+    tuple: Tuple | None
+    tcp_flags: int
+    reason: int
+    reason_name: str
+    stack: tuple[Frame, ...]
+    drop: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Losses:
+    """What was not shown, counted in the kernel since the start of the session.
+
+    ``buffer_full``: events that matched but found the ring or queue full. ``track_full``:
+    packets that could not be followed. ``recursion``: probe hits that the kernel skipped because
+    a probe already ran on that CPU (they may or may not have matched); None where the kernel
+    does not count them.
+    """
+
+    buffer_full: int = 0
+    track_full: int = 0
+    recursion: int | None = None
+
+    @property
+    def events(self) -> int:
+        """Matched events that are known to be lost."""
+        return self.buffer_full
+
+
+@dataclass(slots=True)
+class Summary:
+    """The account of a whole session, kept up while it runs.
+
+    ``packets``: distinct skb addresses with an event, counted up to ``packets_limit``: an
+    address that the kernel used again counts once. ``drops``: reason name to events.
+    """
+
+    events: int = 0
+    packets: int = 0
+    packets_limited: bool = False
+    drops: dict[str, int] = field(default_factory=dict)
+    losses: Losses = Losses()
+    attached: int = 0
+    failed: int = 0

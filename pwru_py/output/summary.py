@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The closing account of a session, and the notice of a loss while it runs, as text lines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..model import Losses, Summary
+
+NOTICE_INTERVAL_S = 1.0
+
+
+class LossWatch:
+    """Says when a loss is worth a word: it rose, and the last word is a second ago."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._said = Losses()
+        self._next_s = float("-inf")
+
+    def lost_more(self, losses: Losses, *, recursion: bool = False) -> bool:
+        """Whether to speak now. ``recursion``: hits skipped by the kernel count as well."""
+        said = self._said
+        rose = losses.buffer_full > said.buffer_full or losses.track_full > said.track_full
+        rose = rose or (recursion and (losses.recursion or 0) > (said.recursion or 0))
+        now_s = self._clock() if rose else 0.0
+        if not rose or now_s < self._next_s:
+            return False
+        self._said, self._next_s = losses, now_s + NOTICE_INTERVAL_S
+        return True
+
+
+def plural(count: int, noun: str) -> str:
+    """``1 event``, ``2 events``."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def loss_notice(losses: Losses) -> str:
+    """One line on what is lost so far and what helps."""
+    return "; ".join(_loss_lines(losses)) or "nothing lost"
+
+
+def summary_lines(summary: Summary) -> list[str]:
+    """The account, a line a fact; what was lost is never left out, nor what is unknown."""
+    least = "at least " if summary.packets_limited else ""
+    events = plural(summary.events, "event")
+    lines = [f"{least}{plural(summary.packets, 'packet')}, {events}", *_drop_lines(summary.drops)]
+    lines += _loss_lines(summary.losses) or ["lost: nothing"]
+    lines.append(_recursion_line(summary.losses.recursion))
+    if summary.failed:
+        failed, tried = plural(summary.failed, "function"), summary.attached + summary.failed
+        lines.append(f"not attached: {failed} of {tried} (see --debug)")
+    return lines
+
+
+def _drop_lines(drops: dict[str, int]) -> list[str]:
+    if not drops:
+        return ["drops: none seen"]
+    ordered = sorted(drops.items(), key=lambda item: (-item[1], item[0]))
+    width = len(str(ordered[0][1]))
+    total = sum(drops.values())
+    return [f"drops: {total}", *(f"  {count:{width}d}  {name}" for name, count in ordered)]
+
+
+def _loss_lines(losses: Losses) -> list[str]:
+    lines = []
+    if losses.buffer_full:
+        lost = plural(losses.buffer_full, "event")
+        lines.append(f"lost: {lost}, buffer full: narrow the filter or raise --buffer-size")
+    if losses.track_full:
+        lost = plural(losses.track_full, "packet")
+        lines.append(f"not followed: {lost}, too many at once: narrow the filter")
+    return lines
+
+
+def _recursion_line(recursion: int | None) -> str:
+    if recursion is None:
+        return "skipped by the kernel: not counted by this kernel"
+    return f"skipped by the kernel: {plural(recursion, 'hit')} inside another probe"

@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The table on a terminal: rows stream, one colour a packet, drops stand out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from datetime import tzinfo
+from typing import TYPE_CHECKING, TextIO
+
+from rich.console import Console
+from rich.segment import Segment, Segments
+from rich.style import Style
+
+from ..model import Event, Losses, Summary
+from .columns import View, columns, format_frame, format_reason
+from .layout import Layout, choose, cut, fit
+from .stamp import Stamp
+from .summary import LossWatch, loss_notice, summary_lines
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+# From the 256-colour cube: a contrast of at least 3.6 to black and to white (WCAG 2 asks 3 of
+# user interfaces), and no red, which is for drops alone.
+PALETTE = (28, 30, 32, 63, 64, 66, 67, 94, 97, 99, 100, 130, 133, 163)
+PACKET_STYLES = tuple(Style(color=f"color({number})") for number in PALETTE)
+DROP = Style(bold=True, color="red")
+REASON = Style(bold=True, reverse=True, color="red")
+HEADER = Style(bold=True)
+DIM = Style(dim=True)
+WARNING = Style(bold=True, color="yellow")
+PLAIN = Style()
+
+REDRAW_INTERVAL_S = 0.1
+_NEWLINE = Segment("\n")
+
+
+class _TerminalConsole(Console):
+    """A console that leaves a broken pipe to the caller, where rich would exit."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
+def terminal_console(stream: TextIO) -> Console:
+    """A console that shows text as it is: no markup, no emoji, no highlighting."""
+    return _TerminalConsole(file=stream, markup=False, emoji=False, highlight=False)
+
+
+def packet_style(skb: int) -> Style:
+    """The packet's colour. An sk_buff is aligned to 64 bytes at least: the rest is mixed."""
+    return PACKET_STYLES[((skb >> 6) * 0x9E3779B1 & 0xFFFFFFFF) * len(PALETTE) >> 32]
+
+
+class TableSink:
+    """Streams rows through ``console`` and asks it for the width at every batch."""
+
+    def __init__(
+        self,
+        console: Console,
+        view: View,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        tz: tzinfo | None = None,
+    ) -> None:
+        self._console = console
+        self._stack = view.stack
+        self._columns = columns(view, Stamp(view.timestamp, tz=tz))
+        self._layout = choose(self._columns, console.width)
+        self._watch = LossWatch(clock)
+        self._clock = clock
+        self._progress: Progress | None = None
+        self._task: TaskID | None = None
+        self._redraw_s = float("-inf")
+
+    def start(self) -> None:
+        self._print(self._header())
+
+    def events(self, batch: Sequence[Event]) -> None:
+        segments: list[Segment] = []
+        if self._console.width != self._layout.width:
+            self._layout = choose(self._columns, self._console.width)
+            segments += self._header()
+        for event in batch:
+            segments += self._row(event)
+        self._print(segments)
+
+    def losses(self, losses: Losses) -> None:
+        if self._watch.lost_more(losses):
+            self._print([Segment(loss_notice(losses), WARNING), _NEWLINE])
+
+    def progress(self, done: int, total: int) -> None:
+        if done >= total:
+            self._end_progress()
+            return
+        if self._progress is None:
+            self._begin_progress(total)
+        if self._progress is not None and self._task is not None:
+            self._progress.update(self._task, completed=done, total=total)
+            if self._clock() >= self._redraw_s:
+                self._redraw_s = self._clock() + REDRAW_INTERVAL_S
+                self._progress.refresh()
+
+    def finish(self, summary: Summary) -> None:
+        self._end_progress()
+        lines = summary_lines(summary)
+        segments = [_NEWLINE, Segment(lines[0], HEADER), _NEWLINE]
+        for line in lines[1:]:
+            lost = line.startswith(("lost: ", "not followed: ")) and line != "lost: nothing"
+            segments += [Segment(line, WARNING if lost else PLAIN), _NEWLINE]
+        self._print(segments)
+
+    def _print(self, segments: list[Segment]) -> None:
+        """Write ready segments as they are, above the progress bar if there is one."""
+        if segments:
+            self._console.print(Segments(segments), crop=False, soft_wrap=True, end="")
+
+    def _header(self) -> list[Segment]:
+        layout = self._layout
+        segments = []
+        if layout.hidden:
+            hint = f"hidden: {' '.join(layout.hidden)} (widen or pipe to less -S)"
+            segments += [Segment(cut(hint, layout.width), DIM), _NEWLINE]
+        titles = fit(layout, [slot.column.title for slot in layout.slots])
+        return [*segments, Segment(titles.before + titles.func, HEADER), _NEWLINE]
+
+    def _row(self, event: Event) -> list[Segment]:
+        layout = self._layout
+        row = fit(layout, [slot.format(event) for slot in layout.slots])
+        style = packet_style(event.skb)
+        if event.drop:
+            segments = [Segment(row.before, style), Segment(event.func, DROP)]
+            if reason := format_reason(event):
+                segments += [Segment("  "), Segment(reason, REASON)]
+            segments.append(_NEWLINE)
+        else:
+            segments = [Segment(row.before + row.func, style), _NEWLINE]
+        if self._stack:
+            segments += self._frames(event, layout)
+        return segments
+
+    def _frames(self, event: Event, layout: Layout) -> list[Segment]:
+        lines = [cut(f"    {format_frame(frame)}", layout.width) + "\n" for frame in event.stack]
+        return [Segment("".join(lines), DIM)] if lines else []
+
+    def _begin_progress(self, total: int) -> None:
+        from rich.progress import BarColumn, Progress, TextColumn
+
+        self._progress = Progress(
+            TextColumn("attaching probes {task.completed:.0f}/{task.total:.0f}"),
+            BarColumn(),
+            console=self._console,
+            transient=True,
+            auto_refresh=False,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+        self._task = self._progress.add_task("", total=total)
+        self._progress.start()
+        self._console.show_cursor(True)  # nothing to undo if the process is killed
+
+    def _end_progress(self) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None

@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What to attach: kernel BTF x attachable functions x Config. Pure.
+
+The plan names every function that has an sk_buff among its arguments, either as a target or as
+skipped with the reason, so that nothing is left out in silence.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from .abi import argument_registers
+from .btf import Btf, Kind, TypeId
+
+
+class Target(NamedTuple):
+    """A function to attach to.
+
+    ``arg``: the register, from 1, that holds the sk_buff. ``reason_arg``: the one that holds a
+    drop reason, 0 without. ``addr``: the entry as ftrace or kallsyms gives it, 0 when unknown.
+    """
+
+    name: str
+    module: str
+    addr: int
+    arg: int
+    reason_arg: int
+
+
+class Skipped(NamedTuple):
+    """A function with an sk_buff argument that is not traced, and why."""
+
+    name: str
+    module: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Targets in the order of attaching, most telling first, and all that is left out."""
+
+    targets: tuple[Target, ...]
+    skipped: tuple[Skipped, ...]
+
+    @staticmethod
+    def skip(target: Target, why: str) -> Skipped:
+        """``target`` left out after all."""
+        return Skipped(target.name, target.module, why)
+
+
+@dataclass(frozen=True, slots=True)
+class Attachable:
+    """What the kernel lets be probed.
+
+    ``functions``: (name, module) to the addresses that bear the name; empty list: address unknown.
+    ``source``: where that was read, for messages. ``blacklist``: names that kprobes refuse.
+    """
+
+    functions: Mapping[tuple[str, str], Sequence[int]]
+    source: str
+    blacklist: frozenset[str] = frozenset()
+
+
+# Most telling first: a slow backend traces these while it attaches the rest.
+_ORDER = tuple(
+    re.compile(pattern)
+    for pattern in (
+        r"(__)?kfree_skb(_reason|_list_reason)?|sk_skb_reason_drop|kfree_skbmem|consume_skb",
+        r"(__)?ip6?_(local_out|rcv|output|local_deliver|forward|finish_output2?|queue_xmit)"
+        r"|ipv6_rcv|ip6_input|nf_hook_slow|ipt_do_table|ip6t_do_table|nft_do_chain(_\w+)?",
+        r"(tcp_v[46]|udp|udpv6|icmp|icmpv6|tcp|arp|ndisc)_\w+|__udp4_lib_\w+|__udp6_lib_\w+",
+        r"(__)?dev_queue_xmit|dev_hard_start_xmit|(__)?netif_(receive_skb|rx)\w*|napi_gro_receive"
+        r"|skb_scrub_packet|veth_xmit|loopback_xmit|validate_xmit_skb",
+        r"nf_\w+|nft_\w+|ip6?_\w+|ipv6_\w+",
+        r"(__)?(dev|netif|napi|neigh|br)_\w+",
+    )
+)
+
+
+def _rank(target: Target) -> int:
+    for rank, pattern in enumerate(_ORDER):
+        if pattern.fullmatch(target.name):
+            return rank
+    return len(_ORDER)
+
+
+class _Arguments(NamedTuple):
+    """Where a prototype has its sk_buff and its drop reason; see ``Target``."""
+
+    arg: int
+    reason_arg: int
+
+
+class _Prototypes:
+    """Decides on prototypes, each once: most functions share theirs."""
+
+    def __init__(self, btf: Btf) -> None:
+        self._btf = btf
+        self._skb_types: dict[int, bool] = {0: False}
+        self._seen: dict[TypeId, _Arguments | None] = {}
+
+    def arguments(self, proto: TypeId) -> _Arguments | None:
+        """None when no parameter is a ``[const] struct sk_buff *``; arg 0: not in a register."""
+        try:
+            return self._seen[proto]
+        except KeyError:
+            found = self._seen[proto] = self._decide(proto)
+            return found
+
+    def _decide(self, proto: TypeId) -> _Arguments | None:
+        types = self._btf.parameter_types(proto)
+        known = self._skb_types
+        position = None
+        for index, type_id in enumerate(types):
+            is_skb = known.get(type_id)
+            if is_skb is None:
+                is_skb = known[type_id] = self._is_skb_pointer(TypeId(type_id))
+            if is_skb:
+                position = index
+                break
+        if position is None:
+            return None
+        registers = argument_registers(self._btf, proto)
+        reason = next((r for t, r in zip(types, registers, strict=True) if self._is_reason(t)), 0)
+        return _Arguments(registers[position], reason)
+
+    def _is_skb_pointer(self, type_id: TypeId) -> bool:
+        btf = self._btf
+        pointer = btf.resolve(type_id)
+        if btf.kind(pointer) is not Kind.PTR:
+            return False
+        pointed = btf.resolve(btf.target(pointer))
+        return (
+            btf.kind(pointed) in (Kind.STRUCT, Kind.FWD) and btf.type_name(pointed) == "sk_buff"
+        )
+
+    def _is_reason(self, type_id: int) -> bool:
+        """``enum skb_drop_reason``, or a subsystem's (``enum ovs_drop_reason``), by value."""
+        btf = self._btf
+        plain = btf.resolve(TypeId(type_id))
+        return btf.kind(plain) is Kind.ENUM and btf.type_name(plain).endswith("drop_reason")
+
+
+def make_plan(
+    btfs: Iterable[Btf], attachable: Attachable, wanted: Callable[[str], object]
+) -> Plan:
+    """The plan for the functions of ``btfs`` (the kernel's, then modules') that ``wanted`` likes.
+
+    ``wanted`` takes a function's name: ``re.compile(RE).fullmatch``, for example.
+    """
+    targets: list[Target] = []
+    skipped: list[Skipped] = []
+    for btf in btfs:
+        module = "" if btf.base is None else btf.name
+        prototypes = _Prototypes(btf)
+        protos: dict[str, set[_Arguments]] = {}
+        for name_at, proto in btf.function_protos():
+            arguments = prototypes.arguments(proto)
+            if arguments is not None and wanted(name := btf.name_at(name_at)):
+                protos.setdefault(name, set()).add(arguments)
+        for name, several in protos.items():
+            decided = _target(name, module, several, attachable)
+            if isinstance(decided, Skipped):
+                skipped.append(decided)
+            else:
+                targets.extend(decided)
+    targets.sort(key=_rank)
+    return Plan(tuple(targets), tuple(skipped))
+
+
+def _target(
+    name: str, module: str, protos: set[_Arguments], attachable: Attachable
+) -> list[Target] | Skipped:
+    addrs = attachable.functions.get((name, module))
+    if addrs is None:
+        return Skipped(name, module, f"not in {attachable.source}")
+    if name in attachable.blacklist:
+        return Skipped(name, module, "on the kprobe blacklist")
+    if len(protos) > 1:
+        return Skipped(name, module, f"{len(protos)} functions of this name differ in arguments")
+    (arguments,) = protos
+    if not arguments.arg:
+        return Skipped(name, module, "its sk_buff is passed on the stack")
+    if len(addrs) > 1:
+        # BTF tells one prototype; whether all bear it is unknown, a wrong register worse.
+        return Skipped(name, module, f"{len(addrs)} functions of this name, BTF knows one")
+    return [Target(name, module, addr, *arguments) for addr in addrs or (0,)]

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Drop reasons by name, from the enums of the running kernel and its modules. Pure.
+
+``enum skb_drop_reason`` (include/net/dropreason-core.h) holds the core's; the upper 16 bits of a
+value name a subsystem (include/net/dropreason.h) whose own enum lives in its module's BTF.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from .btf import Btf
+
+_PREFIXES = ("SKB_DROP_REASON_", "SKB_")
+_SUBSYSTEM_SHIFT = 16
+_NOT_DROPS = ("NOT_DROPPED_YET", "CONSUMED")
+
+
+def _strip(name: str) -> str:
+    for prefix in _PREFIXES:
+        if name.startswith(prefix):
+            return name[len(prefix) :]
+    return name
+
+
+class Reasons:
+    """Names of drop reasons. ``modules`` is asked, once, when a subsystem's reason first occurs."""
+
+    def __init__(self, vmlinux: Btf, modules: Callable[[], Iterable[Btf]]) -> None:
+        core = vmlinux.enum("skb_drop_reason")
+        self._names = {value: _strip(name) for name, value in core.items() if "MASK" not in name}
+        self._subsystems = {
+            value: name.removeprefix("SKB_DROP_REASON_SUBSYS_")
+            for name, value in vmlinux.enum("skb_drop_reason_subsys").items()
+        }
+        self._vmlinux = vmlinux
+        self._modules: Callable[[], Iterable[Btf]] | None = modules
+        self.known = bool(core)
+        """Whether this kernel has drop reasons at all (5.17 and later)."""
+        self._not_drops = frozenset(v for v, name in self._names.items() if name in _NOT_DROPS)
+
+    def name(self, value: int) -> str:
+        """The reason's name without ``SKB_DROP_REASON_``; ``SUBSYSTEM_N`` or a number if unknown."""
+        name = self._names.get(value)
+        if name is None:
+            if value >> _SUBSYSTEM_SHIFT and self._modules is not None:
+                self._read_subsystems()
+                return self.name(value)
+            name = self._unknown(value)
+            if len(self._names) < 65536:
+                self._names[value] = name
+        return name
+
+    def is_drop(self, value: int) -> bool:
+        """False for the two values that say "not dropped"."""
+        return value not in self._not_drops
+
+    def _unknown(self, value: int) -> str:
+        subsystem = self._subsystems.get(value >> _SUBSYSTEM_SHIFT)
+        if subsystem is None or value >> _SUBSYSTEM_SHIFT == 0:
+            return f"REASON_{value}"
+        return f"{subsystem}_{value & 0xFFFF}"
+
+    def _read_subsystems(self) -> None:
+        modules, self._modules = self._modules, None
+        for btf in (self._vmlinux, *(modules() if modules else ())):
+            for name in btf.enum_names():
+                if name.endswith("drop_reason") and name != "skb_drop_reason":
+                    for text, value in btf.enum(name).items():
+                        if value >> _SUBSYSTEM_SHIFT:
+                            self._names.setdefault(value, text)
