@@ -30,7 +30,9 @@ def compile_object(source: Path, target: Path) -> None:
     """Runs clang; its messages go to stderr. Raises SystemExit when it is missing or fails."""
     clang = shutil.which("clang")
     if clang is None:
-        raise SystemExit("cannot build the BPF programs: clang is not installed (apt install clang)")
+        raise SystemExit(
+            "cannot build the BPF programs: clang is not installed (apt install clang)"
+        )
     machine = platform.machine()
     if machine not in ARCHITECTURES:
         raise SystemExit(f"cannot build the BPF programs: {machine} is not supported yet")

@@ -39,6 +39,14 @@ struct sock {
 	struct sock_common __sk_common;
 };
 
+typedef struct {
+	int counter;
+} atomic_t;
+
+struct refcount_struct {
+	atomic_t refs;
+};
+
 struct sk_buff {
 	struct net_device *dev;
 	struct sock *sk;
@@ -55,6 +63,7 @@ struct sk_buff {
 	unsigned int end;
 	unsigned char *head;
 	unsigned char *data;
+	struct refcount_struct users;
 };
 
 /*
@@ -68,6 +77,10 @@ struct sk_buff___vlan_present {
 /* 6.2 (commit 64701838bf05) to 6.14 (commit 01c7bc5198e9). */
 struct pcpu_hot {
 	int preempt_count;
+};
+
+struct task_struct {
+	void *stack;
 };
 
 #pragma clang attribute pop
@@ -96,6 +109,8 @@ struct pt_regs {
  * The kprobe machinery leaves ip one past the breakpoint, for breakpoints,
  * optimised probes and ftrace alike (arch/x86/kernel/kprobes/ftrace.c).
  */
+#define STACK_POINTER(ctx) CTX_FIELD(ctx, sp)
+#define THREAD_SIZE (16 << 10)	/* arch/x86/include/asm/page_64_types.h, without KASAN */
 #define PROBED_ADDR(ctx) (CTX_FIELD(ctx, ip) - 1)
 #else
 #error "no register map for this architecture yet"

@@ -72,7 +72,19 @@ struct {
 extern const int __preempt_count __ksym __weak;		/* up to 6.1, again from 6.15 */
 extern const struct pcpu_hot pcpu_hot __ksym __weak;	/* 6.2 to 6.14 */
 
-static __always_inline __u8 cpu_context(void)
+/*
+ * Kernels whose BTF lacks the counter (5.10): interrupts and the softirqs they
+ * lead to run on a stack of their own, tasks, ksoftirqd included, on theirs.
+ */
+static __always_inline __u8 stack_context(struct pt_regs *ctx)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+	__u64 base = (__u64)BPF_CORE_READ(task, stack);
+
+	return STACK_POINTER(ctx) - base < THREAD_SIZE ? CONTEXT_TASK : CONTEXT_SOFTIRQ;
+}
+
+static __always_inline __u8 cpu_context(struct pt_regs *ctx)
 {
 	int count;
 
@@ -85,7 +97,7 @@ static __always_inline __u8 cpu_context(void)
 
 		count = p->preempt_count;
 	} else {
-		return CONTEXT_UNKNOWN;
+		return stack_context(ctx);
 	}
 	/* A breakpoint probe runs as if in an NMI: then the bits above say nothing. */
 	if ((count & HARDIRQ_MASK) && !(count & NMI_MASK))
@@ -165,8 +177,10 @@ static __always_inline void fill(struct event *ev, struct pt_regs *ctx,
 	ev->len = FIELD(skb, len);
 	ev->proto = bpf_ntohs(FIELD(skb, protocol));
 	ev->cpu = bpf_get_smp_processor_id();
-	ev->context = cpu_context();
+	ev->context = cpu_context(ctx);
 	ev->flags = followed ? EVENT_TRACKED : 0;
+	if (FIELD(skb, users.refs.counter) > 1)
+		ev->flags |= EVENT_SHARED;
 	ev->reason = 0;
 	ev->tcp_flags = 0;
 	ev->stack_len = 0;

@@ -50,9 +50,7 @@ class Kind(IntEnum):
 # 32-bit words behind the three of struct btf_type: (always, for each of vlen)
 _FIXED = [0, 1, 0, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 1, 0, 0]
 _EACH = [0, 0, 0, 0, 3, 3, 2, 0, 0, 0, 0, 0, 0, 2, 0, 3, 0, 0, 0, 3]
-_ALIASES = frozenset(
-    (Kind.TYPEDEF, Kind.VOLATILE, Kind.CONST, Kind.RESTRICT, Kind.TYPE_TAG)
-)
+_ALIASES = frozenset((Kind.TYPEDEF, Kind.VOLATILE, Kind.CONST, Kind.RESTRICT, Kind.TYPE_TAG))
 
 
 class Function(NamedTuple):
@@ -95,13 +93,13 @@ class Btf:
         self._strings = raw[header + str_off : header + str_off + str_len]
         self._first_id = base._end_id if base else 1
         self._first_str = base._end_str if base else 0
-        self._end_str = self._first_str + str_len
+        self._end_str: int = self._first_str + str_len
         self._starts: array[int] = array("I")
         self._funcs: array[int] = array("I")
         self._enums: array[int] = array("I")
         self._structs: array[int] = array("I")
         self._walk()
-        self._end_id = self._first_id + len(self._starts)
+        self._end_id: int = self._first_id + len(self._starts)
 
     def _walk(self) -> None:
         """Notes the word at which every type begins; the hot loop of a start."""

@@ -94,8 +94,11 @@ def _run(options: Options) -> int:
 def _list_functions(tracer: Tracer) -> int:
     """The plan: function, argument position, module; then what is left out, and why."""
     plan = tracer.plan()
+    if not plan.targets and not plan.skipped:
+        raise tracer.nothing_to_trace()
     write = sys.stdout.write
-    width = max((len(t.name) for t in (*plan.targets, *plan.skipped)), default=8)
+    names = [target.name for target in plan.targets] + [skipped.name for skipped in plan.skipped]
+    width = max(map(len, names))
     write(f"{'FUNC':<{width}}  ARG  MODULE\n")
     for target in sorted(plan.targets):
         write(f"{target.name:<{width}}  {target.arg:<3}  {target.module or 'vmlinux'}\n")
@@ -118,7 +121,9 @@ def _output(options: Options) -> Iterator[TextIO]:
         stream = open(name, "w", encoding="utf-8", buffering=1 << 16)  # noqa: SIM115
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        raise OutputError(f"cannot write to {name}: {reason}: choose another --output-file") from None
+        raise OutputError(
+            f"cannot write to {name}: {reason}: choose another --output-file"
+        ) from None
     try:
         yield stream
         stream.close()
@@ -201,7 +206,6 @@ def _trace(tracer: Tracer, options: Options, stream: TextIO) -> int:
 
 def _pump(tracer: Tracer, options: Options, sink: Sink) -> None:
     """Events to the sink until a signal or the line limit."""
-    left = options.output_limit_lines or None
     ready = False
     for batch in tracer.batches():
         if not ready:
@@ -210,13 +214,7 @@ def _pump(tracer: Tracer, options: Options, sink: Sink) -> None:
                 ready = True
                 _tell_ready(options.ready_file)
         if batch:
-            if left is not None:
-                batch = batch[:left]
-                left -= len(batch)
             sink.events(batch)
-            if left == 0:
-                tracer.stop()
-                break
         else:
             sink.losses(tracer.summary.losses)
 

@@ -65,7 +65,7 @@ class Config:
     ``filter_netns``: ``/proc/PID/ns/net`` or another path, ``inode:N``, ``pid:N`` or a name
     known to ``ip netns``. ``filter_ifname``: looked up in that namespace, else the own one.
     ``kmods``: modules whose functions are traced too; ``all_kmods``: every loaded one.
-    ``buffer_bytes``: the ring buffer (a power of two, at least a page) or, divided by the
+    ``limit_events``: end after so many, 0 for no limit. ``buffer_bytes``: the ring buffer (a power of two, at least a page) or, divided by the
     record's size, the queue. ``track_entries``: how many packets are followed at once.
     """
 
@@ -82,6 +82,7 @@ class Config:
     transport: Transport = Transport.AUTO
     output_tuple: bool = True
     output_stack: bool = False
+    limit_events: int = 0
     buffer_bytes: int = 16 << 20
     track_entries: int = 65536
 

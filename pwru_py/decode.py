@@ -7,6 +7,7 @@ these is decoded once and looked up afterwards; the caches are bounded.
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Callable, Sequence
 from ipaddress import IPv6Address
@@ -18,6 +19,9 @@ from .output.escape import escape
 from .plan import Target
 
 _CACHE_MAX = 16384
+# These take a reason that says how to recycle pages, and are called for consumed packets too
+# (__kfree_skb in net/core/skbuff.c passes NOT_SPECIFIED); tracepoint stubs repeat their caller.
+_NO_VERDICT = re.compile(r"skb_release_\w+|__(traceiter|probestub)_\w+")
 _CONTEXTS = tuple(Context)
 _K = TypeVar("_K")
 _V = TypeVar("_V")
@@ -83,6 +87,7 @@ class Decoder:
         padding = stride - struct.calcsize(form)
         self._record = struct.Struct(f"{form}{padding}x" if padding else form)
         self._targets = (None, *targets)
+        self._verdicts = {t.name for t in targets if not _NO_VERDICT.fullmatch(t.name)}
         self._by_addr = _Cache(by_addr)
         self._reason_name = reason_name
         self._is_drop = is_drop
@@ -102,7 +107,7 @@ class Decoder:
         targets, by_addr = self._targets, self._by_addr
         names, tuples = self._names, self._tuples
         contexts, drop_function = _CONTEXTS, self._drop_function
-        has_reason, new = layout.EVENT_REASON, Event._make
+        has_reason, shared, new = layout.EVENT_REASON, layout.EVENT_SHARED, Event._make
         events = []
         for (
             ts_ns, skb, addr, pid, index, netns, mark, ifindex, mtu, length, reason, proto, cpu,
@@ -115,9 +120,11 @@ class Decoder:
                 func, module = target.name, target.module
             if flags & has_reason:
                 reason_name = self._reason_name(reason)
-                drop = self._is_drop(reason)
+                drop = func in self._verdicts and self._is_drop(reason)
             else:
                 reason, reason_name, drop = -1, "", func == drop_function
+            if flags & shared:  # only the last holder's free is a drop, as in trace_kfree_skb
+                drop = False
             frames = self._stack(stack, stack_len) if stack_len else ()
             events.append(
                 new((

@@ -6,6 +6,7 @@ Tuples rather than dataclasses: they are made a hundred thousand times a second.
 
 from __future__ import annotations
 
+import builtins
 from dataclasses import dataclass, field
 from enum import IntEnum, IntFlag
 from typing import NamedTuple
@@ -38,8 +39,7 @@ class Tuple(NamedTuple):
 
     ``saddr``/``daddr``: text (RFC 5952 for IPv6). ``sport``/``dport``: host byte order, 0 when
     the protocol has none or the packet is a later fragment (``has_ports`` tells). ``proto``: the
-    IP protocol number, after IPv6 extension headers; -1 for ARP. ``icmp_id``: identifier of an
-    ICMP echo, else 0.
+    IP protocol number, after IPv6 extension headers; -1 for ARP.
     """
 
     saddr: str
@@ -69,8 +69,8 @@ class Event(NamedTuple):
     reason that the function was given, -1 when it carries none; ``reason_name`` '' then.
     ``pid``: the process (thread group) id. ``comm`` and ``ifname`` have control characters
     escaped already. ``tuple`` is None when no IP header was found or tuples are off. ``drop``:
-    the packet is dropped here (a reason that means so, or ``kfree_skb`` where the kernel has no
-    reasons).
+    the packet is dropped here, by the rule of the tracepoint skb:kfree_skb: a reason that means so
+    (or ``kfree_skb`` where the kernel has no reasons), given by the last who holds the skb.
     """
 
     skb: int
@@ -94,7 +94,7 @@ class Event(NamedTuple):
     tcp_flags: int
     reason: int
     reason_name: str
-    stack: tuple[Frame, ...]
+    stack: builtins.tuple[Frame, ...]
     drop: bool = False
 
 
@@ -122,8 +122,9 @@ class Losses:
 class Summary:
     """The account of a whole session, kept up while it runs.
 
-    ``packets``: distinct skb addresses with an event, counted up to ``packets_limit``: an
-    address that the kernel used again counts once. ``drops``: reason name to events.
+    ``packets``: an skb address from its first event to its end counts once; see ``Account``.
+    ``packets_limited``: so many were under way at once that some may count twice. ``drops``:
+    reason name to packets. ``attached``, ``failed``: functions.
     """
 
     events: int = 0

@@ -104,7 +104,7 @@ class VersionRequested(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Everything the command line says. ``output_limit_lines``: 0 for no limit.
+    """Everything the command line says.
 
     ``output_file``: '' for standard output. ``dump_filter``: ``-d``. ``output_tuple`` and
     ``output_stack`` are in ``config`` too.
@@ -117,7 +117,6 @@ class Options:
     output_stack: bool = False
     output_json: bool = False
     output_file: str = ""
-    output_limit_lines: int = 0
     timestamp: Timestamp = Timestamp.NONE
     list_funcs: bool = False
     dump_filter: bool = False
@@ -222,7 +221,6 @@ def _options(found: Namespace, words: str) -> Options:
         output_stack=_switch(found, "output_stack"),
         output_json=_switch(found, "output_json"),
         output_file="" if found.output_file == "-" else found.output_file or "",
-        output_limit_lines=_line_limit(found.output_limit_lines),
         timestamp=_word(Timestamp, found.timestamp, "--timestamp"),
         list_funcs=_switch(found, "list_funcs"),
         dump_filter=_switch(found, "d"),
@@ -246,6 +244,7 @@ def _config(found: Namespace, words: str) -> Config:
         transport=_word(Transport, found.transport, "--transport"),
         output_tuple=_switch(found, "output_tuple", True),
         output_stack=_switch(found, "output_stack"),
+        limit_events=_line_limit(found.output_limit_lines),
         buffer_bytes=_buffer_bytes(found.buffer_size),
     )
 

@@ -133,9 +133,7 @@ class _Prototypes:
         if btf.kind(pointer) is not Kind.PTR:
             return False
         pointed = btf.resolve(btf.target(pointer))
-        return (
-            btf.kind(pointed) in (Kind.STRUCT, Kind.FWD) and btf.type_name(pointed) == "sk_buff"
-        )
+        return btf.kind(pointed) in (Kind.STRUCT, Kind.FWD) and btf.type_name(pointed) == "sk_buff"
 
     def _is_reason(self, type_id: int) -> bool:
         """``enum skb_drop_reason``, or a subsystem's (``enum ovs_drop_reason``), by value."""
@@ -144,9 +142,7 @@ class _Prototypes:
         return btf.kind(plain) is Kind.ENUM and btf.type_name(plain).endswith("drop_reason")
 
 
-def make_plan(
-    btfs: Iterable[Btf], attachable: Attachable, wanted: Callable[[str], object]
-) -> Plan:
+def make_plan(btfs: Iterable[Btf], attachable: Attachable, wanted: Callable[[str], object]) -> Plan:
     """The plan for the functions of ``btfs`` (the kernel's, then modules') that ``wanted`` likes.
 
     ``wanted`` takes a function's name: ``re.compile(RE).fullmatch``, for example.

@@ -55,7 +55,7 @@ class Tracer:
         plan = self.plan()
         assert self._prepared is not None
         if not plan.targets:
-            raise NotFoundError(self._nothing_to_trace())
+            raise self.nothing_to_trace()
         engine = self._engine = Engine(self.config, self._prepared)
         try:
             engine.load()
@@ -118,15 +118,26 @@ class Tracer:
                 yield []
         # Probes still fire until they are detached, but record nothing from here on.
         engine.pause()
-        yield from self._read(engine)
+        while not self._limit_reached and engine.reader.wait(0):
+            yield from self._read(engine)
         self._refresh()
 
     def _read(self, engine: Engine) -> Iterator[list[Event]]:
         offset_ns = time.time_ns() - time.monotonic_ns()
+        limit = self.config.limit_events
         for run in engine.reader.read():
             events = self._decoder.decode(run, offset_ns)
+            if limit:
+                events = events[: limit - self.summary.events]
             self._account.add(events)
             yield events
+            if self._limit_reached:
+                self._stopping.set()
+                return
+
+    @property
+    def _limit_reached(self) -> bool:
+        return 0 < self.config.limit_events <= self.summary.events
 
     def _running(self) -> Engine:
         if self._engine is None:
@@ -173,13 +184,19 @@ class Tracer:
         """What a user should know about this session: one line each."""
         return tuple(self._running().warnings)
 
-    def _nothing_to_trace(self) -> str:
+    def nothing_to_trace(self) -> NotFoundError:
+        """The error for a plan without targets."""
+        return NotFoundError(self._why_nothing())
+
+    def _why_nothing(self) -> str:
         assert self._prepared is not None
         pattern = self.config.filter_func
         skipped = [s for s in self._prepared.plan.skipped if re.fullmatch(pattern or ".*", s.name)]
         if skipped:
             first = skipped[0]
-            return f"cannot trace {first.name}: {first.why}; see --list-funcs for what can be traced"
+            return (
+                f"cannot trace {first.name}: {first.why}; see --list-funcs for what can be traced"
+            )
         if not pattern:
             return "found no function that takes an sk_buff and can be traced: see --list-funcs"
         return (

@@ -161,7 +161,6 @@ class Engine:
     """The loaded object and all that hangs on it; ``close`` leaves nothing behind."""
 
     reader: Reader
-    probes: Probes
 
     def __init__(self, config: Config, prepared: Prepared) -> None:
         self.config = config
@@ -178,6 +177,7 @@ class Engine:
         self._followers: list[Program] = []
         self._programs: dict[int, Program] = {}
         self._final: Losses | None = None
+        self.probes: Probes = KprobeMulti({}, (), cookies=False)
         self._wake_read, self._wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
 
     # Loading
@@ -359,8 +359,7 @@ class Engine:
         """Detaches and frees everything."""
         if self.loaded:
             self._final = self.losses()
-        if hasattr(self, "probes"):
-            self.probes.detach()
+        self.probes.detach()
         while self._links:
             self._links.pop().destroy()
         if self.loaded:

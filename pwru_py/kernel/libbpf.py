@@ -255,9 +255,7 @@ class Program:
         if cookies is not None:
             opts.cookies = (c_uint64 * count)(*cookies)
         lib = self._lib.lib
-        pointer = lib.bpf_program__attach_kprobe_multi_opts(
-            self._pointer, None, ctypes.byref(opts)
-        )
+        pointer = lib.bpf_program__attach_kprobe_multi_opts(self._pointer, None, ctypes.byref(opts))
         return self._link(pointer, f"{self.name} to {count} functions")
 
     def recursion_misses(self) -> int:
@@ -299,7 +297,8 @@ class BpfObject:
         """Creates maps, relocates and verifies. Raises LoadError with the verifier's log."""
         del self._lib.log[:]
         if self._lib.lib.bpf_object__load(self._pointer):
-            raise LoadError(_failed("").strerror[2:], "".join(self._lib.log))
+            reason = os.strerror(ctypes.get_errno()).lower()
+            raise LoadError(reason, "".join(self._lib.log))
 
     def close(self) -> None:
         if self._pointer:

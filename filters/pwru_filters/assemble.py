@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pass 10: instructions with labels -> instructions with offsets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+from .ebpf import JA, JMP_CLASS, EbpfInsn
+from .errors import FilterTooLargeError
+
+MAX_JUMP: Final = (1 << 15) - 1
+
+# A label is a block index, a verdict (ir.MATCH, ir.REJECT) or another negative number.
+Label = int
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """An instruction. target: where it jumps to, None if it does not."""
+
+    insn: EbpfInsn
+    target: Label | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """The place of a label: the next instruction, or the end."""
+
+    label: Label
+
+
+def assemble(code: list[Item | Mark]) -> tuple[EbpfInsn, ...]:
+    """Fill in the jump offsets; a `goto` to the next instruction is left out.
+
+    Invariant: jumps go forward, at most 32767 instructions. Raises FilterTooLargeError.
+    """
+    items, places = _lay_out(_without_idle_gotos(code))
+    return tuple(_resolve(item, index, places) for index, item in enumerate(items))
+
+
+def _without_idle_gotos(code: list[Item | Mark]) -> list[Item | Mark]:
+    kept: list[Item | Mark] = []
+    following: set[Label] = set()
+    for entry in reversed(code):
+        if isinstance(entry, Mark):
+            following.add(entry.label)
+        elif entry.insn.code == JMP_CLASS | JA and entry.target in following:
+            continue
+        else:
+            following = set()
+        kept.append(entry)
+    kept.reverse()
+    return kept
+
+
+def _lay_out(code: list[Item | Mark]) -> tuple[list[Item], dict[Label, int]]:
+    items: list[Item] = []
+    places: dict[Label, int] = {}
+    for entry in code:
+        if isinstance(entry, Mark):
+            places[entry.label] = len(items)
+        else:
+            items.append(entry)
+    return items, places
+
+
+def _resolve(item: Item, index: int, places: dict[Label, int]) -> EbpfInsn:
+    if item.target is None:
+        return item.insn
+    distance = places[item.target] - index - 1
+    if distance > MAX_JUMP:
+        raise FilterTooLargeError(distance, MAX_JUMP, "eBPF instructions in one jump")
+    return replace(item.insn, off=distance)

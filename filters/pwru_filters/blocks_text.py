@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Blocks and guards in text, for the listing of `-d`."""
+
+from __future__ import annotations
+
+from .cbpf import AluOp
+from .ir import (
+    CELL_A,
+    CELL_X,
+    MATCH,
+    REJECT,
+    AluK,
+    AluX,
+    Branch,
+    Cell,
+    Copy,
+    Goto,
+    LoadAbs,
+    LoadConst,
+    LoadInd,
+    LoadLen,
+    LoadMsh,
+    Neg,
+    Op,
+    ReturnA,
+    Terminator,
+    defines,
+)
+from .plan import Plan
+
+_ALU = {
+    AluOp.ADD: "+",
+    AluOp.SUB: "-",
+    AluOp.MUL: "*",
+    AluOp.DIV: "/",
+    AluOp.OR: "|",
+    AluOp.AND: "&",
+    AluOp.LSH: "<<",
+    AluOp.RSH: ">>",
+    AluOp.MOD: "%",
+    AluOp.XOR: "^",
+}
+_JUMP = {0x10: "==", 0x20: ">", 0x30: ">=", 0x40: "&"}
+
+
+def block_lines(plan: Plan) -> list[str]:
+    """Each block: its label, guards, operations and where it goes."""
+    if not plan.graph.blocks:
+        return [_target(plan.graph.entry)]
+    lines: list[str] = []
+    for index, block in enumerate(plan.graph.blocks):
+        lines.append(f"b{index}:")
+        if need := plan.guards.caplen[index]:
+            lines.append(f"    check caplen >= {need}")
+        beyond = plan.guards.beyond_x[index]
+        place = int(bool(block.ops) and defines(block.ops[0]) == CELL_X)
+        texts = [f"    {_op(op)}{_form(plan, index, n)}" for n, op in enumerate(block.ops)]
+        if beyond:
+            texts.insert(place, f"    check caplen - X >= {beyond}")
+        lines += texts
+        swapped = _form(plan, index, len(block.ops))
+        lines.append(f"    {_terminator(block.term)}{swapped}")
+    return lines
+
+
+def _form(plan: Plan, index: int, position: int) -> str:
+    notes = []
+    if (index, position) in plan.forms.network:
+        notes.append("network order")
+    if (index, position) in plan.forms.pointers:
+        notes.append("X as pointer")
+    if (index, position) in plan.layout.slow:
+        notes.append("may call bpf_probe_read_kernel")
+    return f"    ; {', '.join(notes)}" if notes else ""
+
+
+def _target(target: int) -> str:
+    return {MATCH: "match", REJECT: "reject"}.get(target, f"b{target}")
+
+
+def _cell(cell: Cell) -> str:
+    return {CELL_A: "A", CELL_X: "X"}.get(cell, f"M[{cell - 2}]")
+
+
+def _op(op: Op) -> str:
+    match op:
+        case LoadAbs(size, off):
+            return f"A = frame[{off}:{size}]"
+        case LoadInd(size, off):
+            return f"A = frame[X + {off}:{size}]"
+        case LoadMsh(off):
+            return f"X = 4 * (frame[{off}] & 0xf)"
+        case LoadConst(cell, value):
+            return f"{_cell(cell)} = {value:#x}"
+        case LoadLen(cell):
+            return f"{_cell(cell)} = len"
+        case Copy(dst, src):
+            return f"{_cell(dst)} = {_cell(src)}"
+        case AluK(alu, k):
+            return f"A = A {_ALU[alu]} {k:#x}"
+        case AluX(alu):
+            return f"A = A {_ALU[alu]} X"
+        case Neg():
+            return "A = -A"
+
+
+def _terminator(term: Terminator) -> str:
+    match term:
+        case Goto(target):
+            return f"goto {_target(target)}"
+        case Branch(op, k, then, other):
+            value = "X" if k is None else f"{k:#x}"
+            return f"if A {_JUMP[op]} {value} goto {_target(then)} else {_target(other)}"
+        case ReturnA():
+            return "return A"

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The front door: all passes in order, and their result."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from .assemble import assemble
+from .blocks import build
+from .blocks_text import block_lines
+from .cbpf import CbpfInsn, CbpfProgram
+from .cbpf_text import cbpf_lines
+from .decode import validate
+from .ebpf import EbpfInsn
+from .ebpf_text import ebpf_lines
+from .emit import emit
+from .errors import FilterTooLargeError
+from .frame import BYTES_OFFSET, CAPLEN_OFFSET, FRAME_MAX, LEN_OFFSET
+from .libpcap import compile_expression
+from .plan import Plan, make_plan
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledFilter:
+    """A filter ready to be placed into the tracer's BPF program.
+
+    cbpf: libpcap's program for Ethernet frames. ebpf: the same filter as a fragment without exit.
+    On entry r1 points to struct frame (see frame.py); at its end, past the last instruction, w0
+    is 0 for no match and 1 or another value for a match. It uses r0-r9 and 72 bytes of stack.
+    frame_bytes: how many bytes of the frame must be copied before it runs; 0 = none. The other
+    fields of struct frame are always needed.
+    needs_mac: it may read link addresses (frame bytes 0 .. 11).
+    """
+
+    expression: str
+    cbpf: CbpfProgram
+    ebpf: tuple[EbpfInsn, ...]
+    frame_bytes: int
+    needs_mac: bool
+    _plan: Plan = field(repr=False, compare=False)
+
+    @property
+    def code(self) -> bytes:
+        """The fragment as the kernel wants it: 8 bytes for each instruction, little-endian."""
+        return b"".join(insn.to_bytes() for insn in self.ebpf)
+
+    def listing(self) -> str:
+        """All passes in text: cBPF as `tcpdump -d`, blocks, eBPF as the verifier, figures."""
+        slow = " or more" if self._plan.layout.slow else ""
+        figures = [
+            f"{self.frame_bytes}{slow} bytes read per packet, {len(self.cbpf)} cBPF and "
+            f"{len(self.ebpf)} eBPF instructions",
+            f"frame: base u64 @0, caplen u32 @{CAPLEN_OFFSET}, len u32 @{LEN_OFFSET}, "
+            f"bytes[{FRAME_MAX}] @{BYTES_OFFSET}",
+        ]
+        blocks, insns = block_lines(self._plan), ebpf_lines(self.ebpf)
+        return "\n".join([*cbpf_lines(self.cbpf), "", *blocks, "", *insns, "", *figures, ""])
+
+
+def compile_filter(expression: str, *, capacity: int | None = None) -> CompiledFilter:
+    """Compile a pcap-filter(7) expression as for an Ethernet interface.
+
+    capacity: the most eBPF instructions there is room for; None = no limit.
+    Raises FilterSyntaxError, FilterUnsupportedError, FilterTooLargeError.
+    """
+    return compile_cbpf(expression, compile_expression(expression), capacity=capacity)
+
+
+def compile_cbpf(
+    expression: str, program: tuple[CbpfInsn, ...], *, capacity: int | None = None
+) -> CompiledFilter:
+    """Compile a cBPF program, however it was made; `expression` is only kept."""
+    validate(program)
+    plan = make_plan(build(program))
+    ebpf = assemble(emit(plan))
+    if capacity is not None and len(ebpf) > capacity:
+        raise FilterTooLargeError(len(ebpf), capacity)
+    return CompiledFilter(
+        expression=expression,
+        cbpf=program,
+        ebpf=ebpf,
+        frame_bytes=plan.layout.frame_bytes,
+        needs_mac=plan.layout.needs_mac,
+        _plan=plan,
+    )

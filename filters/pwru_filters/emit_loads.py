@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pass 9, loads from the frame: from the copied bytes, or by a helper call from the kernel."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from . import ebpf
+from .assemble import Item, Label, Mark
+from .cbpf import AluOp
+from .ebpf import R0, R10
+from .frame import BASE_OFFSET, BYTES_OFFSET, PROBE_READ_KERNEL
+from .ir import REJECT, LoadAbs, LoadInd, LoadMsh, Site
+from .plan import Plan
+
+# Where a failed helper call goes: r0 holds its error there and must become 0.
+FAIL: Final[Label] = -3
+_FIRST_LOCAL: Final[Label] = -4
+# Below the words of M[], which take 64 bytes under r10.
+_SCRATCH_OFFSET: Final = -72
+
+Code = list[Item | Mark]
+
+
+class LoadEmitter:
+    """Appends the instructions of loads to `code`; counts its own local labels."""
+
+    def __init__(self, plan: Plan, code: Code) -> None:
+        self._plan = plan
+        self._regs = plan.registers
+        self._code = code
+        self._next_local = _FIRST_LOCAL
+
+    def absolute(self, op: LoadAbs, site: Site) -> None:
+        """A = bytes at a constant offset; the block's guard has checked the length."""
+        self._constant_offset(self._regs.a, op.size, op.off, site)
+        self._to_host_order(op.size, site)
+
+    def msh(self, op: LoadMsh, site: Site) -> None:
+        """X = 4 * (byte & 15), then the pointer form if X has it."""
+        x = self._regs.x
+        self._constant_offset(x, 1, op.off, site)
+        self._put(ebpf.alu_r_imm(AluOp.AND, x, 15), ebpf.alu_r_imm(AluOp.LSH, x, 2))
+        if site in self._plan.forms.pointers:
+            self.make_pointer()
+
+    def make_pointer(self) -> None:
+        """x = X: beyond_x = caplen - X, x = frame + X."""
+        regs = self._regs
+        if regs.beyond_x != regs.caplen:
+            self._put(ebpf.mov_r(regs.beyond_x, regs.caplen))
+        self._put(
+            ebpf.alu_r(AluOp.SUB, regs.beyond_x, regs.x), ebpf.alu_r(AluOp.ADD, regs.x, regs.frame)
+        )
+
+    def indexed(self, op: LoadInd, site: Site) -> None:
+        """A = bytes at X + a constant."""
+        if site in self._plan.forms.pointers:
+            self._put(ebpf.load(op.size, self._regs.a, self._regs.x, BYTES_OFFSET + op.off))
+        else:
+            self._checked(op, site)
+        self._to_host_order(op.size, site)
+
+    def _put(self, *insns: ebpf.EbpfInsn) -> None:
+        self._code.extend(Item(insn) for insn in insns)
+
+    def local_label(self) -> Label:
+        """A label that nothing else uses."""
+        self._next_local -= 1
+        return self._next_local
+
+    def _to_host_order(self, size: int, site: Site) -> None:
+        if size > 1 and site not in self._plan.forms.network:
+            self._put(ebpf.to_be(size, self._regs.a))
+
+    def _constant_offset(self, dst: int, size: int, off: int, site: Site) -> None:
+        if site not in self._plan.layout.slow:
+            self._put(ebpf.load(size, dst, self._regs.frame, BYTES_OFFSET + off))
+            return
+        self._put(ebpf.load(8, 3, self._regs.frame, BASE_OFFSET))
+        self._put(ebpf.alu_r_imm(AluOp.ADD, 3, off))
+        self._read_kernel(dst, size)
+
+    def _checked(self, op: LoadInd, site: Site) -> None:
+        """A serves as the address: `end` = X + off + size in 64 bits, which cannot overflow.
+
+        The verifier needs a bound on `end` unless it can follow the range of X itself.
+        """
+        plan, regs, end = self._plan, self._regs, self._regs.a
+        slow = site in plan.layout.slow
+        self._put(ebpf.mov_r(end, regs.x), ebpf.alu_r_imm(AluOp.ADD, end, op.off + op.size))
+        self._code.append(Item(ebpf.jump_r(ebpf.JGT, end, regs.caplen), REJECT))
+        far, done = self.local_label(), self.local_label()
+        if slow or not plan.ranges[site].seen:
+            bound = ebpf.jump_r_imm(ebpf.JGT, end, plan.layout.frame_bytes)
+            self._code.append(Item(bound, far if slow else REJECT))
+        self._put(
+            ebpf.alu_r(AluOp.ADD, end, regs.frame),
+            ebpf.load(op.size, regs.a, end, BYTES_OFFSET - op.size),
+        )
+        if slow:
+            self._code.extend((Item(ebpf.goto(), done), Mark(far)))
+            self._put(ebpf.load(8, 3, regs.frame, BASE_OFFSET), ebpf.alu_r(AluOp.ADD, 3, end))
+            self._put(ebpf.alu_r_imm(AluOp.ADD, 3, -op.size))
+            self._read_kernel(regs.a, op.size)
+            self._code.append(Mark(done))
+
+    def _read_kernel(self, dst: int, size: int) -> None:
+        """dst = `size` bytes at the kernel address in r3; r0 is 0 afterwards, as before."""
+        self._put(
+            ebpf.mov_r(1, R10),
+            ebpf.alu_r_imm(AluOp.ADD, 1, _SCRATCH_OFFSET),
+            ebpf.mov_r_imm(2, size),
+            ebpf.call(PROBE_READ_KERNEL),
+        )
+        self._code.append(Item(ebpf.jump_r_imm(ebpf.JNE, R0, 0), FAIL))
+        self._put(ebpf.load(size, dst, R10, _SCRATCH_OFFSET))

@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pass 8: which frame bytes the kernel side copies, and which loads need a helper call."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .frame import BASE_VALID_FROM, FRAME_MAX, FRAME_MIN, MAC_BYTES
+from .ir import Graph, LoadAbs, LoadInd, LoadMsh, Site, sites
+from .ranges import Range
+
+
+@dataclass(frozen=True, slots=True)
+class FrameLayout:
+    """frame_bytes: bytes to copy, 0 or FRAME_MIN .. FRAME_MAX.
+    needs_mac: a load may touch the link addresses, frame bytes 0 .. 11.
+    slow: loads that may lie outside the copy, and read the kernel's memory then.
+
+    Invariant: a load of s bytes that does not end within frame_bytes starts at BASE_VALID_FROM
+    or later, where `base` is valid.
+    """
+
+    frame_bytes: int
+    needs_mac: bool
+    slow: frozenset[Site]
+
+
+def lay_out(graph: Graph, ranges: dict[Site, Range]) -> FrameLayout:
+    """Copy all that is certain to lie within FRAME_MAX; leave the rest to helper calls."""
+    wanted = 0
+    lowest = FRAME_MAX
+    slow: set[Site] = set()
+    for site, op in sites(graph):
+        match op:
+            case LoadAbs(size, off):
+                low = high = off
+            case LoadInd(size, off):
+                low, high = ranges[site].lo + off, ranges[site].hi + off
+            case LoadMsh(off):
+                low, high, size = off, off, 1
+            case _:
+                continue
+        lowest = min(lowest, low)
+        if high + size > FRAME_MAX:
+            slow.add(site)
+            high = BASE_VALID_FROM - 1
+        wanted = max(wanted, high + size)
+    frame_bytes = max(wanted, FRAME_MIN) if wanted else 0
+    return FrameLayout(frame_bytes, lowest < MAC_BYTES, frozenset(slow))

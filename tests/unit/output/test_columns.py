@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import pytest
+
+from pwru_py.config import Timestamp
+from pwru_py.model import Context, Event, Frame, Tuple
+from pwru_py.output import View
+from pwru_py.output.columns import (
+    cell_width,
+    columns,
+    format_frame,
+    format_func,
+    format_iface,
+    format_process,
+    format_tuple,
+    pad,
+)
+from pwru_py.output.stamp import Stamp
+
+from .samples import ARP, ICMP, TCP4, TCP6, drop, event
+
+
+def titles(view: View) -> str:
+    return " ".join(column.title for column in columns(view, Stamp(view.timestamp)))
+
+
+def test_the_order_of_columns() -> None:
+    assert titles(View()) == "SKB CPU PROCESS NETNS MARK IFACE PROTO MTU LEN TUPLE FUNC"
+    assert titles(View(meta=False)) == "SKB CPU PROCESS TUPLE FUNC"
+    view = View(tuple=False, timestamp=Timestamp.CURRENT)
+    assert titles(view) == "SKB CPU PROCESS TIME NETNS MARK IFACE PROTO MTU LEN FUNC"
+
+
+@pytest.mark.parametrize("view", [View(), View(tcp_flags=True, timestamp=Timestamp.ABSOLUTE)])
+def test_every_column_names_the_fields_it_reads(view: View) -> None:
+    """Text is kept by these fields: one left out would show another event's text."""
+    for column in columns(view, Stamp(view.timestamp)):
+        assert set(column.fields) <= set(Event._fields)
+        if column.fields:
+            others = {name: None for name in Event._fields if name not in column.fields}
+            assert column.format(event(**others)) == column.format(event())
+
+
+@pytest.mark.parametrize(
+    ("packet", "flags", "text"),
+    [
+        (TCP4, 0, "10.0.0.2:45146->1.1.1.1:80(tcp)"),
+        (TCP4, 0x12, "10.0.0.2:45146->1.1.1.1:80(tcp:SYN,ACK)"),
+        (TCP6, 0, "[2001:db8::1]:45146->[2001:db8::2]:80(tcp)"),
+        (TCP6._replace(proto=58, has_ports=False), 0, "2001:db8::1->2001:db8::2(icmp6)"),
+        (ICMP, 0, "10.0.0.2->1.1.1.1(icmp)"),
+        (ICMP, 0x12, "10.0.0.2->1.1.1.1(icmp)"),
+        (ARP, 0, "10.0.0.1->10.0.0.2(arp)"),
+        (TCP4._replace(has_ports=False), 0x12, "10.0.0.2->1.1.1.1(tcp)"),
+        (ICMP._replace(proto=132), 0, "10.0.0.2->1.1.1.1(sctp)"),
+        (ICMP._replace(proto=254), 0, "10.0.0.2->1.1.1.1(proto 254)"),
+        (ICMP._replace(proto=0), 0, "10.0.0.2->1.1.1.1(proto 0)"),
+        (Tuple("0.0.0.0", "0.0.0.0", 0, 0, 17, True), 0, "0.0.0.0:0->0.0.0.0:0(udp)"),
+        (None, 0x12, ""),
+    ],
+)
+def test_tuple(packet: Tuple | None, flags: int, text: str) -> None:
+    assert format_tuple(packet, flags) == text
+
+
+def test_all_tcp_flags() -> None:
+    assert format_tuple(TCP4, 0xFF).endswith("(tcp:FIN,SYN,RST,PSH,ACK,URG,ECE,CWR)")
+
+
+@pytest.mark.parametrize(
+    ("context", "text"),
+    [
+        (Context.TASK, "curl:222"),
+        (Context.SOFTIRQ, "(curl:222)"),
+        (Context.HARDIRQ, "(curl:222)"),
+        (Context.UNKNOWN, "curl:222"),
+    ],
+)
+def test_an_interrupted_process_stands_in_parentheses(context: Context, text: str) -> None:
+    assert format_process(event(context=context)) == text
+
+
+def test_iface() -> None:
+    assert format_iface(event()) == "0"
+    assert format_iface(event(ifindex=2, ifname="eth0")) == "eth0:2"
+    assert format_iface(event(ifindex=7)) == "7"
+
+
+def test_func_with_its_reason() -> None:
+    assert format_func(event()) == "ip_local_out"
+    assert format_func(drop()) == "sk_skb_reason_drop  NETFILTER_DROP"
+    assert format_func(drop(reason_name="")) == "sk_skb_reason_drop  reason 8"
+
+
+def test_frame() -> None:
+    assert format_frame(Frame(1, "nf_hook_slow", 0xAB, "")) == "nf_hook_slow+0xab"
+    assert format_frame(Frame(1, "f", 0, "ip_tables")) == "f+0x0 [ip_tables]"
+    assert format_frame(Frame(0xFFFFFFFF81AAAAAA, "", 0, "")) == "0xffffffff81aaaaaa"
+
+
+def test_width_of_wide_and_combining_characters() -> None:
+    assert cell_width("abc") == 3
+    assert cell_width("日本") == 4
+    assert cell_width("e\u0301") == 1
+    assert pad("日本", 6) == "日本  "
+    assert pad("too long", 3) == "too long"

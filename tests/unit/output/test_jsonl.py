@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import io
+import json
+from datetime import UTC
+from importlib.resources import files
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+
+from pwru_py.config import Timestamp
+from pwru_py.model import Context, Event, Frame, Losses, Tuple
+from pwru_py.output import View, json_sink
+
+from .samples import ARP, JOURNEY, LOSSES, STACK, SUMMARY, drop, event
+
+SCHEMA: dict[str, Any] = json.loads(files("pwru_py.output").joinpath("schema.json").read_text())
+VALIDATOR = Draft202012Validator(SCHEMA)
+VIEW = View(stack=True, timestamp=Timestamp.ABSOLUTE)
+
+
+def lines(batch: list[Event], view: View = VIEW) -> list[dict[str, Any]]:
+    stream = io.StringIO()
+    sink = json_sink(stream, view, tz=UTC)
+    sink.start()
+    sink.events(batch)
+    text = stream.getvalue()
+    assert text.isascii()
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def expected(one: Event) -> dict[str, Any]:
+    """The line of an event with everything shown and ``--timestamp current``, the plain way."""
+    packet = one.tuple
+    return {
+        "type": "event",
+        "skb": hex(one.skb),
+        "cpu": one.cpu,
+        "process": f"{one.comm}:{one.pid}",
+        "pid": one.pid,
+        "comm": one.comm,
+        "context": ["task", "softirq", "hardirq", "unknown"][one.context],
+        "func": one.func,
+        "module": one.module,
+        "addr": hex(one.addr),
+        "drop": one.drop,
+        "drop_reason": one.reason_name or None,
+        "drop_reason_id": None if one.reason < 0 else one.reason,
+        "netns": one.netns,
+        "mark": one.mark,
+        "iface": one.ifname,
+        "ifindex": one.ifindex,
+        "proto": one.proto,
+        "mtu": one.mtu,
+        "len": one.len,
+        "tuple": packet
+        and {
+            "saddr": packet.saddr,
+            "daddr": packet.daddr,
+            "sport": packet.sport,
+            "dport": packet.dport,
+            "proto": None if packet.proto < 0 else packet.proto,
+            "flags": _flags(one.tcp_flags) if packet.proto == 6 and packet.has_ports else "",
+        },
+        "stack": [
+            f"{f.symbol}+{f.offset:#x}{f' [{f.module}]' if f.module else ''}"
+            if f.symbol
+            else f"{f.addr:#018x}"
+            for f in one.stack
+        ],
+        "time": one.ts_ns,
+        "ts_ns": one.ts_ns,
+        "wall_ns": one.wall_ns,
+    }
+
+
+def _flags(bits: int) -> str:
+    names = ["FIN", "SYN", "RST", "PSH", "ACK", "URG", "ECE", "CWR"]
+    return ",".join(name for at, name in enumerate(names) if bits >> at & 1)
+
+
+def test_golden() -> None:
+    stream = io.StringIO()
+    sink = json_sink(stream, View(stack=True, timestamp=Timestamp.RELATIVE))
+    sink.events([drop(stack=STACK)])
+    assert stream.getvalue() == (
+        '{"type":"event","skb":"0xff286dd140c7e8e8","cpu":1,"process":"curl:222","pid":222,'
+        '"comm":"curl","context":"task","func":"sk_skb_reason_drop","module":"",'
+        '"addr":"0xffffffff81000000","drop":true,"drop_reason":"NETFILTER_DROP","drop_reason_id":8,'
+        '"netns":4026531840,"mark":0,"iface":"","ifindex":0,"proto":2048,"mtu":65536,"len":60,'
+        '"tuple":{"saddr":"10.0.0.2","daddr":"1.1.1.1","sport":45146,"dport":80,"proto":6,'
+        '"flags":"SYN,ACK"},"stack":["nf_hook_slow+0xab","ipt_do_table+0x1f [ip_tables]",'
+        '"0xffffffff81aaaaaa"],"time":0,"ts_ns":1000000500,"wall_ns":1795166626123456789}\n'
+    )
+
+
+def test_the_schema_is_a_schema_and_closed_to_typing_errors() -> None:
+    Draft202012Validator.check_schema(SCHEMA)
+    for bad in ({}, {"type": "event"}, {"type": "other"}, {"type": "lost", "buffer_full": 1}):
+        assert not VALIDATOR.is_valid(bad)
+    line = lines([event()])[0]
+    for key, value in [("cpu", "1"), ("time", "now"), ("skb", 7), ("context", "nmi"), ("len", -1)]:
+        assert not VALIDATOR.is_valid({**line, key: value})
+
+
+@pytest.mark.parametrize("mode", list(Timestamp))
+@pytest.mark.parametrize("meta", [True, False])
+@pytest.mark.parametrize("addresses", [True, False])
+@pytest.mark.parametrize("stack", [True, False])
+def test_every_view_is_valid(mode: Timestamp, meta: bool, addresses: bool, stack: bool) -> None:
+    view = View(meta=meta, tuple=addresses, stack=stack, timestamp=mode)
+    for line in lines([*JOURNEY, event(tuple=None), drop(stack=STACK, reason_name="")], view):
+        VALIDATOR.validate(line)
+        assert ("netns" in line) == ("len" in line) == meta
+        assert ("tuple" in line) == addresses
+        assert ("stack" in line) == stack
+        assert ("time" in line) == (mode is not Timestamp.NONE)
+
+
+def test_the_schema_knows_every_key_and_no_other() -> None:
+    assert set(lines([event()])[0]) == set(SCHEMA["$defs"]["event"]["properties"])
+
+
+def test_zeros_are_kept_and_none_is_null() -> None:
+    line = lines([event(cpu=0, pid=0, len=0, tuple=ARP, reason=0)])[0]
+    assert (line["cpu"], line["pid"], line["mark"], line["len"]) == (0, 0, 0, 0)
+    assert (line["tuple"]["sport"], line["tuple"]["proto"]) == (0, None)
+    assert (line["drop_reason"], line["drop_reason_id"]) == (None, 0)
+    assert lines([event()])[0]["drop_reason_id"] is None
+
+
+def test_absolute_time() -> None:
+    assert lines([event()])[0]["time"] == "2026-11-20T09:23:46.123456+00:00"
+
+
+def test_losses_when_they_rise_and_the_summary() -> None:
+    stream, now = io.StringIO(), [0.0]
+    sink = json_sink(stream, VIEW, clock=lambda: now[0])
+    for now[0], losses in [(0, Losses()), (1, LOSSES), (5, LOSSES), (9, Losses(120, 0, 8))]:
+        sink.losses(losses)
+    sink.progress(1, 2)
+    sink.finish(SUMMARY)
+    first, second, last = map(json.loads, stream.getvalue().splitlines())
+    assert first == {"type": "lost", "buffer_full": 120, "track_full": 0, "recursion": 7}
+    assert second["recursion"] == 8
+    assert last["type"] == "summary"
+    assert last["losses"] == {"buffer_full": 120, "track_full": 0, "recursion": 7}
+    assert last["drops"] == SUMMARY.drops
+    for record in (first, second, last):
+        VALIDATOR.validate(record)
+
+
+WORD = st.text(max_size=8)
+U32 = st.integers(0, 2**32 - 1)
+U64 = st.integers(0, 2**64 - 1)
+PORT = st.integers(0, 65535)
+TUPLES = st.builds(Tuple, WORD, WORD, PORT, PORT, st.sampled_from([-1, 1, 6, 17]), st.booleans())
+FRAMES = st.lists(st.builds(Frame, U64, WORD, U32, WORD), max_size=3).map(tuple)
+EVENTS = st.builds(
+    Event, skb=U64, cpu=st.integers(0, 3), pid=U32, comm=WORD,
+    context=st.sampled_from(Context), func=WORD, module=WORD, addr=U64, ts_ns=U64, wall_ns=U64,
+    netns=U32, mark=U32, ifindex=U32, ifname=WORD, proto=PORT, mtu=U32, len=U32,
+    tuple=st.none() | TUPLES, tcp_flags=st.integers(0, 255), reason=st.integers(-1, 300),
+    reason_name=WORD, stack=FRAMES, drop=st.booleans(),
+)  # fmt: skip
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(EVENTS, min_size=1, max_size=4))
+def test_lines_made_of_kept_pieces_equal_the_plain_way(batch: list[Event]) -> None:
+    view = View(stack=True, timestamp=Timestamp.CURRENT)
+    batch = batch + batch[::-1]
+    shown = lines(batch, view)
+    assert shown == [expected(one) for one in batch]
+    for line in shown:
+        VALIDATOR.validate(line)

@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from pwru_py.model import Losses, Summary
+from pwru_py.output.summary import loss_notice, summary_lines
+
+from .samples import SUMMARY
+
+
+def test_golden() -> None:
+    assert summary_lines(SUMMARY) == [
+        "3 packets, 34 events",
+        "drops: 18",
+        "  12  NETFILTER_DROP",
+        "   3  CSUM",
+        "   3  NO_SOCKET",
+        "lost: 120 events, buffer full: narrow the filter or raise --buffer-size",
+        "skipped by the kernel: 7 hits inside another probe",
+        "not attached: 12 functions of 1502 (see --debug)",
+    ]
+
+
+def test_nothing_happened() -> None:
+    assert summary_lines(Summary()) == [
+        "0 packets, 0 events",
+        "drops: none seen",
+        "lost: nothing",
+        "skipped by the kernel: not counted by this kernel",
+    ]
+
+
+def test_limited_count_and_packets_not_followed() -> None:
+    losses = Losses(buffer_full=1, track_full=1, recursion=1)
+    lines = summary_lines(Summary(events=1, packets=1, packets_limited=True, losses=losses))
+    assert lines[0] == "at least 1 packet, 1 event"
+    assert lines[2] == "lost: 1 event, buffer full: narrow the filter or raise --buffer-size"
+    assert lines[3] == "not followed: 1 packet, too many at once: narrow the filter"
+    assert lines[4] == "skipped by the kernel: 1 hit inside another probe"
+
+
+def test_notice_names_every_loss_in_one_line() -> None:
+    assert loss_notice(Losses(2, 3)).count("\n") == 0
+    assert loss_notice(Losses(2, 3)).startswith("lost: 2 events")
+    assert "not followed: 3 packets" in loss_notice(Losses(2, 3))

@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import errno
+import io
+import subprocess
+import sys
+from datetime import UTC
+
+import pytest
+
+from pwru_py.config import Timestamp
+from pwru_py.model import Event, Losses
+from pwru_py.output import View, text_sink
+from pwru_py.output.text import CACHE_ENTRIES, keep
+
+from .samples import JOURNEY, LOSSES, STACK, SUMMARY, TCP6, drop, event
+
+GOLDEN = """\
+SKB                CPU PROCESS          NETNS      MARK   IFACE        PROTO  MTU   LEN   TUPLE                                  FUNC
+0xff286dd140c7e8e8 1   curl:222         4026531840 0      0            0x0000 65536 60    10.0.0.2:45146->1.1.1.1:80(tcp)        ip_local_out
+0xff286dd140c7e8e8 1   curl:222         4026531840 0      eth0:2       0x0800 1500  60    10.0.0.2:45146->1.1.1.1:80(tcp)        ip_output
+0xff286dd140c70100 0   (swapper/0:0)    4026531840 0x4000 eth0:2       0x0806 65536 60    10.0.0.1->10.0.0.2(arp)                arp_rcv
+0xff286dd140c7e8e8 1   curl:222         4026531840 0      0            0x0800 65536 60    10.0.0.2:45146->1.1.1.1:80(tcp)        sk_skb_reason_drop  NETFILTER_DROP
+"""  # noqa: E501
+
+GOLDEN_WITH_TIME = """\
+SKB                CPU PROCESS          TIME                             TUPLE                                          FUNC
+0xff286dd140c7e8e8 1   curl:222         2026-11-20T09:23:46.123456+00:00 10.0.0.2:45146->1.1.1.1:80(tcp:SYN,ACK)        ip_local_out
+"""  # noqa: E501
+
+
+def show(batch: list[Event], view: View) -> str:
+    stream = io.StringIO()
+    sink = text_sink(stream, view, tz=UTC)
+    sink.start()
+    sink.events(batch)
+    sink.finish(SUMMARY)
+    return stream.getvalue()
+
+
+def test_golden() -> None:
+    assert show(JOURNEY, View()) == GOLDEN
+
+
+def test_golden_with_time_and_without_meta() -> None:
+    view = View(meta=False, tcp_flags=True, timestamp=Timestamp.ABSOLUTE)
+    assert show(JOURNEY[:1], view) == GOLDEN_WITH_TIME
+
+
+def test_golden_stack() -> None:
+    batch = [drop(stack=STACK), event()]
+    assert (
+        show(batch, View(meta=False, tuple=False, stack=True))
+        == """\
+SKB                CPU PROCESS          FUNC
+0xff286dd140c7e8e8 1   curl:222         sk_skb_reason_drop  NETFILTER_DROP
+    nf_hook_slow+0xab
+    ipt_do_table+0x1f [ip_tables]
+    0xffffffff81aaaaaa
+0xff286dd140c7e8e8 1   curl:222         ip_local_out
+"""
+    )
+
+
+def test_what_is_too_long_pushes_and_is_not_cut() -> None:
+    long = event(comm="a-name-of-15-ch", pid=4194304, tuple=TCP6._replace(saddr="2001:db8:" * 4))
+    line = show([long], View(timestamp=Timestamp.RELATIVE)).splitlines()[1]
+    assert " a-name-of-15-ch:4194304 0 " in line
+    assert line.endswith("(tcp) ip_local_out")
+
+
+@pytest.mark.parametrize("mode", list(Timestamp))
+@pytest.mark.parametrize("meta", [True, False])
+@pytest.mark.parametrize("addresses", [True, False])
+def test_rows_line_up_with_the_header(mode: Timestamp, meta: bool, addresses: bool) -> None:
+    view = View(meta=meta, tuple=addresses, timestamp=mode)
+    header, *rows = show(JOURNEY, view).splitlines()
+    at = header.index("FUNC")
+    for row, shown in zip(rows, JOURNEY, strict=True):
+        assert row[at:].startswith(shown.func)
+        assert row == row.rstrip()
+
+
+def test_kept_text_is_never_another_events() -> None:
+    """Every field differs in turn; a line must be as if it were the only one."""
+    changes = {"skb": 1, "cpu": 0, "pid": 9, "comm": "x", "context": 1, "func": "f", "netns": 1,
+               "mark": 1, "ifindex": 3, "ifname": "lo", "proto": 1, "mtu": 1, "len": 1,
+               "tuple": TCP6, "tcp_flags": 1, "reason": 3, "stack": STACK}  # fmt: skip
+    batch = [event(), *(event(**{name: value}) for name, value in changes.items())]
+    view = View(tcp_flags=True, stack=True)
+    alone = ["".join(show([one], view).splitlines(keepends=True)[1:]) for one in batch]
+    assert len(set(alone)) == len(batch)
+    together = show(batch + batch[::-1], view).splitlines(keepends=True)[1:]
+    assert "".join(together) == "".join(alone + alone[::-1])
+
+
+def test_kept_text_is_bounded() -> None:
+    asked: list[int] = []
+
+    def write(one: Event) -> str:
+        asked.append(one.cpu)
+        return str(one.cpu)
+
+    piece = keep(lambda one: one.cpu, write, 2)
+    assert [piece(event(cpu=cpu)) for cpu in (1, 2, 1, 3, 3, 1)] == list("121331")
+    assert asked == [1, 2, 3, 1]
+    assert CACHE_ENTRIES < 100_000
+
+
+def test_losses_are_said_once_a_second_and_only_when_they_rise() -> None:
+    stream, notices, now = io.StringIO(), io.StringIO(), [0.0]
+    sink = text_sink(stream, View(), notices=notices, clock=lambda: now[0])
+    for now[0], lost in [(0, 0), (1, 5), (1.5, 6), (2.5, 6), (2.6, 7), (9, 7)]:
+        sink.losses(Losses(buffer_full=lost))
+    lines = notices.getvalue().splitlines()
+    assert [line.split()[1] for line in lines] == ["5", "6", "7"]
+    assert lines[0] == "lost: 5 events, buffer full: narrow the filter or raise --buffer-size"
+    assert stream.getvalue() == ""
+
+
+def test_without_a_place_for_notices_nothing_is_said() -> None:
+    stream = io.StringIO()
+    sink = text_sink(stream, View())
+    sink.losses(LOSSES)
+    sink.progress(1, 2)
+    assert stream.getvalue() == ""
+
+
+def test_a_full_disk_is_left_to_the_caller() -> None:
+    with open("/dev/full", "w") as full:
+        sink = text_sink(full, View())
+        with pytest.raises(OSError, match="No space") as raised:
+            sink.start()
+        assert raised.value.errno == errno.ENOSPC
+        with pytest.raises(OSError, match="No space"):
+            full.close()
+
+
+def test_rich_is_not_imported_for_text_and_json() -> None:
+    code = (
+        "import sys; import pwru_py.options, pwru_py.output as o; v = o.View();"
+        "o.text_sink(sys.stdout, v); o.json_sink(sys.stdout, v); print('rich' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"

@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+from dataclasses import asdict
+from typing import Any
+
+import pytest
+
+from pwru_py.config import Backend, Config, Mark, Timestamp, Transport
+from pwru_py.errors import UsageError
+from pwru_py.options import (
+    ALL_NAMES,
+    PWRU_ONLY,
+    HelpRequested,
+    Options,
+    VersionRequested,
+    parse,
+)
+
+
+def options(line: str) -> Options:
+    return parse(shlex.split(line))
+
+
+def changed(line: str) -> dict[str, Any]:
+    """What differs from the defaults, the config's fields beside the others."""
+    found, default = asdict(options(line)), asdict(Options(Config()))
+    found |= found.pop("config")
+    default |= default.pop("config")
+    return {name: value for name, value in found.items() if value != default[name]}
+
+
+def error(line: str) -> str:
+    with pytest.raises(UsageError) as raised:
+        options(line)
+    text = str(raised.value)
+    assert "\n" not in text
+    return text
+
+
+def test_nothing_means_the_defaults() -> None:
+    assert parse([]) == Options(Config())
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("tcp", {"filter": "tcp"}),
+        ("'dst host 1.1.1.1 and tcp'", {"filter": "dst host 1.1.1.1 and tcp"}),
+        (
+            "tcp port 80 --output-stack and host 1.1.1.1",
+            {"filter": "tcp port 80 and host 1.1.1.1", "output_stack": True},
+        ),
+        ("--output-stack tcp", {"filter": "tcp", "output_stack": True}),
+        ("-c 5 tcp -i eth0", {"filter": "tcp", "output_limit_lines": 5, "filter_ifname": "eth0"}),
+        ("-c5 -i=eth0", {"output_limit_lines": 5, "filter_ifname": "eth0"}),
+        ("ip -d -- -1 != --debug", {"filter": "ip -1 != --debug", "dump_filter": True}),
+        ("'ip[0] - 1 = 0x44'", {"filter": "ip[0] - 1 = 0x44"}),
+        ("ip[0] - 1 = 0x44", {"filter": "ip[0] - 1 = 0x44"}),
+        ("' '", {}),
+        ("--filter-func 'ip.*|tcp_.*'", {"filter_func": "ip.*|tcp_.*"}),
+        ("--filter-func=a=b", {"filter_func": "a=b"}),
+        ("--filter-func a --filter-func b", {"filter_func": "b"}),
+        ("--filter-netns inode:4026531840", {"filter_netns": "inode:4026531840"}),
+        ("--filter-ifname eth0", {"filter_ifname": "eth0"}),
+        ("--filter-mark 0xa/0xf", {"filter_mark": asdict(Mark(10, 15))}),
+        ("--filter-mark 0", {"filter_mark": asdict(Mark(0))}),
+        ("--filter-track-skb", {"filter_track_skb": True}),
+        ("--kmods nf_nat,veth --kmods=bridge,veth", {"kmods": ("nf_nat", "veth", "bridge")}),
+        ("--all-kmods", {"all_kmods": True}),
+        ("--kernel-btf /tmp/vmlinux", {"kernel_btf": "/tmp/vmlinux"}),
+        ("--backend kprobe-multi", {"backend": Backend.KPROBE_MULTI}),
+        ("--transport queue", {"transport": Transport.QUEUE}),
+        ("--output-meta=false", {"output_meta": False}),
+        ("--output-meta=0 --output-meta", {}),
+        ("--output-tuple=F tcp", {"output_tuple": False, "filter": "tcp"}),
+        ("--output-json=true --output-stack=TRUE", {"output_json": True, "output_stack": True}),
+        ("--output-json false", {"output_json": True, "filter": "false"}),
+        ("--output-tcp-flags", {"output_tcp_flags": True}),
+        ("-w out.txt", {"output_file": "out.txt"}),
+        ("-w -", {}),
+        ("--output-limit-lines 010", {"output_limit_lines": 10}),
+        ("--timestamp absolute", {"timestamp": Timestamp.ABSOLUTE}),
+        ("--list-funcs --debug", {"list_funcs": True, "debug": True}),
+        ("--ready-file /tmp/ready", {"ready_file": "/tmp/ready"}),
+    ],
+)
+def test_what_is_understood(line: str, expected: dict[str, Any]) -> None:
+    assert changed(line) == expected
+
+
+@pytest.mark.parametrize(
+    ("size", "size_bytes"),
+    [
+        ("1", 1 << 20),
+        ("3", 4 << 20),
+        ("64M", 64 << 20),
+        ("64mib", 64 << 20),
+        ("5K", 8 << 10),
+        ("1k", 4 << 10),
+        ("1G", 1 << 30),
+        ("2048", 1 << 31),
+    ],
+)
+def test_buffer_size_is_rounded_up_to_a_power_of_two(size: str, size_bytes: int) -> None:
+    assert options(f"--buffer-size {size}").config.buffer_bytes == size_bytes
+
+
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        (
+            "--filter-fnc x",
+            "unknown flag --filter-fnc: did you mean --filter-func? (see --help)",
+        ),
+        (
+            "--output-stac=1",
+            "unknown flag --output-stac: did you mean --output-stack? (see --help)",
+        ),
+        (
+            "--output-sta tcp",
+            "unknown flag --output-sta: did you mean --output-stack? (see --help)",
+        ),
+        ("--zzzzzz", "unknown flag --zzzzzz (see --help)"),
+        ("tcp -x", "unknown flag -x (see --help)"),
+        ("--$'a\nb'", "unknown flag '--$a\\nb' (see --help)"),
+        ("--filter-func", "--filter-func: expected one value (see --help)"),
+        ("--filter-func --debug", "--filter-func: expected one value (see --help)"),
+        ("-c", "--output-limit-lines: expected one value (see --help)"),
+        ("--filter-func=", "--filter-func: the value is empty (see --help)"),
+        ("-i ''", "--filter-ifname: the value is empty (see --help)"),
+        (
+            "--filter-func 'tcp(v4'",
+            "--filter-func: cannot read 'tcp(v4': missing ), unterminated subpattern at position 3",
+        ),
+        ("--kmods a,,b", "--kmods: a module name is empty: give names separated by commas"),
+        (
+            "--backend fentry",
+            "--backend: unknown word 'fentry': give one of auto, kprobe, kprobe-multi",
+        ),
+        (
+            "--transport perf",
+            "--transport: unknown word 'perf': give one of auto, ring, queue",
+        ),
+        (
+            "--timestamp iso",
+            "--timestamp: unknown word 'iso': give one of none, current, relative, absolute",
+        ),
+        ("-c 0", "--output-limit-lines: '0' is not a number of lines from 1 up"),
+        ("-c=-3", "--output-limit-lines: '-3' is not a number of lines from 1 up"),
+        ("-c ten", "--output-limit-lines: 'ten' is not a number of lines from 1 up"),
+        (
+            "--output-json=maybe",
+            "--output-json: 'maybe' is not a truth value: give true or false",
+        ),
+        ("-d --list-funcs", "-d and --list-funcs each print their own and exit: give one"),
+        (
+            "--output-tuple=false --output-tcp-flags",
+            "--output-tcp-flags is shown in the tuple: drop --output-tuple=false",
+        ),
+        (
+            "--filter-mark red",
+            "cannot read mark 'red': give MARK or MARK/MASK, decimal or 0x hexadecimal",
+        ),
+    ],
+)
+def test_what_is_refused(line: str, text: str) -> None:
+    assert error(line) == text
+
+
+@pytest.mark.parametrize("size", ["0", "-1", "3G", "1.5", "4T", "99999999999", "M"])
+def test_impossible_buffer_sizes(size: str) -> None:
+    assert f"--buffer-size: '{size}' is not a size from 4K to 2G" in error(f"--buffer-size={size}")
+
+
+def test_a_pattern_too_big_for_python_is_one_line_too() -> None:
+    assert "--filter-func: cannot read" in error("--filter-func 'a{99999999999}'")
+
+
+def test_a_pattern_that_python_warns_about_prints_nothing(
+    recwarn: pytest.WarningsRecorder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options("--filter-func '[[a]b'")
+    assert not recwarn.list
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("flag", PWRU_ONLY.split())
+def test_flags_of_pwru_that_are_to_come_are_named_as_such(flag: str) -> None:
+    assert flag not in ALL_NAMES
+    assert "is a flag of pwru that pwru-py 0.1.0 does not have yet" in error(f"{flag}=x")
+
+
+@pytest.mark.parametrize("line", ["-h", "tcp --help", "--help --unknown", "--version -h"])
+def test_help_wins(line: str) -> None:
+    with pytest.raises(HelpRequested, match="usage: pwru-py"):
+        options(line)
+
+
+def test_help_fits_80_columns_and_names_every_flag_on_a_line_of_its_own() -> None:
+    with pytest.raises(HelpRequested) as raised:
+        options("--help")
+    lines = str(raised.value).splitlines()
+    assert max(map(len, lines)) <= 80
+    for name in ALL_NAMES:
+        own = [ln for ln in lines if ln.startswith("  -") and name in ln.replace(",", "").split()]
+        assert len(own) == 1, name
+        assert len(own[0].split("  ")) >= 3, f"{name}: its help is not on the same line"
+    assert "(command:pid)" in str(raised.value)
+
+
+def test_version() -> None:
+    with pytest.raises(VersionRequested, match=r"^pwru-py 0\.1\.0$"):
+        options("--version")
+
+
+def test_the_filters_spelling_of_flags_in_config_and_options_agree() -> None:
+    found = options("--output-tuple=false --output-stack")
+    assert (found.output_tuple, found.config.output_tuple) == (False, False)
+    assert (found.output_stack, found.config.output_stack) == (True, True)
+
+
+def test_importing_is_light() -> None:
+    code = "import sys; import pwru_py.options; print(*sorted(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert {"pwru_py.options"} <= set(done.stdout.split())
+    assert not {"rich", "json", "ctypes", "difflib", "pcapy"} & set(done.stdout.split())
