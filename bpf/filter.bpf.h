@@ -51,7 +51,7 @@ static __always_inline __u32 link_header(struct sk_buff *skb, const struct heade
 		bpf_probe_read_kernel(frame->bytes, 12, *from);
 		*from += 12;
 		done = 12;
-	} else if (h->network) {
+	} else if (has_network_header(skb, h)) {
 		*from = h->head + h->network;
 		__builtin_memset(frame->bytes, 0, 12);
 		done = 12;

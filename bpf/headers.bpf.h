@@ -133,6 +133,16 @@ static __always_inline bool has_link_header(struct sk_buff *skb, const struct he
 }
 
 /*
+ * Is there something at the network header? ip_append_data() places it long
+ * before __ip_make_skb() fills it in: until then the memory still holds some
+ * earlier packet. Whoever fills it in sets skb->protocol or the route.
+ */
+static __always_inline bool has_network_header(struct sk_buff *skb, const struct headers *h)
+{
+	return h->network && (h->protocol || FIELD(skb, _skb_refdst));
+}
+
+/*
  * The kernel sets skb->protocol late on the way out and keeps the inner one
  * while a tunnel pushes its header: the version in the header itself decides
  * between the two IPs.

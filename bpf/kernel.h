@@ -50,6 +50,7 @@ struct refcount_struct {
 struct sk_buff {
 	struct net_device *dev;
 	struct sock *sk;
+	unsigned long _skb_refdst;
 	unsigned int len;
 	unsigned int data_len;
 	__be16 vlan_proto;

@@ -124,7 +124,7 @@ static __always_inline void read_tuple(struct sk_buff *skb, struct event *ev)
 		at = h.head + h.mac + ETH_HLEN;
 		bpf_probe_read_kernel(&proto, sizeof(proto), at - 2);
 		proto = skip_tags(proto, &at);
-	} else if (h.network) {
+	} else if (has_network_header(skb, &h)) {
 		at = h.head + h.network;
 		proto = skip_tags(network_protocol(&h), &at);
 	} else {

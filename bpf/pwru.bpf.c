@@ -161,6 +161,28 @@ static __always_inline void follow(__u64 addr)
 		count(COUNT_TRACK_NEW);
 }
 
+static __always_inline void forget(__u64 addr)
+{
+	if (!bpf_map_delete_elem(&tracked, &addr))
+		count(COUNT_TRACK_END);
+}
+
+/*
+ * Is this address followed? Within the allocator it may be a fresh sk_buff
+ * already: then all is zero, where mac_header of a living one never is.
+ */
+static __always_inline bool is_followed(__u64 addr)
+{
+	struct sk_buff *skb = (struct sk_buff *)addr;
+
+	if (!bpf_map_lookup_elem(&tracked, &addr))
+		return false;
+	if (FIELD(skb, mac_header) || FIELD(skb, network_header))
+		return true;
+	forget(addr);
+	return false;
+}
+
 static __always_inline void fill(struct event *ev, struct pt_regs *ctx,
 				 struct sk_buff *skb, bool followed)
 {
@@ -263,7 +285,7 @@ static __always_inline int trace(struct pt_regs *ctx, __u64 addr)
 	if (!skb || paused)
 		return 0;
 	if (cfg.track)
-		followed = bpf_map_lookup_elem(&tracked, &addr) != NULL;
+		followed = is_followed(addr);
 	if (!followed) {
 		if (!meta_matches(skb) || !filter_matches(skb))
 			return 0;
@@ -297,17 +319,6 @@ SKB_PROGRAM(6)
  * KIND_ARGUMENTS_FUNCTION: Python loads those whose function the kernel has
  * with that many arguments. ctx[ARGUMENTS] is the returned sk_buff.
  */
-static __always_inline bool is_followed(__u64 addr)
-{
-	return bpf_map_lookup_elem(&tracked, &addr) != NULL;
-}
-
-static __always_inline void forget(__u64 addr)
-{
-	if (!bpf_map_delete_elem(&tracked, &addr))
-		count(COUNT_TRACK_END);
-}
-
 #define ALLOC_PROGRAM(func, nargs)					\
 	SEC("?fexit/" #func)						\
 	int alloc_##nargs##_##func(__u64 *ctx)				\

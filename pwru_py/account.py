@@ -8,9 +8,9 @@ from collections.abc import Iterable
 
 from .model import Event, Summary
 
-_LIVE_MAX = 65536
+LIVE_MAX = 65536
 # The last function that sees a packet: after it the address may be another packet's.
-_FREED_BY = frozenset({"kfree_skbmem", "napi_skb_cache_put"})
+FREED_BY = frozenset({"kfree_skbmem", "napi_skb_cache_put"})
 NO_REASON = "no reason given by this kernel"
 
 
@@ -19,23 +19,36 @@ class Account:
 
     def __init__(self, summary: Summary) -> None:
         self._summary = summary
-        self._dropped: OrderedDict[int, bool] = OrderedDict()
+        # Packets under way: skb address to the functions that gave a drop reason for it.
+        self._live: OrderedDict[int, tuple[str, ...]] = OrderedDict()
 
     def add(self, events: Iterable[Event]) -> None:
         """Counts a packet once and its drop once, whatever number of functions carry the reason."""
-        live, summary = self._dropped, self._summary
+        live, summary = self._live, self._summary
         for event in events:
             summary.events += 1
             skb = event.skb
             if skb not in live:
-                summary.packets += 1
-                live[skb] = False
-                if len(live) > _LIVE_MAX:
-                    live.popitem(last=False)
-                    summary.packets_limited = True
-            if event.drop and not live[skb]:
-                live[skb] = True
-                reason = event.reason_name or NO_REASON
-                summary.drops[reason] = summary.drops.get(reason, 0) + 1
-            if event.func in _FREED_BY:
+                self._begin(skb)
+            if event.drop:
+                self._drop(event)
+            if event.func in FREED_BY:
                 del live[skb]
+
+    def _begin(self, skb: int) -> None:
+        live, summary = self._live, self._summary
+        summary.packets += 1
+        live[skb] = ()
+        if len(live) > LIVE_MAX:
+            live.popitem(last=False)
+            summary.packets_limited = True
+
+    def _drop(self, event: Event) -> None:
+        skb, drops = event.skb, self._summary.drops
+        if event.func in self._live[skb]:  # nothing drops a packet twice: this is another one
+            del self._live[skb]
+            self._begin(skb)
+        if not self._live[skb]:
+            reason = event.reason_name or NO_REASON
+            drops[reason] = drops.get(reason, 0) + 1
+        self._live[skb] += (event.func,)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import struct
 import sys
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from enum import IntEnum
 from typing import NamedTuple, NewType
 
@@ -47,10 +47,14 @@ class Kind(IntEnum):
     ENUM64 = 19
 
 
-# 32-bit words behind the three of struct btf_type: (always, for each of vlen)
+# struct btf_type.info; 16 bits of length and 5 of kind before 7.2, commit f7a6b9eaff3e
+_VLEN = 0xFFFFFF
+_KIND_SHIFT, _KIND = 24, 0x7F
+# 32-bit words behind the three of struct btf_type: always, for each of vlen
 _FIXED = [0, 1, 0, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 1, 0, 0]
 _EACH = [0, 0, 0, 0, 3, 3, 2, 0, 0, 0, 0, 0, 0, 2, 0, 3, 0, 0, 0, 3]
 _ALIASES = frozenset((Kind.TYPEDEF, Kind.VOLATILE, Kind.CONST, Kind.RESTRICT, Kind.TYPE_TAG))
+_KINDS = {int(kind): kind for kind in Kind}
 
 
 class Function(NamedTuple):
@@ -70,27 +74,28 @@ class Parameter(NamedTuple):
 class Btf:
     """The types of a kernel or, with ``base``, of one of its modules.
 
-    Raises FeatureUnsupportedError when the bytes are not BTF of this machine's byte order.
+    Raises FeatureUnsupportedError when the bytes are not BTF of this machine's byte order, or cut
+    short.
     """
 
     def __init__(self, raw: bytes, base: Btf | None = None, name: str = "vmlinux") -> None:
         self.name = name
         self.base = base
         if len(raw) < 24:
-            raise FeatureUnsupportedError(f"BTF of {name} is cut short", feature="BTF")
+            raise self._broken("is cut short")
         magic, version, _flags, header = struct.unpack_from("=HBBI", raw)
         if magic != MAGIC or version != 1:
-            raise FeatureUnsupportedError(
-                f"BTF of {name} cannot be read: it does not begin with the BTF magic of this "
-                "machine's byte order",
-                feature="BTF",
+            raise self._broken(
+                "cannot be read: it does not begin with the BTF magic of this machine's byte order"
             )
         type_off, type_len, str_off, str_len = struct.unpack_from("=IIII", raw, 8)
         if header + max(type_off + type_len, str_off + str_len) > len(raw):
-            raise FeatureUnsupportedError(f"BTF of {name} is cut short", feature="BTF")
+            raise self._broken("is cut short")
         types = memoryview(raw)[header + type_off : header + type_off + type_len]
-        self._words = types.cast("I")
+        self._words = types[: type_len & ~3].cast("I")
         self._strings = raw[header + str_off : header + str_off + str_len]
+        if self._strings[-1:] not in (b"", b"\0"):
+            raise self._broken("ends within a string")
         self._first_id = base._end_id if base else 1
         self._first_str = base._end_str if base else 0
         self._end_str: int = self._first_str + str_len
@@ -98,46 +103,55 @@ class Btf:
         self._funcs: array[int] = array("I")
         self._enums: array[int] = array("I")
         self._structs: array[int] = array("I")
-        self._walk()
+        self._walk(*_word_counts(raw, header))
         self._end_id: int = self._first_id + len(self._starts)
 
-    def _walk(self) -> None:
+    def _broken(self, how: str) -> FeatureUnsupportedError:
+        return FeatureUnsupportedError(f"BTF of {self.name} {how}", feature="BTF")
+
+    def _walk(self, fixed: list[int], each: list[int]) -> None:
         """Notes the word at which every type begins; the hot loop of a start."""
         words, end = self._words, len(self._words)
         start = self._starts.append
-        by_kind = {
+        by_kind: dict[int, Callable[[int], None]] = {
             Kind.FUNC: self._funcs.append,
             Kind.ENUM: self._enums.append,
             Kind.ENUM64: self._enums.append,
             Kind.STRUCT: self._structs.append,
         }
-        note = [by_kind.get(Kind(k)) if k else None for k in range(len(_EACH))]
-        fixed, each = _FIXED, _EACH
+        note = [by_kind.get(k) for k in range(len(each))]
+        vlen, shift, mask = _VLEN, _KIND_SHIFT, _KIND
         at = 0
         try:
             while at < end:
                 info = words[at + 1]
-                kind = info >> 24 & 0x1F
+                kind = info >> shift & mask
                 start(at)
                 if (also := note[kind]) is not None:
                     also(at)
-                at += 3 + fixed[kind] + each[kind] * (info & 0xFFFF)
+                at += 3 + fixed[kind] + each[kind] * (info & vlen)
         except IndexError:
-            raise FeatureUnsupportedError(
-                f"BTF of {self.name} has a type that this version does not know", feature="BTF"
-            ) from None
+            if at + 1 < end:
+                raise self._broken("has a type that this version does not know") from None
+        if at != end:
+            raise self._broken("ends within a type")
 
     def _string(self, offset: int) -> str:
         if offset < self._first_str:
             assert self.base is not None
             return self.base._string(offset)
         offset -= self._first_str
-        return self._strings[offset : self._strings.index(b"\0", offset)].decode()
+        return self._strings[offset : self._strings.index(b"\0", offset)].decode(errors="replace")
 
     def _string_offset(self, text: str) -> int | None:
-        """Where ``text`` stands in this BTF's own strings, which hold each string once."""
-        found = self._strings.find(b"\0" + text.encode() + b"\0")
-        return None if found < 0 else found + 1 + self._first_str
+        """Where ``text`` stands; base and module together hold each string once."""
+        wanted = text.encode() + b"\0"
+        if self._strings.startswith(wanted):  # a module's do not begin with an empty one
+            return self._first_str
+        found = self._strings.find(b"\0" + wanted)
+        if found >= 0:
+            return found + 1 + self._first_str
+        return self.base._string_offset(text) if self.base else None
 
     def _at(self, type_id: TypeId) -> tuple[Btf, int]:
         """The BTF that holds ``type_id`` and the word at which it begins there."""
@@ -148,11 +162,11 @@ class Btf:
         return owner, owner._starts[type_id - owner._first_id]
 
     def kind(self, type_id: TypeId) -> Kind | None:
-        """The type's kind, None for void."""
+        """The type's kind, None for void and for kinds that came later."""
         if not type_id:
             return None
         owner, at = self._at(type_id)
-        return Kind(owner._words[at + 1] >> 24 & 0x1F)
+        return _KINDS.get(owner._words[at + 1] >> _KIND_SHIFT & _KIND)
 
     def type_name(self, type_id: TypeId) -> str:
         """The type's name, '' for void and anonymous types."""
@@ -190,7 +204,7 @@ class Btf:
         """The parameters of a ``BTF_KIND_FUNC_PROTO``, in order."""
         owner, at = self._at(proto)
         words = owner._words
-        count = words[at + 1] & 0xFFFF
+        count = words[at + 1] & _VLEN
         return tuple(
             Parameter(self._string(words[i]), TypeId(words[i + 1]))
             for i in range(at + 3, at + 3 + 2 * count, 2)
@@ -199,7 +213,7 @@ class Btf:
     def parameter_types(self, proto: TypeId) -> tuple[int, ...]:
         """Only the type ids of ``parameters``: cheap enough for every function."""
         owner, at = self._at(proto)
-        count = owner._words[at + 1] & 0xFFFF
+        count = owner._words[at + 1] & _VLEN
         return tuple(owner._words[at + 4 : at + 3 + 2 * count : 2]) if count else ()
 
     def functions(self) -> Iterator[Function]:
@@ -233,7 +247,7 @@ class Btf:
         """Name and type of each member of a struct or union; '' for an anonymous one."""
         owner, at = self._at(type_id)
         words = owner._words
-        for i in range(at + 3, at + 3 + 3 * (words[at + 1] & 0xFFFF), 3):
+        for i in range(at + 3, at + 3 + 3 * (words[at + 1] & _VLEN), 3):
             yield Parameter(self._string(words[i]), TypeId(words[i + 1]))
 
     def has_member(self, struct_name: str, *path: str) -> bool:
@@ -283,9 +297,9 @@ class Btf:
         words = self._words
         info = words[at + 1]
         signed = info >> 31
-        count = info & 0xFFFF
+        count = info & _VLEN
         values: dict[str, int] = {}
-        if info >> 24 & 0x1F == Kind.ENUM64:
+        if info >> _KIND_SHIFT & _KIND == Kind.ENUM64:
             for i in range(at + 3, at + 3 + 3 * count, 3):
                 value = words[i + 1] | words[i + 2] << 32
                 values[self._string(words[i])] = value - (1 << 64) * (signed & value >> 63)
@@ -296,6 +310,21 @@ class Btf:
         return values
 
 
+def _word_counts(raw: bytes, header: int) -> tuple[list[int], list[int]]:
+    """``_FIXED`` and ``_EACH``, continued for kinds of which only the BTF itself tells the sizes.
+
+    struct btf_layout: info_sz, elem_sz in bytes, flags (7.1, commit 222edc843c15).
+    """
+    fixed, each = list(_FIXED), list(_EACH)
+    if header >= 32:
+        offset, length = struct.unpack_from("=II", raw, 24)
+        later = raw[header + offset :][: length & ~3][4 * len(each) :]
+        for info_size, element_size, _flags in struct.iter_unpack("=BBH", later):
+            fixed.append(info_size // 4)
+            each.append(element_size // 4)
+    return fixed, each
+
+
 def from_file(raw: bytes, name: str) -> Btf:
     """BTF from a file's bytes: raw BTF, or the ``.BTF`` section of an ELF file such as vmlinux.
 
@@ -304,12 +333,18 @@ def from_file(raw: bytes, name: str) -> Btf:
     if raw.startswith(b"\x7fELF"):
         import io
 
+        from elftools.common.exceptions import ELFError
         from elftools.elf.elffile import ELFFile
 
-        section = ELFFile(io.BytesIO(raw)).get_section_by_name(".BTF")
-        if section is None:
+        try:
+            section = ELFFile(io.BytesIO(raw)).get_section_by_name(".BTF")
+            raw = section.data() if section else b""
+        except ELFError as error:
+            raise FeatureUnsupportedError(
+                f"cannot read ELF file {name}: {str(error) or 'it is cut short'}", feature="BTF"
+            ) from None
+        if not raw:
             raise FeatureUnsupportedError(f"{name} is an ELF file without BTF", feature="BTF")
-        raw = section.data()
     elif raw[:2] != MAGIC.to_bytes(2, sys.byteorder):
         raise FeatureUnsupportedError(f"{name} holds no BTF, raw or in an ELF file", feature="BTF")
     return Btf(raw, name=name)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -41,19 +42,21 @@ class Mark:
     value: int
     mask: int = 0xFFFFFFFF
 
+    def __post_init__(self) -> None:
+        if not (0 <= self.value <= 0xFFFFFFFF and 0 <= self.mask <= 0xFFFFFFFF):
+            raise UsageError(f"mark {self.value:#x}/{self.mask:#x} does not fit 32 bits")
+
     @classmethod
     def parse(cls, text: str) -> Mark:
         """``M`` or ``M/MASK``, hexadecimal with 0x, else decimal. Raises UsageError."""
         value, slash, mask = text.partition("/")
         try:
-            parsed = cls(int(value, 0), int(mask, 0) if slash else 0xFFFFFFFF)
+            parsed = int(value, 0), int(mask, 0) if slash else 0xFFFFFFFF
         except ValueError:
             raise UsageError(
                 f"cannot read mark {text!r}: give MARK or MARK/MASK, decimal or 0x hexadecimal"
             ) from None
-        if not (0 <= parsed.value <= 0xFFFFFFFF and 0 <= parsed.mask <= 0xFFFFFFFF):
-            raise UsageError(f"mark {text!r} does not fit 32 bits")
-        return parsed
+        return cls(*parsed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +68,11 @@ class Config:
     ``filter_netns``: ``/proc/PID/ns/net`` or another path, ``inode:N``, ``pid:N`` or a name
     known to ``ip netns``. ``filter_ifname``: looked up in that namespace, else the own one.
     ``kmods``: modules whose functions are traced too; ``all_kmods``: every loaded one.
-    ``limit_events``: end after so many, 0 for no limit. ``buffer_bytes``: the ring buffer (a power of two, at least a page) or, divided by the
+    ``limit_events``: end after so many, 0 for no limit.
+    ``buffer_bytes``: the ring buffer (a power of two, from a page to 2 GiB) or, divided by the
     record's size, the queue. ``track_entries``: how many packets are followed at once.
+
+    Raises UsageError for a value that no session can have.
     """
 
     filter: str = ""
@@ -87,10 +93,17 @@ class Config:
     track_entries: int = 65536
 
     def __post_init__(self) -> None:
-        if self.buffer_bytes < 4096 or self.buffer_bytes & (self.buffer_bytes - 1):
+        size = self.buffer_bytes
+        if not 4096 <= size <= 1 << 31 or size & (size - 1):
             raise UsageError(
-                f"buffer of {self.buffer_bytes} bytes is impossible: it must be a power of two, "
-                "at least 4096"
+                f"buffer of {size} bytes is impossible: it must be a power of two "
+                "from 4096 to 2147483648"
             )
+        if self.limit_events < 0:
+            raise UsageError(f"a limit of {self.limit_events} events is impossible: 0 is no limit")
+        try:
+            re.compile(self.filter_func)
+        except (re.error, OverflowError, RecursionError) as error:
+            raise UsageError(f"cannot read the pattern {self.filter_func!r}: {error}") from None
         if not 1 <= self.track_entries <= 1 << 24:
             raise UsageError("the number of followed packets must be from 1 to 16777216")

@@ -7,6 +7,9 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+# The largest functions have some 64 KiB.
+_FUNCTION_BYTES_MAX = 1 << 20
+
 
 class Symbol(NamedTuple):
     """A symbol that an address lies in; ``module`` '' for the kernel itself."""
@@ -38,9 +41,13 @@ class Symbols:
         return len(self._addrs)
 
     def lookup(self, addr: int) -> Symbol | None:
-        """The symbol at or before ``addr``; None below the first. Of aliases, the first name."""
+        """The symbol that ``addr`` lies in, of aliases the first name; None when none is near.
+
+        Where one ends is not told: an address far behind the last symbol of the kernel or of a
+        module (generated code, a module loaded since) belongs to none.
+        """
         at = bisect_right(self._addrs, addr) - 1
-        if at < 0:
+        if at < 0 or addr - self._addrs[at] > _FUNCTION_BYTES_MAX:
             return None
         start = self._addrs[at]
         while at and self._addrs[at - 1] == start:
@@ -74,9 +81,16 @@ def _join(name: str, module: str) -> bytes:
     return f"{name}\t[{module}]".encode() if module else name.encode()
 
 
-def filter_functions(text: bytes) -> set[bytes]:
-    """The lines of ftrace's ``available_filter_functions``: ``NAME`` or ``NAME [MODULE]``."""
-    return set(text.splitlines())
+def filter_functions(text: bytes) -> dict[tuple[str, str], list[int]]:
+    """ftrace's ``available_filter_functions``, lines of ``NAME`` or ``NAME [MODULE]``.
+
+    (name, module) to one 0, an unknown address, for every function of that name.
+    """
+    found: dict[tuple[str, str], list[int]] = {}
+    for line in text.decode(errors="replace").splitlines():
+        name, _, module = line.partition(" ")
+        found.setdefault((name, module.strip("[]")), []).append(0)
+    return found
 
 
 def blacklist(text: bytes) -> set[str]:

@@ -32,7 +32,7 @@ L3_ARP, L3_IPV4, L3_IPV6 = 1, 4, 6
 
 COUNT_BUFFER_FULL, COUNT_TRACK_FULL, COUNT_TRACK_NEW, COUNT_TRACK_END, COUNT_EVENTS = range(5)
 
-assert EVENT.size == 136 and TUPLE.size == 40 and CONFIG.size == 28
+assert (EVENT.size, TUPLE.size, CONFIG.size) == (136, 40, 28)
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,7 @@ class Reasons:
         self._not_drops = frozenset(v for v, name in self._names.items() if name in _NOT_DROPS)
 
     def name(self, value: int) -> str:
-        """The reason's name without ``SKB_DROP_REASON_``; ``SUBSYSTEM_N`` or a number if unknown."""
+        """The reason without ``SKB_DROP_REASON_``; ``SUBSYSTEM_N`` or ``REASON_N`` if unknown."""
         name = self._names.get(value)
         if name is None:
             if value >> _SUBSYSTEM_SHIFT and self._modules is not None:

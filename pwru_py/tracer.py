@@ -118,8 +118,12 @@ class Tracer:
                 yield []
         # Probes still fire until they are detached, but record nothing from here on.
         engine.pause()
-        while not self._limit_reached and engine.reader.wait(0):
-            yield from self._read(engine)
+        more = True
+        while more and not self._limit_reached:
+            more = False
+            for batch in self._read(engine):
+                more = True
+                yield batch
         self._refresh()
 
     def _read(self, engine: Engine) -> Iterator[list[Event]]:

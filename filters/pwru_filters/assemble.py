@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pass 10: instructions with labels -> instructions with offsets."""
+"""Pass 11: instructions with labels -> instructions with offsets."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from typing import Final
 
-from .ebpf import JA, JMP_CLASS, EbpfInsn
+from .ebpf import EbpfInsn
 from .errors import FilterTooLargeError
 
 MAX_JUMP: Final = (1 << 15) - 1
@@ -31,21 +31,21 @@ class Mark:
 
 
 def assemble(code: list[Item | Mark]) -> tuple[EbpfInsn, ...]:
-    """Fill in the jump offsets; a `goto` to the next instruction is left out.
+    """Fill in the jump offsets; a jump to the next instruction, of any kind, is left out.
 
     Invariant: jumps go forward, at most 32767 instructions. Raises FilterTooLargeError.
     """
-    items, places = _lay_out(_without_idle_gotos(code))
+    items, places = _lay_out(_without_idle_jumps(code))
     return tuple(_resolve(item, index, places) for index, item in enumerate(items))
 
 
-def _without_idle_gotos(code: list[Item | Mark]) -> list[Item | Mark]:
+def _without_idle_jumps(code: list[Item | Mark]) -> list[Item | Mark]:
     kept: list[Item | Mark] = []
     following: set[Label] = set()
     for entry in reversed(code):
         if isinstance(entry, Mark):
             following.add(entry.label)
-        elif entry.insn.code == JMP_CLASS | JA and entry.target in following:
+        elif entry.target in following:
             continue
         else:
             following = set()

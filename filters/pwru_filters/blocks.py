@@ -121,17 +121,25 @@ def retarget(term: Terminator, places: dict[int, int]) -> Terminator:
 
 
 def number(built: dict[int, Block], entry: int) -> Graph:
-    """A Graph of the blocks that `entry` reaches, in the order of their keys."""
-    reachable: set[int] = set()
-    pending = [entry]
+    """A Graph of the blocks that `entry` reaches, each as close behind its cause as possible.
+
+    The order is the reverse of that in which a walk leaves the blocks, which puts every block
+    before its targets, and the one that was walked last (`other`) next to it.
+    """
+    left: list[int] = []
+    seen: set[int] = set()
+    pending = [(entry, False)]
     while pending:
-        key = pending.pop()
-        if key >= 0 and key not in reachable:
-            reachable.add(key)
-            pending.extend(successors(built[key].term))
-    kept = sorted(reachable)
-    places = {key: index for index, key in enumerate(kept)}
+        key, leaving = pending.pop()
+        if leaving:
+            left.append(key)
+        elif key >= 0 and key not in seen:
+            seen.add(key)
+            pending.append((key, True))
+            pending.extend((target, False) for target in reversed(successors(built[key].term)))
+    left.reverse()
+    places = {key: index for index, key in enumerate(left)}
     blocks = tuple(
-        Block(built[key].ops, retarget(built[key].term, places), built[key].reach) for key in kept
+        Block(built[key].ops, retarget(built[key].term, places), built[key].reach) for key in left
     )
     return Graph(blocks, places.get(entry, entry))

@@ -54,7 +54,7 @@ def _image(index: int, insn: CbpfInsn) -> tuple[str, str]:
     if code in _HEX_CONSTANTS:
         return _HEX_CONSTANTS[code], f"#{k:#x}"
     if code == cbpf.JMP_JA:
-        return "ja", str(index + 1 + signed32(k))
+        return "ja", str(signed32(index + 1 + k))
     if code in cbpf.JMP_CODES:
         name = JmpOp(code & cbpf.OP_MASK).name.lower()
         return name, "x" if code & cbpf.SRC_X else f"#{k:#x}"

@@ -25,6 +25,7 @@ from .ir import (
 )
 
 S32_LIMIT: Final = 1 << 31
+FRAME_LENGTH_LIMIT: Final = 1 << 28  # no skb comes near it
 SKF_LL_OFF: Final = 0xFFE00000  # -0x200000, include/uapi/linux/filter.h
 SKF_AD_OFF: Final = 0xFFFFF000  # -0x1000
 _MEMORY_CODES: Final = (cbpf.LD_MEM, cbpf.LDX_MEM, cbpf.ST, cbpf.STX)
@@ -143,5 +144,8 @@ def _decode_alu(code: int, k: int) -> Op:
 
 
 def always_fails(op: Op) -> bool:
-    """An indexed load that no frame is long enough for: frames are shorter than 2**31 bytes."""
-    return isinstance(op, LoadInd) and op.off + op.size > S32_LIMIT - 1
+    """An indexed load that no frame is long enough for.
+
+    The verifier refuses to add 2**29 or more to a pointer, even on a way that is never taken.
+    """
+    return isinstance(op, LoadInd) and op.off + op.size > FRAME_LENGTH_LIMIT

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pass 9: blocks -> eBPF instructions with labels.
+"""Pass 10: blocks -> eBPF instructions with labels.
 
 r0 is the verdict. It is set to 0 first, so that each rejection is one jump to the end. The end
 is past the last instruction: there is no exit.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pass 9, loads from the frame: from the copied bytes, or by a helper call from the kernel."""
+"""Pass 10, loads from the frame: from the copied bytes, or by a helper call from the kernel."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ class LoadAbs:
 class LoadInd:
     """A = the `size` bytes at frame offset X + off, added without wrap-around; else verdict 0.
 
-    Invariant: off + size < 2**31.
+    Invariant: off + size <= 2**28.
     """
 
     size: int

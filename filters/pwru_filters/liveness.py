@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pass 4: liveness of A, X and M[], and removal of operations whose result nobody reads."""
+"""Pass 5: liveness of A, X and M[], and removal of operations whose result nobody reads."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ from .ir import CELL_X, Graph, LoadInd, Site, defines, sites, successors
 from .layout import FrameLayout, lay_out
 from .liveness import CellMask, live_in, remove_dead
 from .ranges import Range, index_ranges
+from .thread import thread_jumps
 from .webs import Forms, choose_forms
 
 
@@ -55,7 +56,7 @@ class Plan:
 
 def make_plan(graph: Graph) -> Plan:
     """Run the passes between the building of blocks and the emission of instructions."""
-    graph = remove_dead(graph, FRAME_MAX)
+    graph = remove_dead(thread_jumps(graph), FRAME_MAX)
     live = live_in(graph)
     ranges = index_ranges(graph)
     layout = lay_out(graph, ranges)

@@ -8,7 +8,7 @@ import ctypes
 import errno
 import os
 from collections.abc import Iterator, Sequence
-from ctypes import POINTER, c_bool, c_char_p, c_int, c_long, c_size_t, c_uint32, c_uint64, c_void_p
+from ctypes import POINTER, c_bool, c_char_p, c_int, c_size_t, c_uint32, c_uint64, c_void_p
 
 from ..errors import AttachError, FeatureUnsupportedError, LoadError
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import socket
 import stat
 import threading
@@ -25,8 +26,10 @@ def resolve(text: str) -> tuple[int, str]:
     """
     kind, colon, rest = text.partition(":")
     if colon and kind in ("inode", "pid"):
-        if not rest.isdigit():
-            raise UsageError(f"cannot read network namespace {text!r}: {kind}: wants a number")
+        if not re.fullmatch("[0-9]{1,10}", rest) or not 0 < int(rest) <= 0xFFFFFFFF:
+            raise UsageError(
+                f"cannot read network namespace {text!r}: {kind}: wants a number, 1 to 4294967295"
+            )
         if kind == "inode":
             return int(rest), _path_of(int(rest))
         return _inode(f"/proc/{rest}/ns/net", f"process {rest}"), f"/proc/{rest}/ns/net"
@@ -78,14 +81,14 @@ def ifindex(name: str, path: str, what: str) -> int:
 
     ``what`` names the namespace in messages. Raises NotFoundError, PrivilegeError.
     """
-    found: list[int | OSError] = []
+    found: list[int | OSError | ValueError] = []
 
     def look() -> None:
         try:
             if path:
                 _enter(path)
             found.append(socket.if_nametoindex(name))
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: a NUL within the name
             found.append(error)
 
     # setns(2) moves one thread: a throw-away one goes, this one stays where it is.

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 from ..btf import Btf, from_file
@@ -27,29 +28,27 @@ def read(path: str) -> bytes | None:
         return None
 
 
+def missing_capabilities(status: bytes) -> tuple[str, ...]:
+    """What a process with this ``/proc/PID/status`` lacks for tracing."""
+    found = re.search(rb"^CapEff:\s*([0-9a-f]+)$", status, re.MULTILINE)
+    effective = int(found[1], 16) if found else 0
+    if effective >> CAP_SYS_ADMIN & 1:
+        return ()
+    needed = {"CAP_BPF": CAP_BPF, "CAP_PERFMON": CAP_PERFMON, "CAP_SYSLOG": CAP_SYSLOG}
+    return tuple(name for name, number in needed.items() if not effective >> number & 1)
+
+
 def check_privileges() -> None:
     """Raises PrivilegeError that names what is missing."""
-    status = read("/proc/self/status") or b""
-    effective = next(
-        (int(line.split()[1], 16) for line in status.splitlines() if line.startswith(b"CapEff:")),
-        0,
-    )
-
-    def has(capability: int) -> bool:
-        return bool(effective >> capability & 1)
-
-    if not has(CAP_SYS_ADMIN):
-        needed = {"CAP_BPF": CAP_BPF, "CAP_PERFMON": CAP_PERFMON, "CAP_SYSLOG": CAP_SYSLOG}
-        missing = tuple(name for name, number in needed.items() if not has(number))
-        if missing:
-            who = "not root" if os.geteuid() else "root without capabilities"
-            raise PrivilegeError(
-                f"cannot trace: {who}, missing {', '.join(missing)} (or CAP_SYS_ADMIN): "
-                "run it with sudo",
-                missing,
-            )
-    lockdown = read(LOCKDOWN) or b""
-    if b"[confidentiality]" in lockdown:
+    missing = missing_capabilities(read("/proc/self/status") or b"")
+    if missing:
+        who = "not root" if os.geteuid() else "root without capabilities"
+        raise PrivilegeError(
+            f"cannot trace: {who}, missing {', '.join(missing)} (or CAP_SYS_ADMIN): "
+            "run it with sudo",
+            missing,
+        )
+    if b"[confidentiality]" in (read(LOCKDOWN) or b""):
         raise PrivilegeError(
             "cannot trace: the kernel is locked down (confidentiality), BPF may not read its "
             "memory: boot with lockdown=integrity or none"
@@ -84,7 +83,11 @@ def loaded_modules() -> set[str]:
 
 
 def module_btfs(base: Btf, names: tuple[str, ...], every: bool) -> list[Btf]:
-    """Split BTF of the named modules or of every loaded one that has it. Raises NotFoundError."""
+    """Split BTF of the named modules or of every loaded one that has it.
+
+    Of every one, those whose BTF cannot be read are left out: it need not fit ``base``.
+    Raises NotFoundError, FeatureUnsupportedError.
+    """
     loaded = loaded_modules()
     wanted = [name.replace("-", "_") for name in names]
     for name in wanted:
@@ -100,8 +103,13 @@ def module_btfs(base: Btf, names: tuple[str, ...], every: bool) -> list[Btf]:
     btfs = []
     for name in chosen:
         raw = read(f"/sys/kernel/btf/{name}")
-        if raw is not None:
+        if raw is None:
+            continue
+        try:
             btfs.append(Btf(raw, base, name))
+        except FeatureUnsupportedError:
+            if not every:
+                raise
     return btfs
 
 

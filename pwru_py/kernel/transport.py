@@ -22,7 +22,10 @@ class Reader(Protocol):
     """Waits for records and hands them over in batches, oldest first."""
 
     def wait(self, seconds: float) -> bool:
-        """Sleeps until there is a record, or for ``seconds``; True when there may be one."""
+        """Sleeps until there is a record, something on the wake descriptor, or for ``seconds``.
+
+        True when there is a record, though it may be one that is still being written.
+        """
 
     def read(self) -> Iterator[bytes | memoryview]:
         """All records that are there now, back to back, each of ``stride`` bytes."""
@@ -63,9 +66,9 @@ class RingReader:
         self._epoll.register(wake_fd, select.EPOLLIN)
 
     def wait(self, seconds: float) -> bool:
-        if self._produced[0] != self._consumed[0]:
-            return True
-        return bool(self._epoll.poll(seconds))
+        if self._produced[0] == self._consumed[0]:
+            self._epoll.poll(seconds)
+        return bool(self._produced[0] != self._consumed[0])
 
     def read(self) -> Iterator[memoryview]:
         """At most a sixteenth of the ring at a time: room is given back early."""
@@ -97,8 +100,11 @@ class RingReader:
         for view in (self._lengths, self._data, self._produced, self._consumed):
             view.release()
         self._epoll.close()
-        self._producer.close()
         self._consumer.close()
+        try:
+            self._producer.close()
+        except BufferError:  # a run of records is still in use: the last user unmaps it
+            pass
 
 
 class QueueReader:
@@ -129,7 +135,7 @@ class QueueReader:
             if left <= 0:
                 return False
             if self._poll.poll(min(pause, left) * 1000):
-                return True
+                return False
             pause = min(pause * 2, 0.05)
         return True
 

@@ -118,10 +118,10 @@ class Agent:
     def _poll_timeout_ms(self) -> float | None:
         if not self._waiters:
             return None
-        until_s = min(w.deadline_s for w in self._waiters) - time.monotonic()
+        left_s: float = min(w.deadline_s for w in self._waiters) - time.monotonic()
         if any(w.polled for w in self._waiters):
-            until_s = min(until_s, FILE_POLL_S)
-        return max(until_s, 0) * 1000 + 1
+            left_s = min(left_s, FILE_POLL_S)
+        return max(left_s, 0.0) * 1000 + 1
 
     def _receive(self) -> bool:
         chunk = os.read(self._port, 65536)
@@ -239,7 +239,7 @@ def _read(path: str) -> bytes:
 def message_end(received: bytearray) -> int | None:
     """Where the first message ends; None while it is incomplete."""
     end = LENGTH_BYTES + int.from_bytes(received[:LENGTH_BYTES], "big")
-    return end if LENGTH_BYTES <= len(received) and end <= len(received) else None
+    return end if len(received) >= LENGTH_BYTES and end <= len(received) else None
 
 
 def open_port(name: str) -> int:

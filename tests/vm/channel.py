@@ -44,7 +44,8 @@ class Channel:
         self._received = bytearray()
         self._answers: dict[int, Message] = {}
         self._awaited: set[int] = {0}  # 0: the agent's greeting
-        self._lock = threading.Lock()
+        self._sending = threading.Lock()
+        self._receiving = threading.Lock()
 
     def accept(self, timeout_s: float) -> Message:
         """Wait for QEMU to call and for the agent's greeting; returns the greeting."""
@@ -58,7 +59,7 @@ class Channel:
         """Send one request and wait for its answer."""
         deadline_s = time.monotonic() + patience_s
         assert self._connection is not None
-        with self._lock:
+        with self._sending:
             request_id = next(self._ids)
             self._awaited.add(request_id)
             message = {"id": request_id, "op": operation, **arguments}
@@ -81,7 +82,7 @@ class Channel:
     def _await(self, request_id: int, deadline_s: float) -> Message:
         try:
             while True:
-                with self._lock:
+                with self._receiving:
                     if request_id in self._answers:
                         return self._answers.pop(request_id)
                     self._take_in(deadline_s)

@@ -251,7 +251,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--memory", default="3G")
     parser.add_argument("--icount", action="store_true", help="one CPU, time counts instructions")
     parser.add_argument("--append", action="append", default=[], help="kernel argument")
-    parser.add_argument("--timeout", type=float, default=600.0, help="seconds (default %(default)g)")
+    parser.add_argument(
+        "--timeout", type=float, default=600.0, help="seconds (default %(default)g)"
+    )
     parser.add_argument("--boot-log", action="store_true", help="show the console at the end")
     parser.add_argument("command", nargs="+")
     options = parser.parse_args(argv)

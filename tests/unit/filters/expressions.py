@@ -67,8 +67,10 @@ def _lengths() -> list[str]:
 
 def _encapsulations() -> list[str]:
     inner = ("ip", "tcp", "udp port 53", "host 1.1.1.1", "arp", "ip6")
-    outer = ("vlan", "vlan 7", "vlan and vlan", "vlan 100 and vlan 7", "mpls", "mpls 16")
-    outer += ("mpls 16 and mpls 17", "pppoes", "pppoes 3", "geneve", "geneve 5", "vlan and mpls")
+    outer = (
+        "vlan", "vlan 7", "vlan and vlan", "vlan 100 and vlan 7", "mpls", "mpls 16",
+        "mpls 16 and mpls 17", "pppoes", "pppoes 3", "geneve", "geneve 5", "vlan and mpls",
+    )  # fmt: skip
     found = [f"{o} and {i}" for o in outer for i in inner]
     found += [f"({o}) or {i}" for o in outer[:4] for i in inner[:3]]
     return [*found, "not vlan", "not vlan 7 and ip", "vlan and pppoes and ip and tcp"]

@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Kernel tests: every one runs in a guest of every kernel, with real packets made there.
+
+One guest for each kernel, in a pytest-xdist group of its own. Where the lab cannot be had (no
+QEMU, no network for kernels) the tests are skipped; with ``CI`` set that is a failure.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.kernel.lab import Lab
+from tests.vm.errors import LabError
+from tests.vm.guest import Guest
+from tests.vm.kernels import KERNELS
+
+
+def _chosen() -> list[str]:
+    wanted = os.environ.get("PWRU_KERNELS", "")
+    return [name for name in KERNELS if not wanted or name in wanted.split(",")]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "lab" in metafunc.fixturenames:
+        metafunc.parametrize("lab", _chosen(), indirect=True, scope="session")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        callspec = getattr(item, "callspec", None)
+        if callspec is not None and "lab" in callspec.params:
+            item.add_marker(pytest.mark.kernel)
+            item.add_marker(pytest.mark.xdist_group(f"kernel-{callspec.params['lab']}"))
+
+
+@pytest.fixture(scope="session")
+def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
+    """A booted guest with the test network; see ``Lab``."""
+    try:
+        guest = Guest(request.param, env={"PYTHONDONTWRITEBYTECODE": "1"})
+    except LabError as error:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(f"no guest: {error}")
+    with guest:
+        yield Lab(guest, request.param)

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where and why packets drop: netfilter on the way out and in, and a port without a socket."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.kernel.lab import Lab, Trace
+
+RULES = """
+for t in iptables-legacy ip6tables-legacy; do
+    ip netns exec a $t -A OUTPUT -p tcp --dport 81 -j DROP
+    ip netns exec b $t -A INPUT -p tcp --dport 82 -j DROP
+done
+"""
+PACKETS = """
+for host in 1.1.1.1 2606:4700::1111; do timeout 0.5 bash -c "</dev/tcp/$host/81"; done
+for host in 10.1.0.2 fd00:1::2; do timeout 0.5 bash -c "</dev/tcp/$host/82"; done
+for host in 10.1.0.2 fd00:1::2; do echo x > /dev/udp/$host/9; done
+true
+"""
+
+
+@pytest.fixture(scope="module")
+def trace(lab: Lab) -> Trace:
+    """One tracer for all these packets, with stacks."""
+    lab.run(RULES)
+    expression = "(tcp and (dst port 81 or dst port 82)) or (udp and dst port 9)"
+    with lab.tracing("--output-stack", *lab.few, expression) as tracing:
+        lab.inside("a", PACKETS)
+    assert tracing.trace is not None
+    return tracing.trace
+
+
+def dropped(trace: Trace, daddr: str, dport: int) -> list[dict[str, Any]]:
+    return [
+        event
+        for event in trace.events
+        if event["drop"] and (event["tuple"]["daddr"], event["tuple"]["dport"]) == (daddr, dport)
+    ]
+
+
+@pytest.mark.parametrize("daddr", ["1.1.1.1", "2606:4700::1111"])
+def test_output_rule(lab: Lab, trace: Trace, daddr: str) -> None:
+    drops = dropped(trace, daddr, 81)
+    assert drops
+    for event in drops:
+        assert event["drop_reason"] == ("NETFILTER_DROP" if lab.has_reasons else None)
+        assert any(frame.startswith("nf_hook_slow+") for frame in event["stack"]), event
+        assert event["netns"] == lab.inode("a")
+        assert event["context"] in ("task", "softirq"), event
+    assert drops[0]["process"].startswith("bash:")
+    assert drops[0]["context"] == "task"
+
+
+@pytest.mark.parametrize("daddr", ["10.1.0.2", "fd00:1::2"])
+def test_input_rule(lab: Lab, trace: Trace, daddr: str) -> None:
+    drops = dropped(trace, daddr, 82)
+    assert drops
+    for event in drops:
+        assert event["drop_reason"] == ("NETFILTER_DROP" if lab.has_reasons else None)
+        assert any(frame.startswith("nf_hook_slow+") for frame in event["stack"]), event
+        assert event["netns"] == lab.inode("b")
+        assert event["iface"] == "eth0"
+        assert event["context"] == "softirq", event
+
+
+@pytest.mark.parametrize("daddr", ["10.1.0.2", "fd00:1::2"])
+def test_no_socket(lab: Lab, trace: Trace, daddr: str) -> None:
+    (event,) = dropped(trace, daddr, 9)
+    assert event["drop_reason"] == ("NO_SOCKET" if lab.has_reasons else None)
+    assert any("udp" in frame for frame in event["stack"])
+    assert event["netns"] == lab.inode("b")
+
+
+def test_summary_counts_each_drop_once(lab: Lab, trace: Trace) -> None:
+    drops = trace.summary["drops"]
+    if lab.has_reasons:
+        assert drops["NO_SOCKET"] == 2
+        assert drops["NETFILTER_DROP"] >= 4
+    else:
+        assert list(drops) == ["no reason given by this kernel"]
+
+
+def test_stack_begins_at_the_function(trace: Trace) -> None:
+    for event in trace.events:
+        assert event["stack"][0].startswith(event["func"] + "+"), event
+        assert len(event["stack"]) > 3

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is wrong is said in one line: what, why, what to do; and nothing stays attached."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.kernel.lab import Lab
+
+# what: (arguments, exit status, words in the one line)
+WRONG: dict[str, tuple[str, int, tuple[str, ...]]] = {
+    "filter": ("'host and'", 2, ("syntax error",)),
+    "flag": ("--filter-fnc x", 2, ("--filter-func",)),
+    "interface": ("-i nosuch0 icmp", 1, ("nosuch0", "ip link")),
+    "netns name": ("--filter-netns nosuch icmp", 1, ("nosuch", "ip netns", "a, b")),
+    "netns path": ("--filter-netns /proc/999999/ns/net icmp", 1, ("/proc/999999/ns/net",)),
+    "module": ("--kmods nosuch icmp", 1, ("nosuch", "modprobe")),
+    "function": ("--filter-func nosuch_function", 1, ("nosuch_function", "--list-funcs")),
+    "btf": ("--kernel-btf /nosuch icmp", 1, ("/nosuch",)),
+    "not btf": ("--kernel-btf /bin/true icmp", 1, ("BTF",)),
+    "output": ("-w /proc/nosuch/file icmp", 1, ("/proc/nosuch/file", "--output-file")),
+    "not root": ("DROP icmp", 1, ("CAP_BPF", "CAP_PERFMON", "sudo")),
+    "ready file": ("--ready-file /nosuch/x --filter-func ip_rcv", 1, ("/nosuch/x",)),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_one_line(lab: Lab, what: str) -> None:
+    arguments, status, words = WRONG[what]
+    command = f"pwru-py {arguments}"
+    if "DROP" in arguments:
+        command = "setpriv --reuid=65534 --clear-groups --bounding-set=-all --inh-caps=-all " + (
+            command.replace("DROP ", "")
+        )
+    done = lab.run(command)
+    assert done.rc == status, done
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("pwru-py: ")
+    for word in words:
+        assert word in line
+    assert done.stdout == "" or what == "ready file"
+    assert lab.attached_probes() == ""
+
+
+def test_full_disk(lab: Lab) -> None:
+    tracing = lab.listen("-w", "/dev/full", "--filter-func", "ip_rcv", "icmp")
+    lab.inside("a", "ping -c1 -W5 10.1.0.2")
+    assert tracing.process.wait(30) == 1
+    (line,) = tracing.process.stderr().splitlines()
+    assert "/dev/full" in line
+    assert "disk is full" in line
+    assert lab.attached_probes() == ""
+
+
+def test_debug_shows_the_traceback(lab: Lab) -> None:
+    done = lab.run("pwru-py --debug -i nosuch0 icmp")
+    assert done.rc == 1
+    assert "Traceback" in done.stderr
+
+
+def test_list_funcs(lab: Lab) -> None:
+    done = lab.run("pwru-py --list-funcs")
+    assert done.rc == 0, done.stderr
+    rows = {line.split()[0]: line.split()[1:] for line in done.stdout.splitlines()[1:]}
+    assert rows["ip_rcv"] == ["1", "vmlinux"]
+    assert rows["__netif_receive_skb_core"][2:3] in (["skipped:"], [])
+    traced = [name for name, row in rows.items() if row[0] != "-"]
+    assert len(traced) > 1000
+    assert lab.attached_probes() == ""
+
+
+def test_hostile_process_names_are_escaped(lab: Lab) -> None:
+    evil = "import ctypes,socket;ctypes.CDLL(None).prctl(15,b'\\x1b[31mA\\n',0,0,0);" + (
+        "socket.socket(2,2).sendto(b'x',('10.1.0.2',6666))"
+    )
+    with lab.tracing("--filter-func", "ip_send_skb|ip_output", "udp and port 6666") as tracing:
+        lab.inside("a", f'python3 -I -S -c "{evil}"')
+    assert tracing.trace is not None
+    assert "\x1b" not in tracing.trace.stdout
+    assert tracing.trace.events[0]["comm"] == "\\x1b[31mA\\x0a"

@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Beginning and end of a session: signals at any moment, many kprobes, nothing left behind."""
+
+from __future__ import annotations
+
+import signal
+import time
+
+import pytest
+
+from tests.kernel.lab import FEW_FUNCTIONS, PWRU, Lab
+
+SECONDS = 20.0
+"""What "within seconds" means in an emulated guest, for a tracer of few probes."""
+
+FLOOD = """
+import socket, time
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+end = time.monotonic() + 20
+while time.monotonic() < end:
+    for _ in range(100):
+        s.sendto(b"x", ("10.1.0.2", 4444))
+"""
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left(lab: Lab) -> None:
+    """Each test starts, and so each one before it ended, without a probe in the kernel."""
+    assert lab.attached_probes() == ""
+
+
+def stop(lab: Lab, tracing: object, signo: int = signal.SIGTERM) -> float:
+    process = tracing.process  # type: ignore[attr-defined]
+    start = time.monotonic()
+    process.signal(signo)
+    assert process.wait(SECONDS) == 0, process.stderr()
+    return time.monotonic() - start
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.5, 1.0, 2.0, 4.0])
+def test_sigterm_while_starting(lab: Lab, delay: float) -> None:
+    """At any moment: importing, planning, loading, attaching, tracing."""
+    tracing = lab.start(*lab.few, "icmp")
+    # The shell that became the interpreter dies of the signal until Python handles it.
+    lab.guest.run(f"while ! grep -qa pwru_py.cli /proc/{tracing.process.pid}/maps && "
+                  f"! grep -qa pwru /proc/{tracing.process.pid}/cmdline; do sleep 0.05; done; "
+                  f"sleep {delay}")  # fmt: skip
+    tracing.process.signal(signal.SIGTERM)
+    rc = tracing.process.wait(SECONDS)
+    assert rc in ((0, -signal.SIGTERM) if delay < 1 else (0,)), tracing.process.stderr()
+    assert "Traceback" not in tracing.process.stderr()
+    assert lab.attached_probes() == ""
+
+
+@pytest.mark.parametrize("signo", [signal.SIGTERM, signal.SIGINT])
+def test_signal_while_flooded(lab: Lab, signo: int) -> None:
+    lab.guest.write_file("/tmp/flood.py", FLOOD.encode())
+    tracing = lab.listen(*lab.few, "-w", "/dev/null", "udp")
+    flood = lab.guest.start("exec ip netns exec a python3 -I -S /tmp/flood.py")
+    lab.run("sleep 2")
+    process = tracing.process
+    # A background job of a shell ignores SIGINT; the tracer takes it all the same.
+    process.signal(signo)
+    assert process.wait(SECONDS) == 0, process.stderr()
+    assert "packet" in process.stderr()
+    assert lab.attached_probes() == ""
+    flood.stop()
+
+
+def test_sigkill_leaves_nothing(lab: Lab) -> None:
+    tracing = lab.listen("--filter-func", FEW_FUNCTIONS, "icmp")
+    assert lab.attached_probes() != ""
+    tracing.process.signal(signal.SIGKILL)
+    assert tracing.process.wait(SECONDS) == -signal.SIGKILL
+    for _ in range(50):  # the kernel detaches while it buries the process
+        if lab.attached_probes() == "":
+            return
+        lab.run("sleep 0.1")
+    raise AssertionError(lab.attached_probes())
+
+
+def test_one_kprobe_a_function(lab: Lab) -> None:
+    """The fallback backend, whole where it is the only one: attaches all, early ones first."""
+    arguments = ["--backend", "kprobe", "--output-json", "--debug", "icmp"]
+    if lab.multi:
+        arguments += ["--filter-func", FEW_FUNCTIONS]
+    tracing = lab.start("--ready-file", "/tmp/all-attached", *arguments)
+    for _ in range(300):  # the first functions trace while the others are being attached
+        lab.inside("a", "ping -c1 -W1 10.1.0.2")
+        if "ip_rcv" in tracing.process.stdout():
+            break
+    else:
+        raise AssertionError(tracing.process.stderr())
+    early = lab.run("test -e /tmp/all-attached").rc != 0
+    assert early or lab.multi
+    lab.guest.wait_file("/tmp/all-attached", 300)
+    probes = lab.attached_probes().count("\n")
+    lab.inside("a", "ping -c1 -W5 10.1.0.2")
+    trace = tracing.finish(timeout=400)
+    assert trace.rc == 0, trace.stderr
+    assert "ip_rcv" in trace.functions
+    if not lab.multi:
+        assert trace.summary["attached"] > 1000
+        assert trace.summary["failed"] <= 20, trace.stderr
+        assert probes >= trace.summary["attached"]
+    lab.run("rm -f /tmp/all-attached")
+
+
+def test_line_limit_ends_the_session(lab: Lab) -> None:
+    tracing = lab.listen("-c", "3", "--filter-func", FEW_FUNCTIONS, "icmp")
+    lab.inside("a", "ping -c1 -W5 10.1.0.2")
+    assert tracing.process.wait(SECONDS) == 0
+    assert len(tracing.process.stdout().splitlines()) == 4  # with the header
+
+
+def test_reader_that_leaves_ends_the_session_quietly(lab: Lab) -> None:
+    command = f"{PWRU} --ready-file /tmp/pipe --filter-func ip_rcv icmp | head -n1; echo ${{PIPESTATUS[0]}}"
+    pipe = lab.guest.start(command)
+    lab.guest.wait_file("/tmp/pipe", 60)
+    for _ in range(3):
+        lab.inside("a", "ping -c1 -W5 10.1.0.2")
+    pipe.wait(SECONDS)
+    assert pipe.stdout().splitlines()[-1] == "0"
+    assert "Traceback" not in pipe.stderr()
+    assert "Broken" not in pipe.stderr()
+
+
+LIBRARY = """
+from pwru_py import Config, Event, Tracer
+import subprocess
+with Tracer(Config(filter="icmp", filter_func="ip_rcv|icmp_rcv")) as tracer:
+    subprocess.run("ip netns exec a ping -c1 -W5 10.1.0.2", shell=True, stdout=subprocess.DEVNULL)
+    for event in tracer:
+        assert isinstance(event, Event)
+        print(event.func, event.ifname, event.tuple.saddr, event.tuple.daddr)
+        if event.func == "icmp_rcv" and event.tuple.daddr == "10.1.0.1":
+            tracer.stop()
+"""
+
+
+def test_library(lab: Lab) -> None:
+    lab.guest.write_file("/tmp/library.py", LIBRARY.encode())
+    done = lab.run("python3 /tmp/library.py", timeout=90)
+    assert done.rc == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        "ip_rcv eth0 10.1.0.1 10.1.0.2",
+        "icmp_rcv eth0 10.1.0.1 10.1.0.2",
+        "ip_rcv eth0 10.1.0.2 10.1.0.1",
+        "icmp_rcv eth0 10.1.0.2 10.1.0.1",
+    ]

@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The way of a packet: namespaces and interfaces in order, ARP, NAT."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import Any
+
+import pytest
+
+from tests.kernel.lab import Lab, Trace
+
+
+def journey(events: list[dict[str, Any]]) -> list[tuple[int, str]]:
+    """(netns, interface) without repetitions, where an interface is known."""
+    return [
+        place for place, _ in groupby((e["netns"], e["iface"]) for e in events if e["iface"])
+    ]
+
+
+@pytest.fixture(scope="module")
+def pings(lab: Lab) -> Trace:
+    modules = ["--kmods", "bridge,veth"] if lab.has_module_btf else []
+    lab.run("ip -n a neigh flush all; ip -n b neigh flush all")
+    with lab.tracing(*modules, *lab.few, "icmp or icmp6 or arp") as tracing:
+        lab.inside("a", "ping -c1 -W5 10.1.0.2; ping -6 -c1 -W5 fd00:1::2")
+    assert tracing.trace is not None
+    return tracing.trace
+
+
+@pytest.mark.parametrize(
+    ("saddr", "daddr", "proto"), [("10.1.0.1", "10.1.0.2", 1), ("fd00:1::1", "fd00:1::2", 58)]
+)
+def test_ping_through_the_bridge(
+    lab: Lab, pings: Trace, saddr: str, daddr: str, proto: int
+) -> None:
+    root = int(lab.run("stat -Lc %i /proc/self/ns/net").stdout)
+    a, b = lab.inode("a"), lab.inode("b")
+    there: list[tuple[int, str]] = [(a, "eth0"), (root, "va"), (root, "vb"), (b, "eth0")]
+    requests: dict[str, list[dict[str, Any]]] = {}
+    for event in pings.events:
+        packet = event["tuple"]
+        if packet and (packet["saddr"], packet["daddr"], packet["proto"]) == (saddr, daddr, proto):
+            requests.setdefault(event["skb"], []).append(event)
+    # Of the packets between the two (IPv6: neighbour discovery too) the echo makes this way.
+    assert there in [journey(events)[:4] for events in requests.values()]
+
+
+def test_bridge_functions_are_named_with_their_module(lab: Lab, pings: Trace) -> None:
+    found = {(event["func"], event["module"]) for event in pings.events}
+    if lab.has_module_btf:
+        assert ("br_dev_queue_push_xmit", "bridge") in found
+    else:
+        error = lab.run("pwru-py --kmods veth --list-funcs")
+        assert (error.rc, error.stdout) == (1, "")
+        assert error.stderr == (
+            "pwru-py: module veth has no BTF: its functions cannot be traced\n"
+        )
+
+
+def test_arp_on_both_sides(lab: Lab, pings: Trace) -> None:
+    arp = [e for e in pings.events if e["tuple"] and e["tuple"]["proto"] is None]
+    places = {(e["netns"], e["func"]) for e in arp}
+    assert (lab.inode("a"), "arp_xmit") in places
+    assert (lab.inode("b"), "arp_rcv") in places
+    asks = [e["tuple"] for e in arp if e["func"] == "arp_xmit" and e["netns"] == lab.inode("a")]
+    assert (asks[0]["saddr"], asks[0]["daddr"]) == ("10.1.0.1", "10.1.0.2")
+    assert asks[0]["sport"] == asks[0]["dport"] == 0
+
+
+def test_stacks_name_modules(lab: Lab) -> None:
+    with lab.tracing("--output-stack", "--filter-func", "__dev_queue_xmit|dev_hard_start_xmit",
+                     "icmp and src host 10.1.0.1") as tracing:  # fmt: skip
+        lab.inside("a", "ping -c1 -W5 10.1.0.2")
+    assert tracing.trace is not None
+    frames = {frame for event in tracing.trace.events for frame in event["stack"]}
+    assert any(frame.startswith("br_") and frame.endswith(" [bridge]") for frame in frames), frames
+
+
+NAT = """
+ip netns exec a iptables-legacy -t nat -A OUTPUT -d 9.9.9.9 -j DNAT --to 10.1.0.2
+ip netns exec a ip6tables-legacy -t nat -A OUTPUT -d 2620:fe::9 -j DNAT --to fd00:1::2
+"""
+
+
+def test_dnat_is_followed(lab: Lab) -> None:
+    lab.run(NAT)
+    lab.inside("a", "ping -c1 -W5 10.1.0.2; ping -6 -c1 -W5 fd00:1::2")
+    expression = "dst host 9.9.9.9 or dst host 2620:fe::9"
+    with lab.tracing("--filter-track-skb", *lab.few, expression) as tracing:
+        lab.inside("a", "echo x > /dev/udp/9.9.9.9/53; echo x > /dev/udp/2620:fe::9/53")
+    assert tracing.trace is not None
+    for before, after in (("9.9.9.9", "10.1.0.2"), ("2620:fe::9", "fd00:1::2")):
+        seen: dict[str, list[str]] = {}
+        for event in tracing.trace.events:
+            if event["tuple"]:
+                seen.setdefault(event["skb"], []).append(event["tuple"]["daddr"])
+        both = [d for d in seen.values() if before in d and after in d]
+        assert both, seen
+        assert both[0].index(before) < both[0].index(after)
+    assert lab.inode("b") in {event["netns"] for event in tracing.trace.events}
+
+
+def test_an_address_used_again_is_not_followed(lab: Lab) -> None:
+    """After the followed packet is gone, others at its address are others."""
+    expression = "udp and dst port 5353 and dst host 10.1.0.2"
+    with lab.tracing("--filter-track-skb", *lab.few, expression) as tracing:
+        lab.inside("a", "echo x > /dev/udp/10.1.0.2/5353; ping -c60 -i0.01 -W5 10.1.0.2")
+    assert tracing.trace is not None
+    # The ICMP error quotes the packet in a new one; a ping has nothing to do with it.
+    echoes = [e for e in tracing.trace.events if e["tuple"] and e["tuple"]["proto"] == 1]
+    assert not echoes, echoes[:3]
+    assert "udp_rcv" in tracing.trace.functions

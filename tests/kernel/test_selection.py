@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Filters by namespace, interface, mark and expression: one packet in, one out; transports."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.kernel.lab import Lab, Trace
+
+SELECTIONS = {
+    "netns": ("--filter-netns", "b", "icmp"),
+    "ifname": ("--filter-netns", "/run/netns/a", "-i", "eth0", "icmp"),
+    "own-ifname": ("-i", "vb", "icmp"),
+    "mark": ("--filter-mark", "0x70/0xf0", "icmp"),
+    "no-match": ("host", "203.0.113.77"),
+    "none": ("icmp",),
+}
+
+
+@pytest.fixture(scope="module")
+def traces(lab: Lab) -> dict[str, Trace]:
+    """All selections watch the same two pings: one with mark 0x75, one with 0x85 and from b."""
+    lab.inside("a", "ping -c1 -W5 10.1.0.2")
+    running = {}
+    for name, arguments in SELECTIONS.items():
+        running[name] = lab.listen("--output-json", "--filter-func",
+                                   "ip_rcv|ip_local_out|__dev_queue_xmit|icmp_rcv|ip_output",
+                                   *arguments)  # fmt: skip
+    assert lab.inside("a", "ping -m 117 -c1 -W5 10.1.0.2").rc == 0
+    assert lab.inside("b", "ping -m 133 -c1 -W5 10.1.0.1").rc == 0
+    return {name: tracing.finish() for name, tracing in running.items()}
+
+
+def test_everything_is_seen_without_selection(lab: Lab, traces: dict[str, Trace]) -> None:
+    events = traces["none"].events
+    assert {event["netns"] for event in events} >= {lab.inode("a"), lab.inode("b")}
+    assert {event["mark"] for event in events} >= {0, 117, 133}
+
+
+def test_netns(lab: Lab, traces: dict[str, Trace]) -> None:
+    assert {event["netns"] for event in traces["netns"].events} == {lab.inode("b")}
+    everything = [e for e in traces["none"].events if e["netns"] == lab.inode("b")]
+    assert len(traces["netns"].events) == len(everything)
+
+
+def test_ifname(lab: Lab, traces: dict[str, Trace]) -> None:
+    events = traces["ifname"].events
+    assert {(event["netns"], event["iface"]) for event in events} == {(lab.inode("a"), "eth0")}
+    everything = [
+        e for e in traces["none"].events if (e["netns"], e["iface"]) == (lab.inode("a"), "eth0")
+    ]
+    assert len(events) == len(everything)
+
+
+def test_ifname_of_the_own_namespace(traces: dict[str, Trace]) -> None:
+    assert {event["iface"] for event in traces["own-ifname"].events} == {"vb"}
+
+
+def test_mark(traces: dict[str, Trace]) -> None:
+    assert {event["mark"] for event in traces["mark"].events} == {117}
+
+
+def test_what_does_not_match_is_not_shown(traces: dict[str, Trace]) -> None:
+    assert traces["no-match"].events == []
+    assert traces["no-match"].rc == 0
+
+
+@pytest.mark.parametrize("name", SELECTIONS)
+def test_nothing_is_lost(traces: dict[str, Trace], name: str) -> None:
+    assert traces[name].rc == 0, traces[name].stderr
+    assert traces[name].summary["losses"]["buffer_full"] == 0
+
+
+def test_queue_gives_what_the_ring_gives(lab: Lab) -> None:
+    """Two tracers watch the same packet: the same functions of the same skb, in order."""
+    expression = "udp and dst port 7777"
+    ring = lab.listen("--output-json", *lab.few, expression)
+    queue = lab.listen("--output-json", "--transport", "queue", *lab.few, expression)
+    lab.inside("a", "echo x > /dev/udp/10.1.0.2/7777")
+    traces = [tracing.finish() for tracing in (ring, queue)]
+    paths = [[(e["skb"], e["func"], e["tuple"]) for e in trace.events] for trace in traces]
+    assert paths[0] == paths[1]
+    assert len(paths[0]) > 5
+    assert [trace.rc for trace in traces] == [0, 0]

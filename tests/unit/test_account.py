@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import pytest
+
+from pwru_py import account
+from pwru_py.account import NO_REASON, Account
+from pwru_py.model import Event, Summary
+
+from .output.samples import event
+
+
+def step(func: str, skb: int = 1, reason: str = "", drop: bool | None = None) -> Event:
+    drop = bool(reason) if drop is None else drop
+    return event(skb=skb, func=func, reason_name=reason, reason=2 if reason else -1, drop=drop)
+
+
+def total(*events: Event) -> Summary:
+    summary = Summary()
+    Account(summary).add(events)
+    return summary
+
+
+def test_a_packet_counts_once_however_many_functions_it_passes() -> None:
+    summary = total(step("ip_rcv"), step("udp_rcv"), step("ip_rcv", skb=2), step("udp_rcv", skb=2))
+    assert (summary.events, summary.packets, summary.drops) == (4, 2, {})
+    assert not summary.packets_limited
+
+
+@pytest.mark.parametrize("last", ["kfree_skbmem", "napi_skb_cache_put"])
+def test_a_freed_address_is_another_packet_when_it_returns(last: str) -> None:
+    journey = [step("ip_rcv"), step("udp_rcv"), step(last)]
+    assert total(*journey * 3).packets == 3
+    assert total(*journey * 3).events == 9
+
+
+def test_a_batch_may_end_anywhere() -> None:
+    summary = Summary()
+    counting = Account(summary)
+    for one in [step("ip_rcv"), step("kfree_skb_reason", reason="A"), step("kfree_skbmem")] * 2:
+        counting.add([one])
+    assert (summary.events, summary.packets, summary.drops) == (6, 2, {"A": 2})
+
+
+def test_a_drop_counts_once_though_several_functions_carry_its_reason() -> None:
+    journey = [
+        step("tcp_drop_reason", reason="TCP_FLAGS"),
+        step("sk_skb_reason_drop", reason="TCP_FLAGS"),
+        step("skb_release_data", reason="TCP_FLAGS", drop=False),
+        step("kfree_skbmem"),
+    ]
+    assert total(*journey).drops == {"TCP_FLAGS": 1}
+    assert total(*journey * 2).drops == {"TCP_FLAGS": 2}
+    assert total(*journey * 2).packets == 2
+
+
+def test_drops_are_counted_when_their_function_alone_is_traced() -> None:
+    """Nothing tells of the end of a packet then, and the allocator repeats addresses at once."""
+    summary = total(*[step("kfree_skb_reason", reason="NO_SOCKET")] * 1000)
+    assert (summary.packets, summary.drops) == (1000, {"NO_SOCKET": 1000})
+    both = [step("tcp_drop_reason", reason="A"), step("kfree_skb_reason", reason="A")]
+    assert total(*both * 10).drops == {"A": 10}
+    assert total(*both, both[1], *both).drops == {"A": 3}
+
+
+def test_consumed_and_shared_packets_are_no_drops() -> None:
+    summary = total(step("kfree_skb_reason", reason="CONSUMED", drop=False), step("consume_skb"))
+    assert summary.drops == {}
+
+
+def test_kernels_without_reasons() -> None:
+    assert total(step("kfree_skb", drop=True)).drops == {NO_REASON: 1}
+
+
+def test_memory_is_bounded_and_the_limit_admitted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(account, "LIVE_MAX", 4)
+    summary = Summary()
+    counting = Account(summary)
+    counting.add([step("ip_rcv", skb=skb) for skb in range(4)])
+    assert not summary.packets_limited
+    counting.add([step("kfree_skb_reason", skb=skb, reason="A") for skb in range(4, 100)])
+    assert summary.packets_limited
+    assert (summary.packets, summary.drops) == (100, {"A": 96})
+    assert len(counting._live) == 4

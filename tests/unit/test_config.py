@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pwru_py.config import Config, Mark
+from pwru_py.errors import UsageError
+
+
+@pytest.mark.parametrize(
+    ("text", "mark"),
+    [
+        ("0", Mark(0)),
+        ("10", Mark(10, 0xFFFFFFFF)),
+        ("0x10", Mark(16)),
+        ("0XfF/0x0F", Mark(255, 15)),
+        ("4294967295/4294967295", Mark(0xFFFFFFFF)),
+        ("1/0", Mark(1, 0)),
+    ],
+)
+def test_marks(text: str, mark: Mark) -> None:
+    assert Mark.parse(text) == mark
+
+
+@pytest.mark.parametrize("text", ["", "red", "1/", "/1", "1/2/3", "0x", "1.5", "ff", "010"])
+def test_marks_that_cannot_be_read(text: str) -> None:
+    with pytest.raises(UsageError, match="cannot read mark"):
+        Mark.parse(text)
+
+
+@pytest.mark.parametrize("text", ["4294967296", "-1", "1/0x100000000", "1/-1"])
+def test_marks_that_do_not_fit(text: str) -> None:
+    with pytest.raises(UsageError, match="does not fit 32 bits"):
+        Mark.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"buffer_bytes": 0}, "buffer of 0 bytes is impossible"),
+        ({"buffer_bytes": 2048}, "buffer of 2048 bytes is impossible"),
+        ({"buffer_bytes": 5000}, "buffer of 5000 bytes is impossible"),
+        ({"buffer_bytes": 1 << 32}, "from 4096 to 2147483648"),
+        ({"track_entries": 0}, "from 1 to 16777216"),
+        ({"track_entries": 1 << 25}, "from 1 to 16777216"),
+        ({"limit_events": -1}, "a limit of -1 events is impossible"),
+        ({"filter_func": "tcp(v4"}, "cannot read the pattern 'tcp"),
+    ],
+)
+def test_impossible_sessions(changes: dict[str, Any], text: str) -> None:
+    with pytest.raises(UsageError, match=text) as raised:
+        Config(**changes)
+    assert raised.value.exit_status == 2
+
+
+def test_the_ends_of_the_ranges() -> None:
+    assert Config(buffer_bytes=4096, track_entries=1).limit_events == 0
+    assert Config(buffer_bytes=1 << 31, track_entries=1 << 24).filter == ""

@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from pwru_py.btf import Btf, Kind
+from pwru_py.plan import Attachable, Plan, Skipped, Target, make_plan
+
+from .btf_builder import Builder
+
+
+class Kernel(Builder):
+    """The types that functions take."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sk_buff = self.struct("sk_buff", 232)
+        self.skb = self.ptr(self.sk_buff)
+        self.const_skb = self.ptr(self.alias(Kind.CONST, self.sk_buff))
+        self.sock = self.ptr(self.struct("sock"))
+        self.number = self.int()
+        self.reason = self.enum("skb_drop_reason", {"SKB_DROP_REASON_NOT_SPECIFIED": 2})
+
+
+def everything(*btfs: Btf, source: str = "available_filter_functions") -> Attachable:
+    names = {
+        (function.name, btf.name if btf.base else ""): [0]
+        for btf in btfs
+        for function in btf.functions()
+    }
+    return Attachable(names, source)
+
+
+def plan(b: Builder, wanted: str = ".*", attachable: Attachable | None = None) -> Plan:
+    btf = b.btf()
+    return make_plan([btf], attachable or everything(btf), re.compile(wanted).fullmatch)
+
+
+def positions(found: Plan) -> dict[str, tuple[int, int]]:
+    return {target.name: (target.arg, target.reason_arg) for target in found.targets}
+
+
+def why(found: Plan) -> dict[str, str]:
+    return {skipped.name: skipped.why for skipped in found.skipped}
+
+
+def test_which_pointers_are_sk_buffs() -> None:
+    k = Kernel()
+    k.func("plain", k.skb)
+    k.func("const_skb", k.const_skb)
+    k.func("const_pointer", k.alias(Kind.CONST, k.skb))
+    k.func("typedef", k.alias(Kind.TYPEDEF, k.const_skb, "skb_t"))
+    tagged = k.alias(Kind.TYPE_TAG, k.sk_buff, "rcu")
+    k.func("tagged", k.ptr(k.alias(Kind.VOLATILE, tagged)))
+    k.func("forward", k.ptr(k.fwd("sk_buff")))
+    k.func("second", k.sock, k.skb)
+    k.func("first_of_two", k.number, k.skb, k.skb)
+    k.func("array_of_pointers", k.ptr(k.skb))
+    k.func("by_value", k.sk_buff)
+    k.func("queue_head", k.ptr(k.struct("sk_buff_head")))
+    k.func("void_pointer", k.ptr(0))
+    k.func("pointer_to_prototype", k.ptr(k.proto(k.skb)))
+    k.func("nothing")
+    k.func("variadic", k.sock, 0)
+    found = plan(k)
+    assert positions(found) == {
+        "plain": (1, 0),
+        "const_skb": (1, 0),
+        "const_pointer": (1, 0),
+        "typedef": (1, 0),
+        "tagged": (1, 0),
+        "forward": (1, 0),
+        "second": (2, 0),
+        "first_of_two": (2, 0),
+    }
+    assert found.skipped == ()
+
+
+def test_the_register_follows_from_all_arguments_before() -> None:
+    k = Kernel()
+    two, three = k.struct("two", 16), k.struct("three", 24)
+    k.func("behind_16_bytes", two, k.skb)
+    k.func("behind_24_bytes", three, k.skb)
+    k.func("behind_a_large_result", k.skb, returns=three)
+    k.func("sixth", *[k.number] * 5, k.skb)
+    k.func("seventh", *[k.number] * 6, k.skb)
+    k.func("pushed_out", *[two] * 3, k.skb)
+    found = plan(k)
+    assert positions(found) == {
+        "behind_16_bytes": (3, 0),
+        "behind_24_bytes": (1, 0),
+        "behind_a_large_result": (2, 0),
+        "sixth": (6, 0),
+    }
+    on_stack = "its sk_buff is passed on the stack"
+    assert why(found) == {"seventh": on_stack, "pushed_out": on_stack}
+
+
+def test_a_reason_is_known_by_its_type() -> None:
+    k = Kernel()
+    ovs = k.enum("ovs_drop_reason", {"OVS_DROP_LAST_ACTION": 0x30001})
+    k.func("kfree_skb_reason", k.skb, k.reason)
+    k.func("sk_skb_reason_drop", k.sock, k.skb, k.reason)
+    k.func("behind", k.struct("s", 16), k.reason, k.skb)
+    k.func("ovs_kfree_skb_reason", k.skb, k.alias(Kind.TYPEDEF, ovs, "ovs_t"))
+    k.func("takes_a_pointer_to_one", k.skb, k.ptr(k.reason))
+    k.func("takes_another_enum", k.skb, k.enum("sk_rst_reason", {"A": 0}))
+    k.func("takes_a_number", k.skb, k.number)
+    k.func("reason_on_stack", k.skb, *[k.number] * 5, k.reason)
+    k.func("reason_alone", k.reason)
+    assert positions(plan(k)) == {
+        "kfree_skb_reason": (1, 2),
+        "sk_skb_reason_drop": (2, 3),
+        "behind": (4, 3),
+        "ovs_kfree_skb_reason": (1, 2),
+        "takes_a_pointer_to_one": (1, 0),
+        "takes_another_enum": (1, 0),
+        "takes_a_number": (1, 0),
+        "reason_on_stack": (1, 0),
+    }
+
+
+def test_what_is_left_out_is_named_with_its_reason() -> None:
+    k = Kernel()
+    names = ["good", "inlined", "refused", "twice"]
+    for name in names:
+        k.func(name, k.skb)
+    k.func("differs", k.skb)
+    k.func("differs", k.sock, k.skb)
+    k.func("differs_elsewhere", k.skb, k.sock)
+    k.func("differs_elsewhere", k.skb, k.number)
+    functions: dict[tuple[str, str], Sequence[int]] = {
+        ("good", ""): [0xFFFF0010],
+        ("refused", ""): [0],
+        ("twice", ""): [0xFFFF0020, 0xFFFF0030],
+        ("differs", ""): [0, 0],
+        ("differs_elsewhere", ""): [],
+        ("inlined", "a_module"): [0],
+    }
+    found = plan(k, attachable=Attachable(functions, "kallsyms", frozenset({"refused"})))
+    assert set(found.targets) == {
+        Target("good", "", 0xFFFF0010, 1, 0),
+        Target("differs_elsewhere", "", 0, 1, 0),
+    }
+    assert why(found) == {
+        "inlined": "not in kallsyms",
+        "refused": "on the kprobe blacklist",
+        "twice": "2 functions of this name, BTF knows one",
+        "differs": "2 functions of this name differ in arguments",
+    }
+
+
+def test_only_wanted_names() -> None:
+    k = Kernel()
+    for name in ("tcp_v4_rcv", "tcp_v4_rcv_more", "udp_rcv"):
+        k.func(name, k.skb)
+    found = plan(k, "tcp_v4_rcv|udp_.*", Attachable({("udp_rcv", ""): [0]}, "kallsyms"))
+    assert [target.name for target in found.targets] == ["udp_rcv"]
+    assert found.skipped == (Skipped("tcp_v4_rcv", "", "not in kallsyms"),)
+
+
+def test_functions_of_modules() -> None:
+    k = Kernel()
+    k.func("shared_name", k.skb)
+    module = Builder(k)
+    module.func("veth_xmit", k.skb, k.sock)
+    module.func("shared_name", k.sock, k.skb)
+    module.func("local_type", module.ptr(module.alias(Kind.CONST, k.sk_buff)))
+    vmlinux = k.btf()
+    veth = module.btf(vmlinux, "veth")
+    found = make_plan([vmlinux, veth], everything(vmlinux, veth), lambda name: True)
+    assert {(t.name, t.module, t.arg) for t in found.targets} == {
+        ("shared_name", "", 1),
+        ("shared_name", "veth", 2),
+        ("veth_xmit", "veth", 1),
+        ("local_type", "veth", 1),
+    }
+    assert found.skipped == ()
+
+
+def test_the_most_telling_come_first_and_the_rest_keep_their_order() -> None:
+    k = Kernel()
+    names = [
+        "zzz",
+        "br_handle_frame",
+        "nf_nat_fn",
+        "dev_queue_xmit",
+        "tcp_v4_rcv",
+        "aaa",
+        "ip_rcv",
+        "kfree_skb_reason",
+        "kfree_skbmem",
+    ]
+    for name in names:
+        k.func(name, k.skb)
+    assert [target.name for target in plan(k).targets] == [
+        "kfree_skb_reason",
+        "kfree_skbmem",
+        "ip_rcv",
+        "tcp_v4_rcv",
+        "dev_queue_xmit",
+        "nf_nat_fn",
+        "br_handle_frame",
+        "zzz",
+        "aaa",
+    ]
+
+
+def test_a_kernel_without_sk_buffs_has_an_empty_plan() -> None:
+    b = Builder()
+    b.func("f", b.int())
+    assert plan(b) == Plan((), ())
+
+
+def test_skip() -> None:
+    target = Target("f", "m", 1, 2, 3)
+    assert Plan.skip(target, "no addresses in kallsyms") == ("f", "m", "no addresses in kallsyms")
