@@ -26,6 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit status: 0, 1 (run error) or 2 (usage error)."""
     argv = sys.argv[1:] if argv is None else argv
     debug = "--debug" in argv
+    signal.signal(signal.SIGTERM, _interrupt)  # until a session takes the signals over
     try:
         try:
             status = _run(parse(argv))
@@ -49,6 +50,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         if debug:
             traceback.print_exc()
         return _complain(_os_error(error, "standard output"), _STATUS_FAILED)
+
+
+def _interrupt(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
 
 
 def _complain(message: str, status: int) -> int:

@@ -26,7 +26,7 @@ class CompiledFilter:
 
     cbpf: libpcap's program for Ethernet frames. ebpf: the same filter as a fragment without exit.
     On entry r1 points to struct frame (see frame.py); at its end, past the last instruction, w0
-    is 0 for no match and 1 or another value for a match. It uses r0-r9 and 72 bytes of stack.
+    is 0 for no match and not 0 for a match. It uses r0-r9 and 72 bytes of stack.
     frame_bytes: how many bytes of the frame must be copied before it runs; 0 = none. The other
     fields of struct frame are always needed.
     needs_mac: it may read link addresses (frame bytes 0 .. 11).

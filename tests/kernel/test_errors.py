@@ -43,8 +43,7 @@ def test_one_line(lab: Lab, what: str) -> None:
 
 
 def test_full_disk(lab: Lab) -> None:
-    tracing = lab.listen("-w", "/dev/full", "--filter-func", "ip_rcv", "icmp")
-    lab.inside("a", "ping -c1 -W5 10.1.0.2")
+    tracing = lab.start("-w", "/dev/full", "--filter-func", "ip_rcv", "icmp")
     assert tracing.process.wait(30) == 1
     (line,) = tracing.process.stderr().splitlines()
     assert "/dev/full" in line
@@ -63,7 +62,7 @@ def test_list_funcs(lab: Lab) -> None:
     assert done.rc == 0, done.stderr
     rows = {line.split()[0]: line.split()[1:] for line in done.stdout.splitlines()[1:]}
     assert rows["ip_rcv"] == ["1", "vmlinux"]
-    assert rows["__netif_receive_skb_core"][2:3] in (["skipped:"], [])
+    assert all(row[2] == "skipped:" for row in rows.values() if row[0] == "-")
     traced = [name for name, row in rows.items() if row[0] != "-"]
     assert len(traced) > 1000
     assert lab.attached_probes() == ""

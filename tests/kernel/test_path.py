@@ -13,9 +13,7 @@ from tests.kernel.lab import Lab, Trace
 
 def journey(events: list[dict[str, Any]]) -> list[tuple[int, str]]:
     """(netns, interface) without repetitions, where an interface is known."""
-    return [
-        place for place, _ in groupby((e["netns"], e["iface"]) for e in events if e["iface"])
-    ]
+    return [place for place, _ in groupby((e["netns"], e["iface"]) for e in events if e["iface"])]
 
 
 @pytest.fixture(scope="module")
@@ -53,9 +51,7 @@ def test_bridge_functions_are_named_with_their_module(lab: Lab, pings: Trace) ->
     else:
         error = lab.run("pwru-py --kmods veth --list-funcs")
         assert (error.rc, error.stdout) == (1, "")
-        assert error.stderr == (
-            "pwru-py: module veth has no BTF: its functions cannot be traced\n"
-        )
+        assert error.stderr == ("pwru-py: module veth has no BTF: its functions cannot be traced\n")
 
 
 def test_arp_on_both_sides(lab: Lab, pings: Trace) -> None:

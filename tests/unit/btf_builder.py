@@ -45,7 +45,7 @@ class Builder:
         self._types.append(struct.pack(f"={3 + len(rest)}I", self.string(name), info, third, *rest))
         return self.count
 
-    def int(self, name: str = "int", size: int = 4) -> int:
+    def integer(self, name: str = "int", size: int = 4) -> int:
         return self.add(Kind.INT, name, size, size * 8)
 
     def ptr(self, to: int) -> int:
@@ -92,7 +92,7 @@ class Builder:
 
     def everything(self) -> None:
         """One type of each kind that has no method of its own, between the others."""
-        number = self.int("every", 4)
+        number = self.integer("every", 4)
         self.array(number, 3)
         self.add(Kind.VAR, "variable", number, 1)
         self.add(Kind.DATASEC, ".data", 4, number, 0, 4, number, 4, 4, vlen=2)

@@ -13,7 +13,7 @@ from .btf_builder import Builder
 # name: (how to build it, bytes)
 TYPES: dict[str, Callable[[Builder], int]] = {
     "ptr": lambda b: b.ptr(0),
-    "int": lambda b: b.int(),
+    "int": lambda b: b.integer(),
     "enum": lambda b: b.enum("e", {"A": 0}),
     "empty": lambda b: b.struct("empty", 0),
     "s4": lambda b: b.struct("s4", 4),
@@ -23,7 +23,7 @@ TYPES: dict[str, Callable[[Builder], int]] = {
     "s17": lambda b: b.struct("s17", 17),
     "s24": lambda b: b.struct("s24", 24),
     "u16": lambda b: b.union("u16", 16),
-    "int128": lambda b: b.int("__int128", 16),
+    "int128": lambda b: b.integer("__int128", 16),
     "typedef": lambda b: b.alias(Kind.TYPEDEF, b.struct("sockptr", 16), "sockptr_t"),
     "void": lambda b: 0,
 }

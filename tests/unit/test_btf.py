@@ -34,7 +34,7 @@ def test_every_kind_is_stepped_over() -> None:
 def test_functions_and_parameters() -> None:
     b = Builder()
     skb = b.ptr(b.struct("sk_buff"))
-    number = b.int()
+    number = b.integer()
     b.func("ip_rcv", skb, number, returns=number)
     b.func("variadic", number, 0)
     b.func("nothing")
@@ -68,7 +68,7 @@ def test_qualifiers_and_typedefs_are_seen_through() -> None:
 
 def test_sizes() -> None:
     b = Builder()
-    number, pointer = b.int("u16", 2), b.ptr(0)
+    number, pointer = b.integer("u16", 2), b.ptr(0)
     sizes = {
         number: 2,
         pointer: 8,
@@ -107,7 +107,7 @@ def test_enumerators_keep_their_sign_and_width() -> None:
 
 def test_members_through_anonymous_structures() -> None:
     b = Builder()
-    number = b.int()
+    number = b.integer()
     inner = b.struct("", 8, [("missed", number)])
     multi = b.struct("", 8, [("missed", b.alias(Kind.CONST, number)), ("", inner)])
     unnamed = b.union("", 8, [("raw", number), ("kprobe_multi", multi)])
@@ -174,7 +174,7 @@ def test_kinds_to_come_are_stepped_over_when_the_btf_tells_their_size() -> None:
     b = Builder()
     unknown = b.add(20, "later", 4, 1, 2, 3, 4, 5, vlen=2)
     b.add(21, "", 4, 6, 7, vlen=2)
-    number = b.int()
+    number = b.integer()
     b.func("after", unknown, number)
     btf = Btf(b.raw(LAYOUT))
     function = btf.function("after")
@@ -196,7 +196,7 @@ def message(raw: bytes, base: Btf | None = None) -> str:
 def test_an_unknown_kind(kind: int) -> None:
     b = Builder()
     b.add(kind, "new", 0)
-    b.int()
+    b.integer()
     expected = "BTF of vmlinux has a type that this version does not know"
     assert message(b.raw()) == expected
     if kind > 21:

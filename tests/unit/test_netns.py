@@ -90,7 +90,7 @@ def test_an_interface_here() -> None:
 
 @pytest.mark.parametrize("name", ["absent0", "x" * 99, "nul\0"])
 def test_an_interface_that_is_not_there(name: str) -> None:
-    with pytest.raises(NotFoundError, match="no interface .* in blue: see ip link"):
+    with pytest.raises(NotFoundError, match=r"no interface .* in blue: see ip link"):
         netns.ifindex(name, "", "blue")
 
 

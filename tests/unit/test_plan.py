@@ -19,7 +19,7 @@ class Kernel(Builder):
         self.skb = self.ptr(self.sk_buff)
         self.const_skb = self.ptr(self.alias(Kind.CONST, self.sk_buff))
         self.sock = self.ptr(self.struct("sock"))
-        self.number = self.int()
+        self.number = self.integer()
         self.reason = self.enum("skb_drop_reason", {"SKB_DROP_REASON_NOT_SPECIFIED": 2})
 
 
@@ -209,7 +209,7 @@ def test_the_most_telling_come_first_and_the_rest_keep_their_order() -> None:
 
 def test_a_kernel_without_sk_buffs_has_an_empty_plan() -> None:
     b = Builder()
-    b.func("f", b.int())
+    b.func("f", b.integer())
     assert plan(b) == Plan((), ())
 
 

@@ -103,7 +103,7 @@ def test_a_module_cannot_rename_a_core_reason() -> None:
 
 def test_a_kernel_without_reasons() -> None:
     b = Builder()
-    b.int()
+    b.integer()
     reasons = Reasons(b.btf(), Modules())
     assert not reasons.known
     assert reasons.name(2) == "REASON_2"

@@ -41,7 +41,7 @@ def files(monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
     """Stands for /proc and /sys."""
     found = {"/proc/self/status": STATUS % ADMIN}
     monkeypatch.setattr(system, "read", found.get)
-    monkeypatch.setattr(system.os.path, "exists", found.__contains__)
+    monkeypatch.setattr("pwru_py.kernel.system.os.path.exists", found.__contains__)
     return found
 
 
@@ -59,7 +59,7 @@ def test_what_is_missing_is_named(
     uid: int, who: str, files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files["/proc/self/status"] = STATUS % BPF
-    monkeypatch.setattr(system.os, "geteuid", lambda: uid)
+    monkeypatch.setattr("pwru_py.kernel.system.os.geteuid", lambda: uid)
     with pytest.raises(PrivilegeError) as raised:
         system.check_privileges()
     assert str(raised.value) == (
@@ -69,7 +69,7 @@ def test_what_is_missing_is_named(
 
 
 def test_btf_of_the_kernel(files: dict[str, bytes], tmp_path: Path) -> None:
-    with pytest.raises(FeatureUnsupportedError, match="this kernel has no BTF .* --kernel-btf"):
+    with pytest.raises(FeatureUnsupportedError, match=r"this kernel has no BTF .* --kernel-btf"):
         system.vmlinux_btf()
     b = Builder()
     b.func("ip_rcv", b.ptr(b.struct("sk_buff")))
@@ -118,7 +118,7 @@ def test_modules(modules: Callable[..., list[str]]) -> None:
 
 
 def test_modules_that_cannot_be_traced(modules: Callable[..., list[str]]) -> None:
-    with pytest.raises(NotFoundError, match="module absent is not loaded: .* modprobe absent"):
+    with pytest.raises(NotFoundError, match=r"module absent is not loaded: .* modprobe absent"):
         modules("absent")
     with pytest.raises(NotFoundError, match="module not_loaded is not loaded"):
         modules("not_loaded")

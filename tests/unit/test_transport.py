@@ -225,10 +225,11 @@ def test_waking_is_no_record(ring: Ring, reader: RingReader, wake: Wake) -> None
 def test_closing_while_a_run_is_in_use(ring: Ring, wake: Wake) -> None:
     reader = RingReader(ring, RING_BYTES, RECORD_BYTES, wake.read_fd)  # type: ignore[arg-type]
     ring.put(b"a")
-    run = next(runs := reader.read())
+    runs = reader.read()
+    run = next(runs)
     reader.close()
     assert bytes(run[8:9]) == b"a"
-    runs.close()
+    del run, runs
     reader.close()
 
 

@@ -228,7 +228,16 @@ class Agent:
         content = marshal.dumps(message)
         rest = memoryview(len(content).to_bytes(LENGTH_BYTES, "big") + content)
         while rest:
+            self._await_writable()
             rest = rest[os.write(self._port, rest) :]
+
+    def _await_writable(self) -> None:
+        """A plain write would wait for ever for a host that has hung up."""
+        poller = select.poll()
+        poller.register(self._port, select.POLLOUT)
+        for _, events in poller.poll():
+            if events & select.POLLHUP:
+                sys.exit("agent: the host has hung up")
 
 
 def _read(path: str) -> bytes:
@@ -246,7 +255,7 @@ def open_port(name: str) -> int:
     """Open the virtio serial port `name`; found through /sys as there may be no udev."""
     for device in os.listdir(PORTS):
         if _read(f"{PORTS}/{device}/name").decode().strip() == name:
-            return os.open(f"/dev/{device}", os.O_RDWR | os.O_CLOEXEC)
+            return os.open(f"/dev/{device}", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
     raise FileNotFoundError(f"virtio port {name}")
 
 

@@ -255,6 +255,25 @@ def test_check_is_made_again_where_one_way_lacks_it() -> None:
     ]
 
 
+def test_known_test_keeps_the_checks_of_its_block(libpcap: Libpcap) -> None:
+    """The second test is decided by the first, but its block also needs byte 50."""
+    known = [insn(0x30, 50), insn(0x30, 0), insn(0x15, 1, 0, 1), MATCH, REJECT]
+    program = [insn(0x30, 0), insn(0x15, 1, 0, 5), *known, REJECT]
+    assert agree(libpcap, program, PACKET[:51])
+    assert not agree(libpcap, program, PACKET[:50])
+
+
+def test_verifier_gets_a_bound_where_it_cannot_see_one() -> None:
+    """A remainder is below 50 for us, anything for the verifier; a masked value is plain to it."""
+    bound = "if r2 > 0x40 goto"
+    remainder = (insn(0x28, 14), insn(0x94, 50), TAX, insn(0x50, 14), RET_A)
+    assert bound in compile_cbpf("", remainder).listing()
+    stored = (insn(0x30, 14), insn(0x54, 49), insn(0x02, 0), insn(0x61, 0), insn(0x50, 14), RET_A)
+    assert bound in compile_cbpf("", stored).listing()
+    masked = (insn(0x28, 14), insn(0x54, 49), TAX, insn(0x50, 14), RET_A)
+    assert bound not in compile_cbpf("", masked).listing()
+
+
 def test_removed_load_keeps_its_check(libpcap: Libpcap) -> None:
     program = [insn(0x30, 50), lda(1), RET_A]
     assert agree(libpcap, program, bytes(51))

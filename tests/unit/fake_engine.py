@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A session's kernel side without a kernel: what is recorded is given beforehand.
+
+As a program it is pwru-py itself on such a kernel: ``python -m tests.unit.fake_engine PACKETS
+[argument ...]``.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any, ClassVar
+
+from pwru_py import layout, tracer
+from pwru_py.config import Backend, Config
+from pwru_py.model import Frame, Losses
+from pwru_py.plan import Plan, Skipped, Target
+
+from .test_decode import NAMES, record, stacked
+
+TARGETS = (
+    Target("ip_rcv", "", 0xFFFFFFFF81000000, 1, 0),
+    Target("kfree_skb_reason", "", 0xFFFFFFFF81000100, 1, 2),
+    Target("kfree_skbmem", "", 0xFFFFFFFF81000200, 1, 0),
+)
+PLAN = Plan(TARGETS, (Skipped("inlined", "veth", "not in available_filter_functions"),))
+
+
+def packet(number: int = 0, **changes: Any) -> list[bytes]:
+    """Three records of a packet that is dropped."""
+    at = {"skb": 0xFFFF888000000000 + number, "ts_ns": 1000 * number} | changes
+    return [
+        record(target=1, **at),
+        record(target=2, reason=2, flags=layout.EVENT_REASON, **at),
+        record(target=3, **at),
+    ]
+
+
+@dataclass
+class Kernel:
+    """What the next session finds, and what became of it. ``error``: raised by that step."""
+
+    records: list[bytes] = field(default_factory=list)
+    plan: Plan = PLAN
+    losses: Losses = field(default_factory=lambda: Losses(recursion=0))
+    errors: dict[str, Exception] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    failed: list[tuple[Target, int]] = field(default_factory=list)
+    steps: list[str] = field(default_factory=list)
+
+    def step(self, name: str) -> None:
+        self.steps.append(name)
+        if name in self.errors:
+            raise self.errors[name]
+
+    @property
+    def opened(self) -> int:
+        """Sessions that were opened and not closed."""
+        return self.steps.count("open") - self.steps.count("close")
+
+
+class Reader:
+    """Hands over all records at once, then sleeps until it is woken."""
+
+    def __init__(self, kernel: Kernel, stack: bool, wake_fd: int) -> None:
+        self.skip = 0
+        self.stride = layout.EVENT.size + (layout.STACK.size if stack else 0)
+        self._kernel = kernel
+        self._wake_fd = wake_fd
+
+    def wait(self, seconds: float) -> bool:
+        self._kernel.step("wait")
+        if not self._kernel.records:
+            select.select([self._wake_fd], [], [], seconds)
+        return bool(self._kernel.records)
+
+    def read(self) -> Iterator[bytes]:
+        self._kernel.step("read")
+        records, self._kernel.records = self._kernel.records, []
+        if records:
+            yield b"".join(records)
+
+
+class FakeEngine:
+    """Has of ``kernel.engine.Engine`` what a Tracer uses."""
+
+    kernel: ClassVar[Kernel]
+
+    def __init__(self, config: Config, prepared: Any) -> None:
+        kernel = self.kernel
+        kernel.step("open")
+        self._wake_read, self._wake_write = os.pipe()
+        self.reader = Reader(kernel, config.output_stack, self._wake_read)
+        self.warnings = kernel.warnings
+        self.loaded = False
+        self.reasons = SimpleNamespace(
+            name=lambda value: NAMES.get(value, "?"), is_drop=lambda value: value > 1, known=True
+        )
+        self.probes = SimpleNamespace(
+            total=len(prepared.plan.targets),
+            attached=len(prepared.plan.targets) - len(kernel.failed),
+            failed=kernel.failed,
+            done=True,
+        )
+        self._closed = threading.Event()
+
+    def load(self) -> None:
+        self.kernel.step("load")
+        self.loaded = True
+
+    def attach(self) -> None:
+        self.kernel.step("attach")
+
+    def wake(self) -> None:
+        os.write(self._wake_write, b"x")
+
+    def pause(self) -> None:
+        self.kernel.step("pause")
+
+    def losses(self) -> Losses:
+        return self.kernel.losses
+
+    def target_at(self, addr: int) -> Target | None:
+        return None
+
+    def symbolize(self, addr: int, innermost: bool) -> Frame:
+        return Frame(addr, "nf_hook_slow", addr & 0xFF, "")
+
+    def close(self) -> None:
+        if not self._closed.is_set():
+            self._closed.set()
+            self.kernel.step("close")
+        self.loaded = False
+
+
+def install(kernel: Kernel) -> dict[str, Any]:
+    """What to put in place of the same names in ``pwru_py.tracer``."""
+
+    def prepare(config: Config) -> Any:
+        kernel.step("prepare")
+        return SimpleNamespace(plan=kernel.plan, backend=Backend.KPROBE_MULTI)
+
+    FakeEngine.kernel = kernel
+    return {"Engine": FakeEngine, "prepare": prepare}
+
+
+if __name__ == "__main__":
+    from pwru_py.cli import main
+
+    packets = int(sys.argv[1])
+    make = (lambda n: [stacked(3)] * 3) if "--output-stack" in sys.argv else packet
+    for name, fake in install(Kernel([raw for n in range(packets) for raw in make(n)])).items():
+        setattr(tracer, name, fake)
+    sys.exit(main(sys.argv[2:]))

@@ -1,0 +1,318 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pwru_py import tracer
+from pwru_py.cli import main
+from pwru_py.errors import (
+    AttachError,
+    FeatureUnsupportedError,
+    FilterError,
+    LoadError,
+    NotFoundError,
+    OutputError,
+    PrivilegeError,
+    PwruError,
+    UsageError,
+)
+from pwru_py.model import Losses
+from pwru_py.plan import Plan, Skipped
+
+from .fake_engine import TARGETS, Kernel, install, packet
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def kernel(monkeypatch: pytest.MonkeyPatch) -> Kernel:
+    made = Kernel()
+    for name, fake in install(made).items():
+        monkeypatch.setattr(tracer, name, fake)
+    return made
+
+
+class Done:
+    """A finished run: its status and what it printed."""
+
+    def __init__(self, status: int, out: str, err: str) -> None:
+        self.status, self.out, self.err = status, out, err
+        self.lines = out.splitlines()
+        self.err_lines = err.splitlines()
+
+
+Run = Callable[..., Done]
+
+
+@pytest.fixture
+def run(kernel: Kernel, capfd: pytest.CaptureFixture[str]) -> Run:
+    def cli(*argv: str) -> Done:
+        status = main(argv)
+        sys.stdout.flush()
+        assert not kernel.opened, "nothing may be left attached"
+        return Done(status, *capfd.readouterr())
+
+    return cli
+
+
+# Output
+
+
+def test_text(kernel: Kernel, run: Run) -> None:
+    kernel.records = [raw for n in range(2) for raw in packet(n)]
+    done = run("-c", "6")
+    assert done.status == 0
+    assert done.lines[0].split()[:3] == ["SKB", "CPU", "PROCESS"]
+    assert [line.split()[10] for line in done.lines[1:]] == [
+        "ip_rcv",
+        "kfree_skb_reason",
+        "kfree_skbmem",
+    ] * 2
+    assert [line.endswith("NOT_SPECIFIED") for line in done.lines[1:]] == [False, True, False] * 2
+    assert "10.0.0.2:45146->1.1.1.1:80(tcp)" in done.lines[1]
+    assert done.err_lines[:3] == ["2 packets, 6 events", "drops: 2", "  2  NOT_SPECIFIED"]
+
+
+def test_json(kernel: Kernel, run: Run) -> None:
+    kernel.records = packet()
+    kernel.losses = Losses(buffer_full=7, recursion=0)
+    records = [json.loads(line) for line in run("-c", "3", "--output-json").lines]
+    assert [record["type"] for record in records] == ["event"] * 3 + ["lost", "summary"]
+    assert [record.get("drop_reason") for record in records[:3]] == [None, "NOT_SPECIFIED", None]
+    assert records[-1]["drops"] == {"NOT_SPECIFIED": 1}
+    assert records[-1]["losses"]["buffer_full"] == 7
+
+
+def test_the_limit_cuts_a_batch(kernel: Kernel, run: Run) -> None:
+    kernel.records = [raw for n in range(100) for raw in packet(n)]
+    done = run("-c", "4")
+    assert len(done.lines) == 1 + 4
+    assert done.err_lines[0] == "2 packets, 4 events"
+
+
+def test_a_file(kernel: Kernel, run: Run, tmp_path: Path) -> None:
+    kernel.records = packet()
+    target = tmp_path / "trace.jsonl"
+    done = run("-w", str(target), "-c", "3", "--output-json")
+    assert (done.status, done.out) == (0, "")
+    assert len(target.read_text().splitlines()) == 4
+
+
+def test_warnings_losses_and_failures_are_told(kernel: Kernel, run: Run) -> None:
+    kernel.records = packet()
+    kernel.warnings = ["something to know"]
+    kernel.losses = Losses(buffer_full=1234, recursion=None)
+    kernel.failed = [(TARGETS[2], errno.EINVAL)]
+    done = run("-c", "3", "--debug")
+    assert "pwru-py: something to know" in done.err_lines
+    assert any(line.startswith("lost: 1234 events, buffer full") for line in done.err_lines)
+    assert "not attached: kfree_skbmem: Invalid argument" in done.err_lines
+    assert "1234" not in done.out
+
+
+def test_the_ready_file(kernel: Kernel, run: Run, tmp_path: Path) -> None:
+    kernel.records = packet()
+    ready = tmp_path / "ready"
+    assert run("-c", "1", "--ready-file", str(ready)).status == 0
+    assert ready.exists()
+    kernel.records = packet()
+    done = run("-c", "1", "--ready-file", f"{tmp_path}/absent/ready")
+    assert done.status == 1
+    assert done.err == (
+        f"pwru-py: cannot create ready file {tmp_path}/absent/ready: no such file or directory\n"
+    )
+
+
+# Without tracing
+
+
+@pytest.mark.parametrize(
+    ("flag", "text"), [("--help", "usage: pwru-py"), ("--version", "pwru-py ")]
+)
+def test_help_and_version(flag: str, text: str, kernel: Kernel, run: Run) -> None:
+    done = run(flag)
+    assert (done.status, done.err, kernel.steps) == (0, "", [])
+    assert done.out.startswith(text)
+    assert done.out.endswith("\n")
+
+
+def test_list_funcs(kernel: Kernel, run: Run) -> None:
+    done = run("--list-funcs")
+    assert (done.status, kernel.steps) == (0, ["prepare"])
+    assert [line.split() for line in done.lines[1:4]] == [
+        ["ip_rcv", "1", "vmlinux"],
+        ["kfree_skb_reason", "1", "vmlinux"],
+        ["kfree_skbmem", "1", "vmlinux"],
+    ]
+    assert done.lines[4].split(maxsplit=3) == [
+        "inlined",
+        "-",
+        "veth",
+        "skipped: not in available_filter_functions",
+    ]
+    assert done.err == "3 functions, 1 skipped\n"
+
+
+def test_dumping_a_filter_needs_no_kernel(kernel: Kernel, run: Run) -> None:
+    done = run("-d", "tcp", "port", "80")
+    assert (done.status, done.err, kernel.steps) == (0, "", [])
+    assert "ldh" in done.out
+
+
+@pytest.mark.parametrize("flags", [[], ["-d"], ["--list-funcs"]])
+def test_a_wrong_filter_is_told_before_anything_else(
+    flags: list[str], kernel: Kernel, run: Run
+) -> None:
+    done = run(*flags, "tcp porrt 80")
+    assert (done.status, done.out, len(done.err_lines), kernel.steps) == (2, "", 1, [])
+    assert "Traceback" not in done.err
+
+
+# Errors
+
+ERRORS: list[tuple[PwruError, int]] = [
+    (UsageError("wrong"), 2),
+    (FilterError("wrong filter"), 2),
+    (NotFoundError("no interface 'eth9'"), 1),
+    (PrivilegeError("not root", ("CAP_BPF",)), 1),
+    (FeatureUnsupportedError("no BTF", feature="BTF", since="5.2"), 1),
+    (LoadError("refused", "the log\nof the verifier\n"), 1),
+    (AttachError("nothing attached", errno.EINVAL), 1),
+    (OutputError("disk full"), 1),
+    (PwruError("anything"), 1),
+]
+
+
+@pytest.mark.parametrize("step", ["prepare", "open", "load", "attach", "wait", "read", "pause"])
+@pytest.mark.parametrize(("error", "status"), ERRORS)
+def test_every_error_is_one_line_and_a_status(
+    step: str, error: PwruError, status: int, kernel: Kernel, run: Run
+) -> None:
+    kernel.records = packet()
+    kernel.errors[step] = error
+    if step == "open":
+        kernel.steps.append("close")  # what failed to open is not open
+    done = run("-c", "3")
+    assert (done.status, done.err) == (status, f"pwru-py: {error}\n")
+
+
+def test_debug_shows_the_traceback_and_the_whole_log(kernel: Kernel, run: Run) -> None:
+    kernel.errors["load"] = LoadError("refused", "the log\nof the verifier\n")
+    done = run("--debug")
+    assert done.err_lines[0] == "Traceback (most recent call last):"
+    assert done.err_lines[-3:] == ["the log", "of the verifier", "pwru-py: refused"]
+
+
+def test_wrong_flags(kernel: Kernel, run: Run) -> None:
+    done = run("--output-stac")
+    assert (done.status, done.out, kernel.steps) == (2, "", [])
+    assert done.err == (
+        "pwru-py: unknown flag --output-stac: did you mean --output-stack? (see --help)\n"
+    )
+
+
+def test_nothing_to_trace(kernel: Kernel, run: Run) -> None:
+    kernel.plan = Plan((), (Skipped("inlined", "", "not in kallsyms"),))
+    done = run("--filter-func", "inlined")
+    assert (done.status, len(done.err_lines)) == (1, 1)
+    assert "cannot trace inlined: not in kallsyms" in done.err
+    kernel.plan = Plan((), ())
+    for flags in ([], ["--list-funcs"]):
+        done = run("--filter-func", "tpc_.*", *flags)
+        assert (done.status, done.out, len(done.err_lines)) == (1, "", 1)
+        assert "no function that takes an sk_buff matches 'tpc_.*'" in done.err
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("absent/out", "no such file or directory"), (".", "is a directory")],
+)
+def test_a_file_that_cannot_be_written(
+    name: str, text: str, kernel: Kernel, run: Run, tmp_path: Path
+) -> None:
+    done = run("-w", f"{tmp_path}/{name}")
+    assert (done.status, kernel.steps) == (1, [])
+    assert done.err == (
+        f"pwru-py: cannot write to {tmp_path}/{name}: {text}: choose another --output-file\n"
+    )
+
+
+def test_a_full_disk(kernel: Kernel, run: Run) -> None:
+    kernel.records = packet()
+    done = run("-w", "/dev/full", "-c", "3")
+    assert done.status == 1
+    assert done.err == (
+        "pwru-py: cannot write to /dev/full: the disk is full, what was written before stays\n"
+    )
+
+
+# As a process
+
+
+def start(packets: int, *argv: str, stdout: int = subprocess.PIPE) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.unit.fake_engine", str(packets), *argv],
+        cwd=ROOT,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_a_reader_that_leaves_ends_it_quietly() -> None:
+    process = start(3000)
+    assert process.stdout
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.stderr
+    assert (process.stderr.read(), process.wait(30)) == ("", 0)
+    process.stderr.close()
+
+
+@pytest.mark.parametrize("argv", [["-c", "3"], ["--help"], ["--list-funcs"]])
+def test_a_full_disk_behind_standard_output(argv: list[str]) -> None:
+    with open("/dev/full", "w") as full:
+        process = start(1, *argv, stdout=full.fileno())
+        _, err = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert err == (
+        "pwru-py: cannot write to standard output: the disk is full, "
+        "what was written before stays\n"
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("argv", "text"),
+    [([], "ip_rcv"), (["--output-stack"], "nf_hook_slow+0x"), (["--output-json"], '"ip_rcv"')],
+)
+def test_a_signal_ends_it_in_order(number: signal.Signals, argv: list[str], text: str) -> None:
+    process = start(5, *argv)
+    assert process.stdout
+    assert process.stderr
+    first = process.stdout.readline()
+    os.kill(process.pid, number)
+    out, err = first + process.stdout.read(), process.stderr.read()
+    assert process.wait(30) == 0
+    assert out.count(text) >= 5, "what was recorded before the signal is shown"
+    assert "15 events" in err.splitlines()[0]
+    process.stdout.close()
+    process.stderr.close()
+
+
+def test_a_signal_while_nothing_comes() -> None:
+    process = start(0)
+    assert process.stdout
+    process.stdout.readline()
+    os.kill(process.pid, signal.SIGTERM)
+    _, err = process.communicate(timeout=30)
+    assert (process.returncode, err.splitlines()[0]) == (0, "0 packets, 0 events")
