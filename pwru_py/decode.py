@@ -20,8 +20,11 @@ from .plan import Target
 
 _CACHE_MAX = 16384
 # These take a reason that says how to recycle pages, and are called for consumed packets too
-# (__kfree_skb in net/core/skbuff.c passes NOT_SPECIFIED); tracepoint stubs repeat their caller.
-_NO_VERDICT = re.compile(r"skb_release_\w+|__(traceiter|probestub)_\w+")
+# (__kfree_skb in net/core/skbuff.c passes NOT_SPECIFIED); what serves a tracepoint repeats its
+# caller.
+_NO_VERDICT = re.compile(
+    r"skb_release_\w+|(__traceiter|__probestub|__bpf_trace|perf_trace|trace_event_raw_event)_\w+"
+)
 _CONTEXTS = tuple(Context)
 _K = TypeVar("_K")
 _V = TypeVar("_V")

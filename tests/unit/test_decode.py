@@ -21,6 +21,7 @@ TARGETS = (
     Target("skb_release_data", "", 0xFFFFFFFF81000200, 1, 2),
     Target("__probestub_kfree_skb", "", 0xFFFFFFFF81000300, 2, 4),
     Target("kfree_skb", "", 0xFFFFFFFF81000400, 1, 0),
+    Target("perf_trace_kfree_skb", "", 0xFFFFFFFF81000500, 2, 4),
 )
 INDEX = {target.name: number for number, target in enumerate(TARGETS, 1)}
 NAMES = {0: "NOT_DROPPED_YET", 1: "CONSUMED", 2: "NOT_SPECIFIED"}
@@ -214,6 +215,7 @@ def test_targets_by_address() -> None:
         ("kfree_skb_reason", 2, layout.EVENT_REASON | layout.EVENT_TRACKED, True),
         ("skb_release_data", 2, layout.EVENT_REASON, False),
         ("__probestub_kfree_skb", 2, layout.EVENT_REASON, False),
+        ("perf_trace_kfree_skb", 2, layout.EVENT_REASON, False),
         ("ip_rcv", 2, 0, False),
         ("kfree_skb", 0, 0, False),
     ],
