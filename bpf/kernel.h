@@ -122,6 +122,9 @@ struct pt_regs {
 #define HARDIRQ_MASK 0x000f0000
 #define NMI_MASK 0x00f00000
 
+/* proc_inum of namespaces: fs/proc/generic.c, and fixed ones up to 256 below it. */
+#define NETNS_FIRST 0xefffff00U
+
 #define ETH_HLEN 14
 #define VLAN_HLEN 4
 #define ETH_P_IP 0x0800

@@ -119,21 +119,34 @@ static __always_inline __u64 argument(struct pt_regs *ctx, __u32 pos)
 	return 0;
 }
 
-static __always_inline struct net *skb_net(struct sk_buff *skb, struct net_device *dev)
+static __always_inline __u32 net_inum(struct net *net)
+{
+	return net ? FIELD(net, ns.inum) : 0;
+}
+
+/*
+ * skb->dev, if it is one: while TCP keeps the sk_buff in a tree, or UDP in a
+ * receive queue, its memory holds a tree node or a size (include/linux/skbuff.h).
+ * A device lives in a namespace, and those have high numbers.
+ */
+static __always_inline struct net_device *skb_dev(struct sk_buff *skb)
+{
+	struct net_device *dev = FIELD(skb, dev);
+
+	if (!dev || net_inum(FIELD(dev, nd_net.net)) < NETNS_FIRST)
+		return NULL;
+	return dev;
+}
+
+/* The namespace of the device, else of the socket; 0 when neither tells. */
+static __always_inline __u32 netns_inum(struct sk_buff *skb, struct net_device *dev)
 {
 	struct sock *sk;
 
 	if (dev)
-		return FIELD(dev, nd_net.net);
+		return net_inum(FIELD(dev, nd_net.net));
 	sk = FIELD(skb, sk);
-	return sk ? FIELD(sk, __sk_common.skc_net.net) : NULL;
-}
-
-static __always_inline __u32 netns_inum(struct sk_buff *skb, struct net_device *dev)
-{
-	struct net *net = skb_net(skb, dev);
-
-	return net ? FIELD(net, ns.inum) : 0;
+	return sk ? net_inum(FIELD(sk, __sk_common.skc_net.net)) : 0;
 }
 
 /* Cheap conditions first: each is one or two loads. */
@@ -145,7 +158,7 @@ static __always_inline bool meta_matches(struct sk_buff *skb)
 		return false;
 	if (!cfg.netns && !cfg.ifindex)
 		return true;
-	dev = FIELD(skb, dev);
+	dev = skb_dev(skb);
 	if (cfg.ifindex && (!dev || FIELD(dev, ifindex) != cfg.ifindex))
 		return false;
 	return !cfg.netns || netns_inum(skb, dev) == cfg.netns;
@@ -186,7 +199,7 @@ static __always_inline bool is_followed(__u64 addr)
 static __always_inline void fill(struct event *ev, struct pt_regs *ctx,
 				 struct sk_buff *skb, bool followed)
 {
-	struct net_device *dev = FIELD(skb, dev);
+	struct net_device *dev = skb_dev(skb);
 	__u64 cookie;
 
 	ev->ts_ns = bpf_ktime_get_ns();

@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import signal
+import stat
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
@@ -25,7 +27,10 @@ _STATUS_OK, _STATUS_FAILED = 0, 1
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit status: 0, 1 (run error) or 2 (usage error)."""
     argv = sys.argv[1:] if argv is None else argv
-    debug = "--debug" in argv
+    debug = any(word in ("--debug", "--debug=true") for word in argv)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a name in a script that the locale lacks
+            stream.reconfigure(errors="backslashreplace")
     signal.signal(signal.SIGTERM, _interrupt)  # until a session takes the signals over
     try:
         try:
@@ -33,7 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         except (HelpRequested, VersionRequested) as wanted:
             sys.stdout.write(str(wanted).rstrip("\n") + "\n")
             status = _STATUS_OK
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
         return status
     except BrokenPipeError:
         _discard_stdout()
@@ -50,6 +56,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         if debug:
             traceback.print_exc()
         return _complain(_os_error(error, "standard output"), _STATUS_FAILED)
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        what = f"{type(error).__name__}: {error}".splitlines()[0]
+        return _complain(f"internal error, please report it: {what} (where: --debug)", 1)
 
 
 def _interrupt(number: int, frame: object) -> None:
@@ -120,10 +131,14 @@ def _output(options: Options) -> Iterator[TextIO]:
     """Where events go; errors of a file are told with its name."""
     name = options.output_file
     if name in ("", "-"):
+        if sys.stdout is None:
+            raise OutputError("standard output is closed: give --output-file FILE")
         yield sys.stdout
         return
     try:
-        stream = open(name, "w", encoding="utf-8", buffering=1 << 16)  # noqa: SIM115
+        # Not emptied yet: a start that fails must not cost an earlier trace.
+        fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        stream = open(fd, "w", encoding="utf-8", buffering=1 << 16)  # noqa: SIM115
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise OutputError(
@@ -193,6 +208,8 @@ def _trace(tracer: Tracer, options: Options, stream: TextIO) -> int:
         with tracer:
             for warning in tracer.warnings:
                 sys.stderr.write(f"pwru-py: {warning}\n")
+            if stream is not sys.stdout and stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+                stream.truncate(0)
             sink.start()
             _pump(tracer, options, sink)
             _say_detaching(tracer)
@@ -220,8 +237,7 @@ def _pump(tracer: Tracer, options: Options, sink: Sink) -> None:
                 _tell_ready(options.ready_file)
         if batch:
             sink.events(batch)
-        else:
-            sink.losses(tracer.summary.losses)
+        sink.losses(tracer.summary.losses)
 
 
 def _tell_ready(path: str) -> None:

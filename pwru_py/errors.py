@@ -65,11 +65,12 @@ class FeatureUnsupportedError(PwruError):
 
 
 class LoadError(PwruError):
-    """libbpf or the kernel's verifier refused the program; ``log`` keeps their words whole."""
+    """libbpf or the kernel refused the program; ``log`` keeps their words whole."""
 
-    def __init__(self, message: str, log: str = "") -> None:
+    def __init__(self, message: str, log: str = "", errno: int = 0) -> None:
         super().__init__(message)
         self.log = log
+        self.errno = errno
 
 
 class AttachError(PwruError):

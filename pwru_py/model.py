@@ -123,7 +123,8 @@ class Summary:
     """The account of a whole session, kept up while it runs.
 
     ``packets``: an skb address from its first event to its end counts once; see ``Account``.
-    ``packets_limited``: so many were under way at once that some may count twice. ``drops``:
+    ``packets_limited``: the number is rough, as the functions that free packets are not traced
+    or too many packets were under way at once. ``drops``:
     reason name to packets. ``attached``, ``failed``: functions.
     """
 

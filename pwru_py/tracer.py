@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from types import TracebackType
 
-from .account import Account
+from .account import FREED_BY, Account
 from .config import Backend, Config
 from .decode import Decoder
 from .errors import NotFoundError, PwruError
@@ -56,6 +56,8 @@ class Tracer:
         assert self._prepared is not None
         if not plan.targets:
             raise self.nothing_to_trace()
+        # Without the function that frees packets their number is a lower bound.
+        self.summary.packets_limited = not any(t.name in FREED_BY for t in plan.targets)
         engine = self._engine = Engine(self.config, self._prepared)
         try:
             engine.load()
@@ -105,10 +107,11 @@ class Tracer:
     def batches(self) -> Iterator[list[Event]]:
         """Events as they come out of the kernel, many at a time.
 
-        An empty list says that nothing came for a while: ten times a second while probes are
-        being attached, else once a second.
+        An empty list says that nothing came for a while: once in the beginning, ten times a second
+        while probes are being attached, else once a second.
         """
         engine = self._running()
+        yield []  # attached: a caller learns of it before the first packet
         while not self._stopping.is_set():
             came = engine.reader.wait(_IDLE_S if engine.probes.done else _ATTACHING_S)
             if came:
@@ -118,12 +121,8 @@ class Tracer:
                 yield []
         # Probes still fire until they are detached, but record nothing from here on.
         engine.pause()
-        more = True
-        while more and not self._limit_reached:
-            more = False
-            for batch in self._read(engine):
-                more = True
-                yield batch
+        while not self._limit_reached and engine.reader.wait(0):
+            yield from self._read(engine)
         self._refresh()
 
     def _read(self, engine: Engine) -> Iterator[list[Event]]:
@@ -137,6 +136,7 @@ class Tracer:
             yield events
             if self._limit_reached:
                 self._stopping.set()
+            if self._stopping.is_set() and not engine.paused:
                 return
 
     @property

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -16,8 +17,8 @@ from typing import TYPE_CHECKING
 from .. import layout
 from ..btf import Btf
 from ..config import Backend, Config, Transport
-from ..errors import FeatureUnsupportedError, FilterError, LoadError, PrivilegeError
-from ..kallsyms import Symbols, blacklist
+from ..errors import AttachError, FeatureUnsupportedError, FilterError, LoadError, PrivilegeError
+from ..kallsyms import Symbols, blacklist, filter_functions
 from ..layout import KernelConfig
 from ..model import Frame, Losses
 from ..plan import Attachable, Plan, Target, make_plan
@@ -111,9 +112,7 @@ def _attachable(backend: Backend) -> tuple[Attachable, Symbols | None]:
         refused = frozenset(blacklist(system.read(system.BLACKLIST) or b""))
     functions: dict[tuple[str, str], list[int]] = {}
     if listed:
-        for line in listed.decode().splitlines():
-            name, _, module = line.partition(" ")
-            functions.setdefault((name, module.strip("[]")), []).append(0)
+        functions = filter_functions(listed)
         return Attachable(functions, "available_filter_functions", refused), None
     symbols = read_symbols()
     for key, addrs in symbols.functions():
@@ -166,7 +165,7 @@ class Engine:
         self.config = config
         self.prepared = prepared
         self.warnings = list(prepared.warnings)
-        self.loaded = False
+        self.loaded = self.paused = False
         self.reasons = Reasons(
             prepared.btf, lambda: system.module_btfs(prepared.btf, (), every=True)
         )
@@ -242,6 +241,8 @@ class Engine:
         if config.filter_netns:
             inode, path = netns.resolve(config.filter_netns)
             what = f"network namespace {config.filter_netns}"
+            if not path:
+                self.warnings.append(f"no process or name leads to {what} now")
             if config.filter_ifname and not path:
                 raise FilterError(
                     f"cannot look for interface {config.filter_ifname!r} in {what}: no process or "
@@ -311,11 +312,24 @@ class Engine:
             self.probes = Kprobes(self._programs, targets, cookies, pmu)
         self._links.extend(program.attach() for program in self._followers)
         self.probes.attach()
+        if self.probes.failed and not self.probes.attached:
+            target, number = self.probes.failed[0]
+            raise AttachError(
+                f"cannot attach anything: {target.name}: {os.strerror(number).lower()}"
+                + (
+                    f", and {len(self.probes.failed) - 1} more"
+                    if len(self.probes.failed) > 1
+                    else ""
+                )
+                + ": see --debug, or try another --backend",
+                number,
+            )
 
     # Running
 
     def wake(self) -> None:
         """Ends a wait of the reader; safe in a signal handler."""
+        self.probes.interrupt()
         try:
             os.write(self._wake_write, b"x")
         except (BlockingIOError, OSError):
@@ -323,6 +337,7 @@ class Engine:
 
     def pause(self) -> None:
         """Nothing is recorded from here on; what ran already has finished on return."""
+        self.paused = True
         self._paused.update(b"\0\0\0\0", b"\1\0\0\0")
         time.sleep(0.01)
 
@@ -357,11 +372,13 @@ class Engine:
 
     def close(self) -> None:
         """Detaches and frees everything."""
-        if self.loaded:
-            self._final = self.losses()
-        self.probes.detach()
-        while self._links:
-            self._links.pop().destroy()
+        try:
+            if self.loaded:
+                self._final = self.losses()
+        finally:
+            self.probes.detach()
+            while self._links:
+                self._links.pop().destroy()
         if self.loaded:
             self.loaded = False
             self.reader.close()
@@ -392,6 +409,11 @@ def splice(elf: bytes, compiled: CompiledFilter | None) -> bytes:
 def _explain(error: LoadError, compiled: CompiledFilter | None) -> LoadError | PrivilegeError:
     """One line for a refused load; the whole log stays with it."""
     log = error.log
+    if error.errno in (errno.EPERM, errno.EACCES) and "processed" not in log:
+        return PrivilegeError(
+            "the kernel refuses to load the program: operation not permitted; run it as root of "
+            "the machine, not of a container or user namespace"
+        )
     lines: Sequence[str] = [line.strip() for line in log.splitlines() if line.strip()]
     if "too many" in log or "too large" in log or "is too big" in log or "complexity" in log:
         size = f"{len(compiled.ebpf)} instructions" if compiled else "no filter"

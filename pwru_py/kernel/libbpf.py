@@ -136,7 +136,7 @@ class Libbpf:
 
 def _failed(what: str) -> OSError:
     number = ctypes.get_errno()
-    return OSError(number, f"{what}: {os.strerror(number)}")
+    return OSError(number, f"{what}: {os.strerror(number).lower()}")
 
 
 class Map:
@@ -171,13 +171,13 @@ class Map:
         values = (c_uint64 * self._lib.number_of_cpus())()
         key = c_uint32(index)
         if self._lib.lib.bpf_map_lookup_elem(self.fd, ctypes.byref(key), values):
-            raise _failed("cannot read counters")
+            raise LoadError(str(_failed("cannot read counters")))
         return sum(values)
 
     def update(self, key: bytes, value: bytes) -> None:
-        """Sets one element. Raises OSError."""
+        """Sets one element. Raises LoadError."""
         if self._lib.lib.bpf_map_update_elem(self.fd, key, value, BPF_ANY):
-            raise _failed("cannot set a value in the kernel")
+            raise LoadError(str(_failed("cannot set a value in the kernel")))
 
     def pop(self, buffer: ctypes.Array[ctypes.c_char]) -> bool:
         """Takes the oldest element of a queue into ``buffer``; False when it is empty."""
@@ -185,7 +185,7 @@ class Map:
             return True
         if ctypes.get_errno() == errno.ENOENT:
             return False
-        raise _failed("cannot read the queue")
+        raise LoadError(str(_failed("cannot read the queue")))
 
 
 class Link:
@@ -263,7 +263,7 @@ class Program:
         info = (c_uint64 * 32)()  # struct bpf_prog_info; recursion_misses at byte 208
         size = c_uint32(ctypes.sizeof(info))
         if self._lib.lib.bpf_obj_get_info_by_fd(self.fd, info, ctypes.byref(size)):
-            raise _failed("cannot read program info")
+            raise LoadError(str(_failed("cannot read program info")))
         return int(info[26])
 
 
@@ -297,8 +297,8 @@ class BpfObject:
         """Creates maps, relocates and verifies. Raises LoadError with the verifier's log."""
         del self._lib.log[:]
         if self._lib.lib.bpf_object__load(self._pointer):
-            reason = os.strerror(ctypes.get_errno()).lower()
-            raise LoadError(reason, "".join(self._lib.log))
+            number = ctypes.get_errno()
+            raise LoadError(os.strerror(number).lower(), "".join(self._lib.log), number)
 
     def close(self) -> None:
         if self._pointer:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import resource
 import threading
 from collections.abc import Mapping, Sequence
 from typing import Protocol
@@ -32,7 +33,31 @@ class Probes(Protocol):
 
     def attach(self) -> None: ...
 
+    def interrupt(self) -> None:
+        """Attach no more; safe in a signal handler."""
+
     def detach(self) -> None: ...
+
+
+_FILES_EACH = 2  # a perf event and its link
+_FILES_ELSE = 64
+
+
+def _allow_files(needed: int) -> None:
+    """Raises the limit on open files as far as it may go; AttachError when that is too little."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        if hard != resource.RLIM_INFINITY and hard < needed:
+            try:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (needed, needed))
+                return
+            except (ValueError, OSError):
+                raise AttachError(
+                    f"cannot attach {needed // _FILES_EACH} kprobes with at most {hard} open "
+                    "files: raise it (ulimit -Hn) or narrow --filter-func",
+                    errno.EMFILE,
+                ) from None
+        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 
 
 def cookie(index: int, target: Target) -> int:
@@ -88,6 +113,9 @@ class KprobeMulti:
             self._links.append(link)
             self.attached += len(pairs)
 
+    def interrupt(self) -> None:
+        self._stop.set()
+
     def detach(self) -> None:
         self._stop.set()
         while self._links:
@@ -125,6 +153,7 @@ class Kprobes:
         return self.attached + len(self.failed) >= self.total
 
     def attach(self) -> None:
+        _allow_files(_FILES_EACH * self.total + _FILES_ELSE)
         self._attach(self._targets[: self._first])
         if len(self._targets) > self._first and not self._stop.is_set():
             self._thread = threading.Thread(
@@ -152,6 +181,9 @@ class Kprobes:
             with contextlib.suppress(OSError):
                 os.close(fd)
             raise
+
+    def interrupt(self) -> None:
+        self._stop.set()
 
     def detach(self) -> None:
         self._stop.set()

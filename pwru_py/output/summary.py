@@ -42,7 +42,7 @@ def loss_notice(losses: Losses) -> str:
 
 def summary_lines(summary: Summary) -> list[str]:
     """The account, a line a fact; what was lost is never left out, nor what is unknown."""
-    least = "at least " if summary.packets_limited else ""
+    least = "about " if summary.packets_limited else ""
     events = plural(summary.events, "event")
     lines = [f"{least}{plural(summary.packets, 'packet')}, {events}", *_drop_lines(summary.drops)]
     lines += _loss_lines(summary.losses) or ["lost: nothing"]

@@ -97,7 +97,7 @@ class FakeEngine:
         self._wake_read, self._wake_write = os.pipe()
         self.reader = Reader(kernel, config.output_stack, self._wake_read)
         self.warnings = kernel.warnings
-        self.loaded = False
+        self.loaded = self.paused = False
         self.reasons = SimpleNamespace(
             name=lambda value: NAMES.get(value, "?"), is_drop=lambda value: value > 1, known=True
         )
@@ -120,6 +120,7 @@ class FakeEngine:
         os.write(self._wake_write, b"x")
 
     def pause(self) -> None:
+        self.paused = True
         self.kernel.step("pause")
 
     def losses(self) -> Losses:

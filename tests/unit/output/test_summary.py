@@ -32,7 +32,7 @@ def test_nothing_happened() -> None:
 def test_limited_count_and_packets_not_followed() -> None:
     losses = Losses(buffer_full=1, track_full=1, recursion=1)
     lines = summary_lines(Summary(events=1, packets=1, packets_limited=True, losses=losses))
-    assert lines[0] == "at least 1 packet, 1 event"
+    assert lines[0] == "about 1 packet, 1 event"
     assert lines[2] == "lost: 1 event, buffer full: narrow the filter or raise --buffer-size"
     assert lines[3] == "not followed: 1 packet, too many at once: narrow the filter"
     assert lines[4] == "skipped by the kernel: 1 hit inside another probe"
