@@ -25,6 +25,8 @@ _CACHE_MAX = 16384
 _NO_VERDICT = re.compile(
     r"skb_release_\w+|(__traceiter|__probestub|__bpf_trace|perf_trace|trace_event_raw_event)_\w+"
 )
+# There it would stand beside every packet that arrived well, and look like a drop.
+_UNSAID = "NOT_SPECIFIED"
 _CONTEXTS = tuple(Context)
 _K = TypeVar("_K")
 _V = TypeVar("_V")
@@ -108,7 +110,7 @@ class Decoder:
     def decode(self, run: bytes | memoryview, wall_offset_ns: int) -> list[Event]:
         """The events of a run of whole records."""
         targets, by_addr = self._targets, self._by_addr
-        names, tuples = self._names, self._tuples
+        names, tuples, verdicts = self._names, self._tuples, self._verdicts
         contexts, drop_function = _CONTEXTS, self._drop_function
         has_reason, shared, new = layout.EVENT_REASON, layout.EVENT_SHARED, Event._make
         events = []
@@ -123,7 +125,9 @@ class Decoder:
                 func, module = target.name, target.module
             if flags & has_reason:
                 reason_name = self._reason_name(reason)
-                drop = func in self._verdicts and self._is_drop(reason)
+                drop = func in verdicts and self._is_drop(reason)
+                if reason_name == _UNSAID and func not in verdicts:
+                    reason, reason_name = -1, ""
             else:
                 reason, reason_name, drop = -1, "", func == drop_function
             if flags & shared:  # only the last holder's free is a drop, as in trace_kfree_skb

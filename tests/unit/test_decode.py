@@ -213,9 +213,9 @@ def test_targets_by_address() -> None:
         ("kfree_skb_reason", 0, layout.EVENT_REASON, False),
         ("kfree_skb_reason", 2, layout.EVENT_REASON | layout.EVENT_SHARED, False),
         ("kfree_skb_reason", 2, layout.EVENT_REASON | layout.EVENT_TRACKED, True),
-        ("skb_release_data", 2, layout.EVENT_REASON, False),
-        ("__probestub_kfree_skb", 2, layout.EVENT_REASON, False),
-        ("perf_trace_kfree_skb", 2, layout.EVENT_REASON, False),
+        ("skb_release_data", 99, layout.EVENT_REASON, False),
+        ("__probestub_kfree_skb", 99, layout.EVENT_REASON, False),
+        ("perf_trace_kfree_skb", 99, layout.EVENT_REASON, False),
         ("ip_rcv", 2, 0, False),
         ("kfree_skb", 0, 0, False),
     ],
@@ -227,6 +227,11 @@ def test_which_events_are_drops(func: str, reason: int, flags: int, drop: bool) 
         assert (event.reason, event.reason_name) == (reason, NAMES.get(reason, f"REASON_{reason}"))
     else:
         assert (event.reason, event.reason_name) == (-1, "")
+
+
+def test_a_reason_that_says_nothing_is_none_where_it_decides_nothing() -> None:
+    event = one(target=INDEX["skb_release_data"], reason=2, flags=layout.EVENT_REASON)
+    assert (event.reason, event.reason_name, event.drop) == (-1, "", False)
 
 
 def test_kernels_without_reasons_drop_by_kfree_skb_alone() -> None:

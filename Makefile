@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+# On a fresh Debian 12, as root:  make demo   and   make test   do all their own set-up.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PACKAGES := $(shell grep -v '^\#' debian-packages.txt)
+BPF := pwru_py/bpf/pwru.bpf.o
+
+.PHONY: demo test lint unit kernel bench clean
+
+demo: $(BPF)
+	$(BIN)/python -m demo
+
+test: lint
+	$(BIN)/pytest -q -n 2 --dist loadgroup tests
+
+unit: $(BPF)
+	$(BIN)/pytest -q tests/unit
+
+kernel: $(BPF)
+	$(BIN)/pytest -q -n 2 --dist loadgroup tests/kernel
+
+lint: $(BPF)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(BPF)
+	$(BIN)/python -m bench
+
+# Installs only what is missing; as root, so that a development machine stays as it is.
+$(VENV)/packages: debian-packages.txt
+	@missing=$$(for p in $(PACKAGES); do \
+		dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; \
+	done); \
+	if [ -n "$$missing" ]; then \
+		echo "installing:" $$missing; \
+		apt-get update -q && \
+		DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends $$missing; \
+	fi
+	@mkdir -p $(VENV) && touch $@
+
+$(VENV)/installed: $(VENV)/packages pyproject.toml hatch_build.py
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+$(BPF): $(VENV)/installed $(wildcard bpf/*)
+	$(BIN)/python bpf/build.py
+
+clean:
+	rm -rf $(VENV) .lab build dist pwru_py/bpf/*.o pwru_py/bpf/*.json

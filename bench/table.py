@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Series of measurements, and Markdown tables of them."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """The same figure, measured several times."""
+
+    values: tuple[float, ...]
+
+    @classmethod
+    def of(cls, values: Iterable[float]) -> Series:
+        return cls(tuple(values))
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.values)
+
+    @property
+    def spread(self) -> float:
+        """(greatest - least) / median."""
+        return (max(self.values) - min(self.values)) / self.median if self.median else 0.0
+
+    def __str__(self) -> str:
+        shown = number(self.median)
+        return f"{shown} ±{self.spread / 2:.0%}" if len(self.values) > 1 else shown
+
+
+def number(value: float) -> str:
+    """Three significant digits, thousands apart."""
+    if value != value:
+        return "-"
+    if abs(value) >= 1000:
+        return f"{value:,.0f}".replace(",", " ")
+    if abs(value) >= 100 or value == int(value):
+        return f"{value:.0f}"
+    return f"{value:.3g}"
+
+
+def ratio(ours: Series | float, theirs: Series | float) -> float:
+    """ours / theirs, of medians; NaN where theirs is 0."""
+    top = ours.median if isinstance(ours, Series) else ours
+    bottom = theirs.median if isinstance(theirs, Series) else theirs
+    return top / bottom if bottom else float("nan")
+
+
+def judged(value: float, goal: float | None, *, at_least: bool = False) -> str:
+    """A ratio beside its goal, and whether it holds."""
+    if goal is None:
+        return f"{value:.2f}"
+    holds = value >= goal if at_least else value <= goal
+    return f"{value:.2f} (goal {'≥' if at_least else '≤'} {goal:g}: {'yes' if holds else 'NO'})"
+
+
+def markdown(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A table whose columns line up in plain text too; the first column is text."""
+    cells = [[str(cell) for cell in row] for row in (head, *rows)]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(head))]
+
+    def line(row: Sequence[str]) -> str:
+        padded = [
+            cell.ljust(width) if i == 0 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        return f"| {' | '.join(padded)} |"
+
+    rule = "|".join("-" * (w + 2) if i == 0 else "-" * (w + 1) + ":" for i, w in enumerate(widths))
+    return "\n".join([line(cells[0]), f"|{rule}|", *map(line, cells[1:])])

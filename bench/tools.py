@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The two tools: how each is called, and how its BPF programs are named."""
+
+from __future__ import annotations
+
+import compileall
+import ctypes
+import os
+import re
+import subprocess
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.vm.archive import Suite
+from tests.vm.errors import ArchiveError
+from tests.vm.kernels import PROJECT, fetch_peer, lab_directory
+
+LIBPCAP = "libpcap.so.0.8"
+LIBPCAP_PACKAGES = ("libpcap0.8", "libpcap0.8t64")  # Debian 12, Debian 13 and later
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """``programs``: prefixes of the names of its programs that run at a probed function.
+
+    ``backend``: words that choose kprobe-multi or kprobe, to be followed by its name.
+    """
+
+    name: str
+    version: str
+    argv: tuple[str, ...]
+    env: dict[str, str]
+    programs: tuple[str, ...]
+    backend: tuple[str, ...] = ("--backend",)
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def pwru_py(tree: Path = PROJECT) -> Tool:
+    """The tracer of the tree, its modules compiled as an installation would have them."""
+    for package in ("pwru_py", "filters"):
+        compileall.compile_dir(tree / package, quiet=2)
+    found = re.search(r'__version__ = "(.+)"', (tree / "pwru_py" / "_version.py").read_text())
+    command = Path(sys.executable).parent / "pwru-py"
+    env = {} if tree == PROJECT else {"PYTHONPATH": f"{tree}:{tree / 'filters'}"}
+    return Tool("pwru-py", found[1] if found else "?", (str(command),), env, ("skb_",))
+
+
+def peer() -> Tool:
+    """Debian's pwru, or the one that ``PEER`` in the environment leads to."""
+    program = Path(os.environ["PEER"]).absolute() if "PEER" in os.environ else fetch_peer()
+    env = {} if _has_libpcap() else {"LD_LIBRARY_PATH": str(_fetch_libpcap())}
+    shown = subprocess.run(
+        [program, "--version"], env={**os.environ, **env}, capture_output=True, text=True
+    )
+    version = re.search(r"v?([0-9][\w.+~-]*)", shown.stdout + shown.stderr)
+    programs = ("kprobe_skb_", "kprobe_multi_skb_")
+    return Tool("pwru", version[1] if version else "?", (str(program),), env, programs)
+
+
+def _has_libpcap() -> bool:
+    try:
+        ctypes.CDLL(LIBPCAP)
+    except OSError:
+        return False
+    return True
+
+
+def _fetch_libpcap() -> Path:
+    """Debian's libpcap for the peer, unpacked beside it: nothing is installed."""
+    unpacked = lab_directory() / "peer" / "libpcap"
+    if not list(unpacked.rglob(LIBPCAP)):
+        release = Path("/etc/os-release").read_text()
+        codename = re.search(r"^VERSION_CODENAME=(\w+)", release, re.MULTILINE)
+        suite = Suite(codename[1] if codename else "bookworm", lab_directory() / "apt")
+        suite.update()
+        for name in LIBPCAP_PACKAGES:
+            try:
+                suite.unpack([name], suite.newest(name).version, unpacked)
+                break
+            except ArchiveError:
+                continue
+    return next(unpacked.rglob(LIBPCAP)).parent
