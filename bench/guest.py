@@ -4,22 +4,34 @@
 from __future__ import annotations
 
 import json
-import shlex
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from bench.inside.local import pack
+from bench.tools import Tool
 from tests.vm.guest import Guest
+from tests.vm.kernels import lab_directory
+
+_PLAN = "/tmp/bench-plan.json"
 
 
-def bench_guest(kernel: str, *, icount: bool = False) -> Guest:
-    """Two virtual CPUs, or one whose clock counts instructions; tracefs mounted."""
+def bench_guest(kernel: str, tools: Sequence[Tool], *, icount: bool = False) -> Guest:
+    """Two virtual CPUs, or one whose clock counts instructions; the tools' files in memory."""
     guest = Guest(kernel, cpus=1 if icount else 2, icount=icount)
     guest.run("mount -t tracefs none /sys/kernel/tracing; mount -t debugfs none /sys/kernel/debug")
+    files = [name for tool in tools for name in tool.files]
+    directories = [name for tool in tools for name in tool.directories]
+    with tempfile.NamedTemporaryFile(dir=lab_directory(), suffix=".tar") as archive:
+        names = pack(Path(archive.name), files)
+        plan = {"archive": archive.name, "names": names, "directories": directories}
+        run_json(guest, "local", plan)
     return guest
 
 
 def run_json(guest: Guest, module: str, plan: Mapping[str, Any], timeout: float = 1800.0) -> Any:
     """What ``bench.inside.MODULE`` prints for ``plan``. Raises GuestCommandError."""
-    words = ["python3", "-m", f"bench.inside.{module}", json.dumps(plan)]
-    done = guest.run(" ".join(map(shlex.quote, words)), timeout, check=True)
+    guest.write_file(_PLAN, json.dumps(plan).encode())
+    done = guest.run(f"python3 -m bench.inside.{module} {_PLAN}", timeout, check=True)
     return json.loads(done.stdout)

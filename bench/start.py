@@ -60,7 +60,7 @@ def measure(
         "tools": [{**tool.as_json(), "arguments": words} for tool in tools],
         "filter": FILTER,
     }
-    with bench_guest(kernel, icount=icount) as guest:
+    with bench_guest(kernel, tools, icount=icount) as guest:
         return guest.release, run_json(guest, "start", plan, timeout=3600)
 
 

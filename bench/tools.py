@@ -13,6 +13,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.installed import (
+    distribution_files,
+    interpreter_files,
+    site_packages,
+    standard_library,
+    tree_files,
+)
 from tests.vm.archive import Suite
 from tests.vm.errors import ArchiveError
 from tests.vm.kernels import PROJECT, fetch_peer, lab_directory
@@ -25,7 +32,7 @@ LIBPCAP_PACKAGES = ("libpcap0.8", "libpcap0.8t64")  # Debian 12, Debian 13 and l
 class Tool:
     """``programs``: prefixes of the names of its programs that run at a probed function.
 
-    ``backend``: words that choose kprobe-multi or kprobe, to be followed by its name.
+    ``files``: what a start reads; of ``directories``, nothing else is needed.
     """
 
     name: str
@@ -33,20 +40,36 @@ class Tool:
     argv: tuple[str, ...]
     env: dict[str, str]
     programs: tuple[str, ...]
-    backend: tuple[str, ...] = ("--backend",)
+    files: tuple[str, ...]
+    directories: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
-        return asdict(self)
+        """What the guest needs of it."""
+        plain = asdict(self)
+        del plain["files"], plain["directories"]
+        return plain
 
 
 def pwru_py(tree: Path = PROJECT) -> Tool:
     """The tracer of the tree, its modules compiled as an installation would have them."""
-    for package in ("pwru_py", "filters"):
-        compileall.compile_dir(tree / package, quiet=2)
+    packages = [tree / "pwru_py", tree / "filters"]
+    files = [*interpreter_files(), *distribution_files("pwru-py")]
+    for package in packages:
+        compileall.compile_dir(package, quiet=2)
+        files += tree_files(package)
+    files += [ctypes_library("libbpf.so.1")]
     found = re.search(r'__version__ = "(.+)"', (tree / "pwru_py" / "_version.py").read_text())
     command = Path(sys.executable).parent / "pwru-py"
     env = {} if tree == PROJECT else {"PYTHONPATH": f"{tree}:{tree / 'filters'}"}
-    return Tool("pwru-py", found[1] if found else "?", (str(command),), env, ("skb_",))
+    return Tool(
+        name="pwru-py",
+        version=found[1] if found else "?",
+        argv=(str(command),),
+        env=env,
+        programs=("skb_",),
+        files=tuple(files),
+        directories=(str(standard_library()), str(site_packages()), *map(str, packages)),
+    )
 
 
 def peer() -> Tool:
@@ -57,8 +80,28 @@ def peer() -> Tool:
         [program, "--version"], env={**os.environ, **env}, capture_output=True, text=True
     )
     version = re.search(r"v?([0-9][\w.+~-]*)", shown.stdout + shown.stderr)
-    programs = ("kprobe_skb_", "kprobe_multi_skb_")
-    return Tool("pwru", version[1] if version else "?", (str(program),), env, programs)
+    return Tool(
+        name="pwru",
+        version=version[1] if version else _packaged_version(),
+        argv=(str(program),),
+        env=env,
+        programs=("kprobe_skb_", "kprobe_multi_skb_"),
+        files=(str(program), *(f"{path}/{LIBPCAP}" for path in env.values())),
+    )
+
+
+def _packaged_version() -> str:
+    """Debian's build does not know its version; the archive does."""
+    return Suite("trixie", lab_directory() / "apt").newest("pwru").version
+
+
+def ctypes_library(name: str) -> str:
+    """Where the dynamic linker finds a library that is loaded by name."""
+    shown = subprocess.run(["/sbin/ldconfig", "-p"], capture_output=True, text=True).stdout
+    found = re.search(rf"^\s*{re.escape(name)} .*=> (\S+)$", shown, re.MULTILINE)
+    if found is None:
+        raise FileNotFoundError(f"{name} is not installed")
+    return found[1]
 
 
 def _has_libpcap() -> bool:

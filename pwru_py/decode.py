@@ -107,7 +107,7 @@ class Decoder:
         assert self._symbolize is not None
         return self._symbolize(*key)
 
-    def decode(self, run: bytes | memoryview, wall_offset_ns: int) -> list[Event]:
+    def decode(self, run: bytes, wall_offset_ns: int) -> list[Event]:
         """The events of a run of whole records."""
         targets, by_addr = self._targets, self._by_addr
         names, tuples, verdicts = self._names, self._tuples, self._verdicts

@@ -77,7 +77,7 @@ def one(tool: Mapping[str, Any], arguments: Sequence[str], events: int) -> dict[
 
 
 def main() -> None:
-    plan = json.loads(sys.argv[1])
+    plan = json.loads(Path(sys.argv[1]).read_text())
     subprocess.run(["bash", "-c", NETWORK], check=True, capture_output=True)
     rounds: list[dict[str, dict[str, float]]] = []
     for number in range(plan["rounds"] + 1):

@@ -27,7 +27,7 @@ class Reader(Protocol):
         True when there is a record, though it may be one that is still being written.
         """
 
-    def read(self) -> Iterator[bytes | memoryview]:
+    def read(self) -> Iterator[bytes]:
         """All records that are there now, back to back, each of ``stride`` bytes."""
 
     stride: int
@@ -70,7 +70,7 @@ class RingReader:
             self._epoll.poll(seconds)
         return bool(self._produced[0] != self._consumed[0])
 
-    def read(self) -> Iterator[memoryview]:
+    def read(self) -> Iterator[bytes]:
         """At most a sixteenth of the ring at a time: room is given back early."""
         limit = max(self.stride, (self._mask + 1) // 16 // self.stride * self.stride)
         end = self._produced[0]
@@ -79,8 +79,10 @@ class RingReader:
             if not run:
                 return
             at = start & self._mask
-            yield self._data[at : at + run]
+            records = bytes(self._data[at : at + run])
+            # Given back before it is handed over: a caller may stop at any batch.
             self._consumed[0] = start + run
+            yield records
 
     def _ready(self, start: int, length: int) -> int:
         """How many of ``length`` bytes are submitted records; the rest is being written."""
@@ -101,10 +103,7 @@ class RingReader:
             view.release()
         self._epoll.close()
         self._consumer.close()
-        try:
-            self._producer.close()
-        except BufferError:  # a run of records is still in use: the last user unmaps it
-            pass
+        self._producer.close()
 
 
 class QueueReader:

@@ -158,8 +158,8 @@ def test_at_most_a_part_of_the_ring_at_a_time(ring: Ring, wake: Wake) -> None:
     seen = 0
     for run in reader.read():
         assert len(run) <= limit
-        assert ring.consumed == seen, "room is given back once the run was used"
         seen += len(run)
+        assert ring.consumed == seen, "room is given back at once: who stops here has read this"
     assert ring.consumed == seen == ring.produced
     del run
     reader.close()

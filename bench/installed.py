@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The files of an installation: the interpreter's, and those of a distribution and what it needs."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import sysconfig
+from collections.abc import Iterator
+from importlib.metadata import distribution
+from pathlib import Path
+
+# Of the standard library: what no program loads, and what is large.
+_LEFT_OUT = re.compile(r"/(test|tests|idlelib|lib2to3|ensurepip|distutils|tkinter|config-[^/]*)/")
+
+
+def standard_library() -> Path:
+    return Path(sysconfig.get_path("stdlib"))
+
+
+def site_packages() -> Path:
+    return Path(sysconfig.get_path("purelib"))
+
+
+def interpreter_files() -> Iterator[str]:
+    """The executable, the standard library, and what the interpreter runs by itself at start."""
+    yield os.path.realpath(sys.executable)
+    yield from tree_files(standard_library())
+    yield from map(str, site_packages().glob("*.pth"))
+    yield from tree_files(site_packages() / "_distutils_hack")
+
+
+def distribution_files(name: str) -> Iterator[str]:
+    """Every file of distribution ``name`` and of those it requires, extras left out."""
+    seen: set[str] = set()
+    waiting = [name]
+    while waiting:
+        current = waiting.pop()
+        if current in seen:
+            continue
+        seen.add(current)
+        found = distribution(current)
+        for entry in found.files or ():
+            path = Path(str(found.locate_file(entry)))
+            if path.is_file() and path.is_relative_to(site_packages()):
+                yield str(path)
+        for requirement in found.requires or ():
+            if ";" not in requirement:
+                waiting.append(re.split(r"[^\w.-]", requirement, maxsplit=1)[0])
+
+
+def tree_files(root: Path) -> Iterator[str]:
+    for path in root.rglob("*"):
+        if path.is_file() and not _LEFT_OUT.search(str(path)):
+            yield str(path)
