@@ -32,6 +32,7 @@ LIBPCAP_PACKAGES = ("libpcap0.8", "libpcap0.8t64")  # Debian 12, Debian 13 and l
 class Tool:
     """``programs``: prefixes of the names of its programs that run at a probed function.
 
+    ``columns``: flags for the columns that pwru-py shows by default: equal work.
     ``files``: what a start reads; of ``directories``, nothing else is needed.
     """
 
@@ -41,6 +42,7 @@ class Tool:
     env: dict[str, str]
     programs: tuple[str, ...]
     files: tuple[str, ...]
+    columns: tuple[str, ...] = ()
     directories: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
@@ -86,6 +88,7 @@ def peer() -> Tool:
         argv=(str(program),),
         env=env,
         programs=("kprobe_skb_", "kprobe_multi_skb_"),
+        columns=("--output-meta", "--output-tuple"),
         files=(str(program), *(f"{path}/{LIBPCAP}" for path in env.values())),
     )
 

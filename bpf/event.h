@@ -79,7 +79,11 @@ struct config {
 	__u32 mark;
 	__u32 mark_mask;	/* 0: any */
 	__u32 frame_bytes;	/* bytes of the frame that the filter needs copied */
+	__u32 inner_l2_bytes;	/* the same for the filters of a tunnel's inner packet */
+	__u32 inner_l3_bytes;
 	bool filter;		/* a pcap filter has been spliced in */
+	bool inner_l2;
+	bool inner_l3;
 	bool typed;		/* kernel has bpf_rdonly_cast */
 	bool func_ip;		/* kernel has bpf_get_func_ip */
 	bool cookie;		/* probes carry a cookie, see below */
@@ -87,6 +91,7 @@ struct config {
 	bool tuple;
 	bool stack;
 	bool queue;		/* events go to the queue, not to the ring */
+	bool pad[2];
 };
 
 /* What a probe carries: 1 + the function's index in the plan, the reason's argument. */
@@ -117,7 +122,7 @@ struct frame {
 #ifdef __bpf__
 _Static_assert(sizeof(struct event_tuple) == 40, "layout.py: TUPLE");
 _Static_assert(sizeof(struct event) == 136, "layout.py: EVENT");
-_Static_assert(sizeof(struct config) == 28, "layout.py: CONFIG");
+_Static_assert(sizeof(struct config) == 40, "layout.py: CONFIG");
 #endif
 
 #endif

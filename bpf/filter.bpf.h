@@ -19,19 +19,24 @@ struct {
  * Python. Every instruction stays reachable in the control-flow graph, as the
  * verifier demands.
  */
-static __noinline __u32 pcap_filter(const struct frame *frame)
-{
-	register const struct frame *arg asm("r1") = frame;
-	register __u32 verdict asm("r0");
-
-	asm volatile("r0 = 0\n"
-		     "if r0 == 0 goto +0\n"
-		     ".fill 8192, 8, 5\n"	/* goto +0; the build finds out how many */
-		     : "=r"(verdict), "+r"(arg)
-		     :
-		     : "r2", "r3", "r4", "r5", "r6", "r7", "r8", "r9", "memory");
-	return verdict;
+#define FILTER_STUB(name, capacity)					\
+static __noinline __u32 name(const struct frame *frame)			\
+{									\
+	register const struct frame *arg asm("r1") = frame;		\
+	register __u32 verdict asm("r0");				\
+									\
+	asm volatile("r0 = 0\n"					\
+		     "if r0 == 0 goto +0\n"				\
+		     ".fill " #capacity ", 8, 5\n"	/* goto +0 */	\
+		     : "=r"(verdict), "+r"(arg)				\
+		     :							\
+		     : "r2", "r3", "r4", "r5", "r6", "r7", "r8", "r9", "memory"); \
+	return verdict;							\
 }
+
+FILTER_STUB(pcap_filter, 8192)
+FILTER_STUB(pcap_filter_inner_l2, 1024)
+FILTER_STUB(pcap_filter_inner_l3, 1024)
 
 /*
  * Frame bytes before the network header: a real Ethernet header, or one made
@@ -71,22 +76,22 @@ static __always_inline __u32 link_header(struct sk_buff *skb, const struct heade
 	return done;
 }
 
-static __always_inline bool read_frame(struct sk_buff *skb, struct frame *frame)
+/*
+ * The frame of which done bytes stand in frame->bytes already and the rest
+ * follows at from, as far as the filter needs it.
+ */
+static __always_inline bool copy_frame(struct sk_buff *skb, const struct headers *h,
+				       struct frame *frame, __u32 done, unsigned char *from,
+				       __u32 wanted)
 {
-	struct headers h;
-	unsigned char *from;
-	__u32 done, start, size;
+	__u32 start = from - h->head;
+	__u32 size;
 
-	read_headers(skb, &h);
-	done = link_header(skb, &h, frame, &from);
-	if (!from)
-		return false;
-	start = from - h.head;
 	frame->base = (__u64)from - done;
-	frame->caplen = done + (h.tail > start ? h.tail - start : 0);
+	frame->caplen = done + (h->tail > start ? h->tail - start : 0);
 	/* skb->len counts from data, the frame from its link header. */
-	frame->len = done + FIELD(skb, len) + (__u32)(h.data - from);
-	size = frame->caplen < cfg.frame_bytes ? frame->caplen : cfg.frame_bytes;
+	frame->len = done + FIELD(skb, len) + (__u32)(h->data - from);
+	size = frame->caplen < wanted ? frame->caplen : wanted;
 	if (size <= done)
 		return true;
 	size -= done;
@@ -95,17 +100,50 @@ static __always_inline bool read_frame(struct sk_buff *skb, struct frame *frame)
 	return !bpf_probe_read_kernel(frame->bytes + done, size, from);
 }
 
+static __always_inline bool outer_matches(struct sk_buff *skb, const struct headers *h,
+					  struct frame *frame)
+{
+	unsigned char *from;
+	__u32 done = link_header(skb, h, frame, &from);
+
+	return from && copy_frame(skb, h, frame, done, from, cfg.frame_bytes) &&
+	       pcap_filter(frame);
+}
+
+static __always_inline bool inner_matches(struct sk_buff *skb, const struct headers *h,
+					  struct frame *frame)
+{
+	struct inner inner;
+
+	if (!find_inner(skb, h, &inner))
+		return false;
+	if (cfg.inner_l2 && !(inner.l2 && copy_frame(skb, h, frame, 0, inner.l2,
+						     cfg.inner_l2_bytes) &&
+			      pcap_filter_inner_l2(frame)))
+		return false;
+	if (!cfg.inner_l3)
+		return true;
+	__builtin_memset(frame->bytes, 0, 12);
+	*(__be16 *)(frame->bytes + 12) = inner.proto;
+	return copy_frame(skb, h, frame, ETH_HLEN, inner.l3, cfg.inner_l3_bytes) &&
+	       pcap_filter_inner_l3(frame);
+}
+
 static __always_inline bool filter_matches(struct sk_buff *skb)
 {
 	struct frame *frame;
+	struct headers h;
 	__u32 zero = 0;
 
-	if (!cfg.filter)
+	if (!cfg.filter && !cfg.inner_l2 && !cfg.inner_l3)
 		return true;
 	frame = bpf_map_lookup_elem(&frames, &zero);
-	if (!frame || !read_frame(skb, frame))
+	if (!frame)
 		return false;
-	return pcap_filter(frame);
+	read_headers(skb, &h);
+	if (cfg.filter && !outer_matches(skb, &h, frame))
+		return false;
+	return (!cfg.inner_l2 && !cfg.inner_l3) || inner_matches(skb, &h, frame);
 }
 
 #endif

@@ -162,4 +162,38 @@ static __always_inline __be16 network_protocol(const struct headers *h)
 	return h->protocol;
 }
 
+/* Steps over tags that are in the packet's bytes; *at moves to what follows them. */
+static __always_inline __be16 skip_tags(__be16 proto, unsigned char **at)
+{
+	int i;
+
+#pragma unroll
+	for (i = 0; i < 2; i++) {
+		if (proto != bpf_htons(ETH_P_8021Q) && proto != bpf_htons(ETH_P_8021AD))
+			break;
+		bpf_probe_read_kernel(&proto, sizeof(proto), *at + 2);
+		*at += VLAN_HLEN;
+	}
+	return proto;
+}
+
+/* The network header, behind all tags, and its protocol; NULL when there is none yet. */
+static __always_inline unsigned char *network_start(struct sk_buff *skb, const struct headers *h,
+						    __be16 *proto)
+{
+	unsigned char *at;
+
+	if (has_link_header(skb, h)) {
+		at = h->head + h->mac + ETH_HLEN;
+		bpf_probe_read_kernel(proto, sizeof(*proto), at - 2);
+	} else if (has_network_header(skb, h)) {
+		at = h->head + h->network;
+		*proto = network_protocol(h);
+	} else {
+		return NULL;
+	}
+	*proto = skip_tags(*proto, &at);
+	return at;
+}
+
 #endif

@@ -64,6 +64,9 @@ struct sk_buff {
 	unsigned int end;
 	unsigned char *head;
 	unsigned char *data;
+	__u8 encapsulation : 1;
+	__u16 inner_network_header;
+	__u16 inner_mac_header;
 	struct refcount_struct users;
 };
 
@@ -132,6 +135,7 @@ struct pt_regs {
 #define ETH_P_8021Q 0x8100
 #define ETH_P_8021AD 0x88a8
 #define ETH_P_IPV6 0x86dd
+#define ETH_P_TEB 0x6558	/* an Ethernet frame inside GRE or Geneve */
 #define ARPHRD_ETHER 1
 #define ARPHRD_LOOPBACK 772
 #define HEADER_UNSET 0xffff

@@ -97,39 +97,17 @@ static __always_inline void read_arp(struct event *ev, unsigned char *at, unsign
 	bpf_probe_read_kernel(ev->tuple.daddr, 4, at + 24);
 }
 
-/* Steps over tags that are in the packet's bytes; *at moves to what follows them. */
-static __always_inline __be16 skip_tags(__be16 proto, unsigned char **at)
-{
-	int i;
-
-#pragma unroll
-	for (i = 0; i < 2; i++) {
-		if (proto != bpf_htons(ETH_P_8021Q) && proto != bpf_htons(ETH_P_8021AD))
-			break;
-		bpf_probe_read_kernel(&proto, sizeof(proto), *at + 2);
-		*at += VLAN_HLEN;
-	}
-	return proto;
-}
-
 static __always_inline void read_tuple(struct sk_buff *skb, struct event *ev)
 {
 	unsigned char *at, *end;
 	struct headers h;
-	__be16 proto;
+	__be16 proto = 0;
 
 	read_headers(skb, &h);
 	end = h.head + h.tail;
-	if (has_link_header(skb, &h)) {
-		at = h.head + h.mac + ETH_HLEN;
-		bpf_probe_read_kernel(&proto, sizeof(proto), at - 2);
-		proto = skip_tags(proto, &at);
-	} else if (has_network_header(skb, &h)) {
-		at = h.head + h.network;
-		proto = skip_tags(network_protocol(&h), &at);
-	} else {
+	at = network_start(skb, &h, &proto);
+	if (!at)
 		return;
-	}
 	if (proto == bpf_htons(ETH_P_IP))
 		read_ipv4(ev, at, end);
 	else if (proto == bpf_htons(ETH_P_IPV6))

@@ -11,8 +11,9 @@
 #include <bpf/bpf_endian.h>
 #include "event.h"
 #include "headers.bpf.h"
-#include "filter.bpf.h"
 #include "packet.bpf.h"
+#include "tunnel.bpf.h"
+#include "filter.bpf.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 

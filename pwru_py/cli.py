@@ -94,10 +94,6 @@ def _run(options: Options) -> int:
 
         sys.stdout.write(compile_expression(options.config.filter).listing())
         return _STATUS_OK
-    if options.config.filter.strip():
-        from .kernel.engine import compile_expression
-
-        compile_expression(options.config.filter)  # a wrong expression needs no root to be told
     from .tracer import Tracer
 
     tracer = Tracer(options.config)

@@ -64,6 +64,8 @@ class Config:
     """One tracing session. Every field has the default that the command line has.
 
     ``filter``: a pcap-filter(7) expression, empty for every packet.
+    ``filter_tunnel_l2``/``_l3``: the same for the Ethernet frame and the IP packet inside a
+    VXLAN, Geneve, GRE or IP-in-IP tunnel; a packet that carries no other one does not match.
     ``filter_func``: a regular expression for whole function names, empty for all.
     ``filter_netns``: ``/proc/PID/ns/net`` or another path, ``inode:N``, ``pid:N`` or a name
     known to ``ip netns``. ``filter_ifname``: looked up in that namespace, else the own one.
@@ -76,6 +78,8 @@ class Config:
     """
 
     filter: str = ""
+    filter_tunnel_l2: str = ""
+    filter_tunnel_l3: str = ""
     filter_func: str = ""
     filter_netns: str = ""
     filter_ifname: str = ""

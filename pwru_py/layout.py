@@ -18,7 +18,7 @@ TUPLE = struct.Struct("=16s16sHHBBBx")
 
 STACK = struct.Struct(f"={STACK_MAX}Q")
 
-CONFIG = struct.Struct("=5I8?")
+CONFIG = struct.Struct("=7I10?2x")
 """struct config, see ``KernelConfig``."""
 
 COOKIE_TARGET_SHIFT = 8
@@ -32,7 +32,7 @@ L3_ARP, L3_IPV4, L3_IPV6 = 1, 4, 6
 
 COUNT_BUFFER_FULL, COUNT_TRACK_FULL, COUNT_TRACK_NEW, COUNT_TRACK_END, COUNT_EVENTS = range(5)
 
-assert (EVENT.size, TUPLE.size, CONFIG.size) == (136, 40, 28)
+assert (EVENT.size, TUPLE.size, CONFIG.size) == (136, 40, 40)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,11 @@ class KernelConfig:
     mark: int = 0
     mark_mask: int = 0
     frame_bytes: int = 0
+    inner_l2_bytes: int = 0
+    inner_l3_bytes: int = 0
     filter: bool = False
+    inner_l2: bool = False
+    inner_l3: bool = False
     typed: bool = False
     func_ip: bool = False
     cookie: bool = False
@@ -54,9 +58,10 @@ class KernelConfig:
     queue: bool = False
 
     def pack(self) -> bytes:
-        """The 28 bytes of the program's read-only data."""
+        """The 40 bytes of the program's read-only data."""
         return CONFIG.pack(
-            self.netns, self.ifindex, self.mark, self.mark_mask, self.frame_bytes, self.filter,
+            self.netns, self.ifindex, self.mark, self.mark_mask, self.frame_bytes,
+            self.inner_l2_bytes, self.inner_l3_bytes, self.filter, self.inner_l2, self.inner_l3,
             self.typed, self.func_ip, self.cookie, self.track, self.tuple, self.stack, self.queue,
         )  # fmt: skip
 

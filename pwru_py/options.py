@@ -41,6 +41,8 @@ _Flag = tuple[str, str | None, str]  # names, metavar (None: a switch), help
 
 FLAGS: dict[str, tuple[_Flag, ...]] = {
     "which packets and functions": (
+        ("--filter-tunnel-pcap-l2", "EXPR", "frame inside VXLAN, Geneve, GRE"),
+        ("--filter-tunnel-pcap-l3", "EXPR", "IP packet inside those, and IPIP"),
         ("--filter-func", "RE", "functions whose whole name matches"),
         ("--filter-netns", "NS", "namespace: name, path, inode:N or pid:N"),
         ("-i --filter-ifname", "NAME", "interface, in NS if that is given"),
@@ -81,7 +83,7 @@ SWITCHES = frozenset(name for names, value, _ in _ROWS if not value for name in 
 # pwru's own flags that are still to come, so that the answer is not "unknown".
 PWRU_ONLY = """
     --filter-track-skb-by-stackid --filter-non-skb-funcs --filter-track-bpf-helpers
-    --filter-trace-tc --filter-trace-xdp --filter-tunnel-pcap-l2 --filter-tunnel-pcap-l3
+    --filter-trace-tc --filter-trace-xdp
     --filter-skb-expr --filter-xdp-expr --filter-kprobe-batch --output-tunnel --output-caller
     --output-skb --output-skb-cb --output-skb-shared-info --output-skb-metadata
     --output-xdp-metadata --output-bpfmap --output-netns-names --netns-names-max-length
@@ -232,6 +234,8 @@ def _options(found: Namespace, words: str) -> Options:
 def _config(found: Namespace, words: str) -> Config:
     return Config(
         filter=words.strip(),
+        filter_tunnel_l2=found.filter_tunnel_pcap_l2 or "",
+        filter_tunnel_l3=found.filter_tunnel_pcap_l3 or "",
         filter_func=_pattern(found.filter_func or ""),
         filter_netns=found.filter_netns or "",
         filter_ifname=found.filter_ifname or "",

@@ -85,7 +85,7 @@ def main() -> None:
         events = plan["events"] if number == plan["rounds"] else 0
         done = {}
         for tool in plan["tools"]:
-            arguments = [*tool["arguments"], *plan["filter"]]
+            arguments = [*tool["arguments"], *tool["columns"], *plan["filter"]]
             done[tool["name"]] = one(tool, arguments, events)
             time.sleep(0.5)
         if number:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from .. import layout
 from ..btf import Btf
@@ -45,17 +45,27 @@ class Prepared:
     backend: Backend
     plan: Plan
     symbols: Symbols | None
-    warnings: tuple[str, ...]
+    compiled: dict[str, CompiledFilter]
 
 
-def filter_place() -> tuple[int, int]:
-    """Where the object takes the filter, and how many instructions at most."""
-    place = json.loads(files("pwru_py.bpf").joinpath("pwru.bpf.json").read_text())
-    return place["filter_offset"], place["filter_capacity"]
+class Place(NamedTuple):
+    """Where the object takes a filter: file offset, and how many instructions at most."""
+
+    offset: int
+    capacity: int
 
 
-def compile_expression(expression: str) -> CompiledFilter:
-    """The pcap expression, compiled. Raises FilterError. Imports libpcap only now."""
+OUTER, INNER_L2, INNER_L3 = "pcap_filter", "pcap_filter_inner_l2", "pcap_filter_inner_l3"
+
+
+def filter_places() -> dict[str, Place]:
+    """The stubs of ``bpf/filter.bpf.h`` by name."""
+    places = json.loads(files("pwru_py.bpf").joinpath("pwru.bpf.json").read_text())
+    return {stub: Place(**place) for stub, place in places.items()}
+
+
+def compile_expression(expression: str, stub: str = OUTER) -> CompiledFilter:
+    """A pcap expression, compiled for ``stub``. Raises FilterError. Imports libpcap only now."""
     from pwru_filters import (
         FilterSyntaxError,
         FilterTooLargeError,
@@ -64,13 +74,14 @@ def compile_expression(expression: str) -> CompiledFilter:
     )
 
     try:
-        return compile_filter(expression, capacity=filter_place()[1])
+        return compile_filter(expression, capacity=filter_places()[stub].capacity)
     except (FilterSyntaxError, FilterUnsupportedError, FilterTooLargeError) as error:
         raise FilterError(str(error)) from error
 
 
 def prepare(config: Config) -> Prepared:
     """Reads the system and makes the plan. Raises a PwruError when tracing is impossible."""
+    compiled = compile_all(config)  # a wrong expression needs no root to be told
     system.check_privileges()
     btf = system.vmlinux_btf(config.kernel_btf)
     features = Features.of(btf)
@@ -80,7 +91,7 @@ def prepare(config: Config) -> Prepared:
     attachable, symbols = _attachable(backend)
     plan = make_plan(btfs, attachable, wanted)
     symbols, plan = _locate(plan, backend, symbols, attachable)
-    return Prepared(btf, features, backend, plan, symbols, ())
+    return Prepared(btf, features, backend, plan, symbols, compiled)
 
 
 def _choose_backend(asked: Backend, features: Features) -> Backend:
@@ -164,7 +175,7 @@ class Engine:
     def __init__(self, config: Config, prepared: Prepared) -> None:
         self.config = config
         self.prepared = prepared
-        self.warnings = list(prepared.warnings)
+        self.warnings: list[str] = []
         self.loaded = self.paused = False
         self.reasons = Reasons(
             prepared.btf, lambda: system.module_btfs(prepared.btf, (), every=True)
@@ -182,11 +193,15 @@ class Engine:
     # Loading
 
     def load(self) -> None:
-        """Compiles the filter, opens, configures and loads the object, opens the transport."""
+        """Opens, configures and loads the object, opens the transport."""
         config, features = self.config, self.prepared.features
-        compiled = compile_expression(config.filter) if config.filter.strip() else None
+        compiled = self.prepared.compiled
+        if OUTER in compiled and compiled[OUTER].needs_mac:
+            self.warnings.append(
+                "the filter asks for link addresses: on the sending side, until the kernel has "
+                "made the link header, they count as 00:00:00:00:00:00"
+            )
         settings = self._settings(compiled)
-        self._settings_used = settings
         self._lib = Libbpf()
         elf = splice(files("pwru_py.bpf").joinpath("pwru.bpf.o").read_bytes(), compiled)
         self._object = BpfObject(self._lib, elf, config.kernel_btf)
@@ -204,7 +219,7 @@ class Engine:
         if not features.misses and self.prepared.backend is Backend.KPROBE_MULTI:
             self.warnings.append("this kernel does not count the probe hits that it skips")
 
-    def _settings(self, compiled: CompiledFilter | None) -> KernelConfig:
+    def _settings(self, compiled: dict[str, CompiledFilter]) -> KernelConfig:
         config, features = self.config, self.prepared.features
         netns_inode, ifindex = self._where()
         queue = config.transport is Transport.QUEUE or (
@@ -222,8 +237,12 @@ class Engine:
             ifindex=ifindex,
             mark=mark.value & mark.mask if mark else 0,
             mark_mask=mark.mask if mark else 0,
-            frame_bytes=compiled.frame_bytes if compiled else 0,
-            filter=compiled is not None,
+            frame_bytes=_frame_bytes(compiled, OUTER),
+            inner_l2_bytes=_frame_bytes(compiled, INNER_L2),
+            inner_l3_bytes=_frame_bytes(compiled, INNER_L3),
+            filter=OUTER in compiled,
+            inner_l2=INNER_L2 in compiled,
+            inner_l3=INNER_L3 in compiled,
             typed=features.typed_loads,
             func_ip=features.func_ip,
             cookie=features.cookie,
@@ -391,22 +410,40 @@ class Engine:
         self._wake_read = self._wake_write = -1
 
 
-def splice(elf: bytes, compiled: CompiledFilter | None) -> bytes:
-    """The object with the filter at the end of ``pcap_filter``'s no-ops (bpf/filter.bpf.h)."""
-    if compiled is None:
+def compile_all(config: Config) -> dict[str, CompiledFilter]:
+    """The config's expressions by the stub that takes them. Raises FilterError."""
+    expressions = {
+        OUTER: config.filter,
+        INNER_L2: config.filter_tunnel_l2,
+        INNER_L3: config.filter_tunnel_l3,
+    }
+    return {
+        stub: compile_expression(expression, stub)
+        for stub, expression in expressions.items()
+        if expression.strip()
+    }
+
+
+def _frame_bytes(compiled: dict[str, CompiledFilter], stub: str) -> int:
+    return compiled[stub].frame_bytes if stub in compiled else 0
+
+
+def splice(elf: bytes, compiled: dict[str, CompiledFilter]) -> bytes:
+    """The object with each filter at the end of its stub's no-ops (bpf/filter.bpf.h)."""
+    if not compiled:
         return elf
-    offset, capacity = filter_place()
-    code = compiled.code
-    count = len(code) // _NOP_INSN
     spliced = bytearray(elf)
-    branch = offset + _NOP_INSN
-    spliced[branch + 2 : branch + 4] = _BRANCH_OFFSET.pack(capacity - count)
-    end = offset + (2 + capacity) * _NOP_INSN
-    spliced[end - len(code) : end] = code
+    for stub, program in compiled.items():
+        place, code = filter_places()[stub], program.code
+        branch = place.offset + _NOP_INSN
+        spare = place.capacity - len(code) // _NOP_INSN
+        spliced[branch + 2 : branch + 4] = _BRANCH_OFFSET.pack(spare)
+        end = place.offset + (2 + place.capacity) * _NOP_INSN
+        spliced[end - len(code) : end] = code
     return bytes(spliced)
 
 
-def _explain(error: LoadError, compiled: CompiledFilter | None) -> LoadError | PrivilegeError:
+def _explain(error: LoadError, compiled: dict[str, CompiledFilter]) -> LoadError | PrivilegeError:
     """One line for a refused load; the whole log stays with it."""
     log = error.log
     if error.errno in (errno.EPERM, errno.EACCES) and "processed" not in log:
@@ -416,9 +453,10 @@ def _explain(error: LoadError, compiled: CompiledFilter | None) -> LoadError | P
         )
     lines: Sequence[str] = [line.strip() for line in log.splitlines() if line.strip()]
     if "too many" in log or "too large" in log or "is too big" in log or "complexity" in log:
-        size = f"{len(compiled.ebpf)} instructions" if compiled else "no filter"
+        size = " + ".join(f"{len(program.ebpf)} instructions" for program in compiled.values())
         return LoadError(
-            f"the kernel refuses the program as too complex (filter: {size}): use a shorter filter",
+            f"the kernel refuses the program as too complex (filter: {size or 'none'}): "
+            "use a shorter filter",
             log,
         )
     verdicts = [line for line in lines if "R" in line[:1] or "invalid" in line or "not" in line]

@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 
 from pwru_py import layout, tracer
 from pwru_py.config import Backend, Config
+from pwru_py.kernel.engine import compile_all
 from pwru_py.model import Frame, Losses
 from pwru_py.plan import Plan, Skipped, Target
 
@@ -143,6 +144,7 @@ def install(kernel: Kernel) -> dict[str, Any]:
     """What to put in place of the same names in ``pwru_py.tracer``."""
 
     def prepare(config: Config) -> Any:
+        compile_all(config)
         kernel.step("prepare")
         return SimpleNamespace(plan=kernel.plan, backend=Backend.KPROBE_MULTI)
 

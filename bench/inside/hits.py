@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Nanoseconds a probe hit, from the kernel's own statistics; inside the guest."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bench.inside import bpfstat
+from bench.inside.process import tracing
+from bench.inside.traffic import OTHER_PORT, PORT, Flow, make_network
+
+_WARM_PACKETS = 64
+
+
+def measure(tool: Mapping[str, Any], case: Mapping[str, Any], packets: int) -> dict[str, Any]:
+    """One start of ``tool`` with the case's expression; its two flows, in turns."""
+    arguments = [*tool["arguments"], *tool["columns"], case["expression"]]
+    found: dict[str, Any] = {"match": [], "reject": [], "hits": []}
+    with tracing(tool, arguments):
+        loaded = bpfstat.programs(tool["programs"])
+        found["programs"] = len(loaded)
+        found["xlated_insns"] = sum(p.xlated_insns for p in loaded)
+        found["jited_bytes"] = sum(p.jited_bytes for p in loaded)
+        found["verified"] = sum(p.verified for p in loaded)
+        for _ in range(case["rounds"]):
+            for verdict in ("reject", "match"):
+                kind, port = case[verdict]
+                flow = Flow(kind, port)
+                flow.send(_WARM_PACKETS)
+                before = bpfstat.programs(tool["programs"])
+                sent = flow.send(packets)
+                after = bpfstat.programs(tool["programs"])
+                flow.close()
+                runs = sum(p.runs for p in after) - sum(p.runs for p in before)
+                run_ns = sum(p.run_ns for p in after) - sum(p.run_ns for p in before)
+                found[verdict].append(run_ns / max(runs, 1))
+                if kind == "udp":
+                    found["hits"].append(runs / sent)
+                time.sleep(0.3)
+    return found
+
+
+def main() -> None:
+    plan = json.loads(Path(sys.argv[1]).read_text())
+    make_network()
+    bpfstat.enable()
+    results: list[dict[str, Any]] = []
+    ports = {"udp": ("udp", PORT), "other": ("udp", OTHER_PORT), "icmp": ("icmp", PORT)}
+    for case in plan["cases"]:
+        flows = {verdict: ports[case[verdict]] for verdict in ("match", "reject")}
+        one = {
+            tool["name"]: measure(tool, {**case, **flows}, plan["packets"])
+            for tool in plan["tools"]
+        }
+        results.append({"expression": case["expression"], "tools": one})
+    json.dump(results, sys.stdout)
+
+
+if __name__ == "__main__":
+    main()
