@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The files of an installation: the interpreter's, and those of a distribution and what it needs."""
+"""The files of an installation: of the interpreter, a distribution, and what it requires."""
 
 from __future__ import annotations
 

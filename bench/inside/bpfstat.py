@@ -43,7 +43,7 @@ def enable() -> None:
 def programs(prefixes: Iterable[str]) -> list[Program]:
     """Every loaded program whose name, which the kernel cuts at 15 bytes, begins so."""
     wanted = tuple(prefix[:_NAME_MAX] for prefix in prefixes)
-    found = []
+    found: list[Program] = []
     last = 0
     while True:
         attr = ctypes.create_string_buffer(struct.pack("=III", last, 0, 0), 128)

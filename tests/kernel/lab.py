@@ -111,6 +111,7 @@ class Lab:
         self.guest = guest
         self.kernel = kernel
         self._numbers = itertools.count()
+        self._inodes: dict[str, int] = {}
         done = guest.run(NETWORK, timeout=120)
         assert done.rc == 0, done.stdout + done.stderr
         guest.run("mount -t debugfs none /sys/kernel/debug; mount -t tracefs none "
@@ -141,7 +142,10 @@ class Lab:
         return self.run(f"ip netns exec {namespace} bash -c {shlex.quote(command)}", timeout)
 
     def inode(self, namespace: str) -> int:
-        return int(self.run(f"stat -Lc %i /run/netns/{namespace}").stdout)
+        if namespace not in self._inodes:
+            found = self.run(f"stat -Lc %i /run/netns/{namespace}").stdout
+            self._inodes[namespace] = int(found)
+        return self._inodes[namespace]
 
     def start(self, *arguments: str, netns: str = "") -> Tracing:
         """A tracer that is about to attach."""
