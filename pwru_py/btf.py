@@ -11,7 +11,8 @@ from __future__ import annotations
 import struct
 import sys
 from array import array
-from collections.abc import Callable, Iterator
+from bisect import bisect_right
+from collections.abc import Callable, Container, Iterable, Iterator
 from enum import IntEnum
 from typing import NamedTuple, NewType
 
@@ -53,7 +54,7 @@ _KIND_SHIFT, _KIND = 24, 0x7F
 # 32-bit words behind the three of struct btf_type: always, for each of vlen
 _FIXED = [0, 1, 0, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 1, 0, 0]
 _EACH = [0, 0, 0, 0, 3, 3, 2, 0, 0, 0, 0, 0, 0, 2, 0, 3, 0, 0, 0, 3]
-_ALIASES = frozenset((Kind.TYPEDEF, Kind.VOLATILE, Kind.CONST, Kind.RESTRICT, Kind.TYPE_TAG))
+ALIASES = frozenset((Kind.TYPEDEF, Kind.VOLATILE, Kind.CONST, Kind.RESTRICT, Kind.TYPE_TAG))
 _KINDS = {int(kind): kind for kind in Kind}
 
 
@@ -91,8 +92,8 @@ class Btf:
         type_off, type_len, str_off, str_len = struct.unpack_from("=IIII", raw, 8)
         if header + max(type_off + type_len, str_off + str_len) > len(raw):
             raise self._broken("is cut short")
-        types = memoryview(raw)[header + type_off : header + type_off + type_len]
-        self._words = types[: type_len & ~3].cast("I")
+        self._types = raw[header + type_off : header + type_off + (type_len & ~3)]
+        self._words = memoryview(self._types).cast("I")
         self._strings = raw[header + str_off : header + str_off + str_len]
         if self._strings[-1:] not in (b"", b"\0"):
             raise self._broken("ends within a string")
@@ -182,7 +183,7 @@ class Btf:
 
     def resolve(self, type_id: TypeId) -> TypeId:
         """``type_id`` without typedefs and qualifiers."""
-        while type_id and self.kind(type_id) in _ALIASES:
+        while type_id and self.kind(type_id) in ALIASES:
             type_id = self.target(type_id)
         return type_id
 
@@ -215,6 +216,51 @@ class Btf:
         owner, at = self._at(proto)
         count = owner._words[at + 1] & _VLEN
         return tuple(owner._words[at + 4 : at + 3 + 2 * count : 2]) if count else ()
+
+    def _mentions(self, type_id: TypeId) -> Iterator[tuple[int, int]]:
+        """(which own type, word in it) wherever ``type_id`` stands in a word behind the name.
+
+        A search of the bytes: types mention few others, so this beats decoding them all.
+        """
+        pattern = type_id.to_bytes(4, sys.byteorder)
+        found = self._types.find(pattern)
+        while found >= 0:
+            if found % 4 == 0:
+                index = bisect_right(self._starts, found // 4) - 1
+                yield index, found // 4 - self._starts[index]
+            found = self._types.find(pattern, found + 1)
+
+    def _own_kind(self, index: int) -> int:
+        return self._words[self._starts[index] + 1] >> _KIND_SHIFT & _KIND
+
+    def referring(self, type_ids: Iterable[TypeId], kinds: Container[int]) -> set[TypeId]:
+        """Own types of these kinds (pointers, typedefs, qualifiers) that refer to ``type_ids``."""
+        return {
+            TypeId(index + self._first_id)
+            for type_id in type_ids
+            for index, word in self._mentions(type_id)
+            if word == 2 and self._own_kind(index) in kinds
+        }
+
+    def prototypes_with(self, type_ids: Iterable[TypeId]) -> set[TypeId]:
+        """Own prototypes that have a parameter of exactly one of these types."""
+        return {
+            TypeId(index + self._first_id)
+            for type_id in type_ids
+            for index, word in self._mentions(type_id)
+            if word >= 4 and word % 2 == 0 and self._own_kind(index) == Kind.FUNC_PROTO
+        }
+
+    def named(self, name: str, kinds: Container[int]) -> set[TypeId]:
+        """Own types of these kinds that bear the name."""
+        offset = self._string_offset(name)
+        if offset is None:
+            return set()
+        return {
+            TypeId(index + self._first_id)
+            for index, word in self._mentions(TypeId(offset))
+            if word == 0 and self._own_kind(index) in kinds
+        }
 
     def functions(self) -> Iterator[Function]:
         """Every function of this BTF, without those of its base."""

@@ -207,7 +207,10 @@ def _trace(tracer: Tracer, options: Options, stream: TextIO) -> int:
             if stream is not sys.stdout and stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
                 stream.truncate(0)
             sink.start()
-            _pump(tracer, options, sink)
+            try:
+                _pump(tracer, options, sink)
+            finally:
+                sink.progress(0, 0)  # whatever comes now, without a progress bar
             _say_detaching(tracer)
         sink.losses(tracer.summary.losses)
         sink.finish(tracer.summary)
@@ -231,6 +234,9 @@ def _pump(tracer: Tracer, options: Options, sink: Sink) -> None:
             if tracer.attached:
                 ready = True
                 _tell_ready(options.ready_file)
+                if sys.stderr.isatty():
+                    done, _total = tracer.progress
+                    sys.stderr.write(f"listening on {done} functions, Ctrl-C ends it\n")
         if batch:
             sink.events(batch)
         sink.losses(tracer.summary.losses)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from .abi import argument_registers
-from .btf import Btf, Kind, TypeId
+from .btf import ALIASES, Btf, Kind, TypeId
 
 
 class Target(NamedTuple):
@@ -94,46 +94,58 @@ class _Arguments(NamedTuple):
     reason_arg: int
 
 
+class _SkbTypes:
+    """The types of one BTF, and of its base, that mean an sk_buff."""
+
+    def __init__(self, btf: Btf) -> None:
+        base = _SkbTypes(btf.base) if btf.base is not None else None
+        self._btf = btf
+        plain = btf.named("sk_buff", (Kind.STRUCT, Kind.FWD))
+        self._plain: frozenset[TypeId] = self._with_aliases(plain, base and base._plain)
+        pointers = btf.referring(self._plain, (Kind.PTR,))
+        self.pointers: frozenset[TypeId] = self._with_aliases(pointers, base and base.pointers)
+        self.prototypes = btf.prototypes_with(self.pointers)
+        """Those with a ``[const] struct sk_buff *`` among their parameters."""
+        if base:
+            self.prototypes |= base.prototypes
+
+    def _with_aliases(
+        self, own: set[TypeId], inherited: frozenset[TypeId] | None
+    ) -> frozenset[TypeId]:
+        types = new = frozenset(own) | (inherited or frozenset())
+        while new:
+            new = frozenset(self._btf.referring(new, ALIASES)) - types
+            types |= new
+        return types
+
+
 class _Prototypes:
     """Decides on prototypes, each once: most functions share theirs."""
 
     def __init__(self, btf: Btf) -> None:
         self._btf = btf
-        self._skb_types: dict[int, bool] = {0: False}
-        self._seen: dict[TypeId, _Arguments | None] = {}
+        self._skb = _SkbTypes(btf)
+        self._seen: dict[TypeId, _Arguments] = {}
 
-    def arguments(self, proto: TypeId) -> _Arguments | None:
-        """None when no parameter is a ``[const] struct sk_buff *``; arg 0: not in a register."""
+    @property
+    def with_skb(self) -> set[TypeId]:
+        """Those with an sk_buff among their parameters."""
+        return self._skb.prototypes
+
+    def arguments(self, proto: TypeId) -> _Arguments:
+        """Of one of ``with_skb``; arg 0: the sk_buff is not in a register."""
         try:
             return self._seen[proto]
         except KeyError:
             found = self._seen[proto] = self._decide(proto)
             return found
 
-    def _decide(self, proto: TypeId) -> _Arguments | None:
+    def _decide(self, proto: TypeId) -> _Arguments:
         types = self._btf.parameter_types(proto)
-        known = self._skb_types
-        position = None
-        for index, type_id in enumerate(types):
-            is_skb = known.get(type_id)
-            if is_skb is None:
-                is_skb = known[type_id] = self._is_skb_pointer(TypeId(type_id))
-            if is_skb:
-                position = index
-                break
-        if position is None:
-            return None
         registers = argument_registers(self._btf, proto)
+        skb = next(r for t, r in zip(types, registers, strict=True) if t in self._skb.pointers)
         reason = next((r for t, r in zip(types, registers, strict=True) if self._is_reason(t)), 0)
-        return _Arguments(registers[position], reason)
-
-    def _is_skb_pointer(self, type_id: TypeId) -> bool:
-        btf = self._btf
-        pointer = btf.resolve(type_id)
-        if btf.kind(pointer) is not Kind.PTR:
-            return False
-        pointed = btf.resolve(btf.target(pointer))
-        return btf.kind(pointed) in (Kind.STRUCT, Kind.FWD) and btf.type_name(pointed) == "sk_buff"
+        return _Arguments(skb, reason)
 
     def _is_reason(self, type_id: int) -> bool:
         """``enum skb_drop_reason``, or a subsystem's (``enum ovs_drop_reason``), by value."""
@@ -153,10 +165,10 @@ def make_plan(btfs: Iterable[Btf], attachable: Attachable, wanted: Callable[[str
         module = "" if btf.base is None else btf.name
         prototypes = _Prototypes(btf)
         protos: dict[str, set[_Arguments]] = {}
+        with_skb = prototypes.with_skb
         for name_at, proto in btf.function_protos():
-            arguments = prototypes.arguments(proto)
-            if arguments is not None and wanted(name := btf.name_at(name_at)):
-                protos.setdefault(name, set()).add(arguments)
+            if proto in with_skb and wanted(name := btf.name_at(name_at)):
+                protos.setdefault(name, set()).add(prototypes.arguments(proto))
         for name, several in protos.items():
             decided = _target(name, module, several, attachable)
             if isinstance(decided, Skipped):

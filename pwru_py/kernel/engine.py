@@ -181,6 +181,7 @@ class Engine:
             prepared.btf, lambda: system.module_btfs(prepared.btf, (), every=True)
         )
         self._symbols = prepared.symbols
+        self._modules: set[str] = set()
         self._by_addr = {t.addr: t for t in prepared.plan.targets if t.addr}
         self._object: BpfObject | None = None
         self._links: list[Link] = []
@@ -214,8 +215,8 @@ class Engine:
             raise _explain(error, compiled) from error
         self._open_transport(settings)
         self.loaded = True
-        if config.output_stack and self._symbols is None:
-            self._symbols = read_symbols()
+        if config.output_stack:
+            self._read_symbols()
         if not features.misses and self.prepared.backend is Backend.KPROBE_MULTI:
             self.warnings.append("this kernel does not count the probe hits that it skips")
 
@@ -376,6 +377,10 @@ class Engine:
             recursion=recursion,
         )
 
+    def _read_symbols(self) -> None:
+        self._modules = system.loaded_modules()
+        self._symbols = read_symbols()
+
     def target_at(self, addr: int) -> Target | None:
         """The target probed at ``addr``: for kernels whose probes carry no cookie."""
         return self._by_addr.get(addr)
@@ -383,7 +388,12 @@ class Engine:
     def symbolize(self, addr: int, innermost: bool) -> Frame:
         """A stack's address: a return address points behind the call, the innermost does not."""
         assert self._symbols is not None
-        symbol = self._symbols.lookup(addr if innermost else addr - 1)
+        at = addr if innermost else addr - 1
+        symbol = self._symbols.lookup(at)
+        # A module loaded since would be taken for its neighbour. Asked once for each address.
+        if (symbol is None or symbol.module) and system.loaded_modules() != self._modules:
+            self._read_symbols()
+            symbol = self._symbols.lookup(at)
         if symbol is None:
             return Frame(addr, "", 0, "")
         offset = symbol.offset + (0 if innermost else 1)
