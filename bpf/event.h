@@ -104,7 +104,6 @@ enum counter {
 	COUNT_TRACK_FULL,	/* a packet could not be followed */
 	COUNT_TRACK_NEW,	/* packets followed */
 	COUNT_TRACK_END,	/* of these, forgotten because the address was used anew */
-	COUNT_EVENTS,		/* records handed to user space */
 	COUNT_MAX,
 };
 

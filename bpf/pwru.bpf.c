@@ -264,8 +264,6 @@ static __always_inline void emit_queue(struct pt_regs *ctx, struct sk_buff *skb,
 	/* Not BPF_EXIST: that would overwrite the oldest event in silence. */
 	if (bpf_map_push_elem(&queue, ev, 0))
 		count(COUNT_BUFFER_FULL);
-	else
-		count(COUNT_EVENTS);
 }
 
 static __always_inline void emit_ring(struct pt_regs *ctx, struct sk_buff *skb, bool followed)
@@ -284,7 +282,6 @@ static __always_inline void emit_ring(struct pt_regs *ctx, struct sk_buff *skb, 
 	fill(ev, ctx, skb, followed);
 	if (cfg.stack)
 		fill_stack((struct event_with_stack *)ev, ctx);
-	count(COUNT_EVENTS);
 	bpf_ringbuf_submit(ev, 0);
 }
 

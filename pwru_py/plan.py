@@ -101,9 +101,11 @@ class _SkbTypes:
         base = _SkbTypes(btf.base) if btf.base is not None else None
         self._btf = btf
         plain = btf.named("sk_buff", (Kind.STRUCT, Kind.FWD))
-        self._plain: frozenset[TypeId] = self._with_aliases(plain, base and base._plain)
+        self._plain: frozenset[TypeId] = self._with_aliases(plain, base._plain if base else None)
         pointers = btf.referring(self._plain, (Kind.PTR,))
-        self.pointers: frozenset[TypeId] = self._with_aliases(pointers, base and base.pointers)
+        self.pointers: frozenset[TypeId] = self._with_aliases(
+            pointers, base.pointers if base else None
+        )
         self.prototypes = btf.prototypes_with(self.pointers)
         """Those with a ``[const] struct sk_buff *`` among their parameters."""
         if base:

@@ -3,9 +3,13 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from tests.kernel.lab import Lab
+from tests.vm.errors import LabError
+from tests.vm.guest import Guest
 
 # what: (arguments, exit status, words in the one line)
 WRONG: dict[str, tuple[str, int, tuple[str, ...]]] = {
@@ -40,6 +44,55 @@ def test_one_line(lab: Lab, what: str) -> None:
         assert word in line
     assert done.stdout == "" or what == "ready file"
     assert lab.attached_probes() == ""
+
+
+# what is hidden from the tool: (mounts in a namespace of its own, arguments, words)
+HIDDEN = {
+    "btf": ("/sys/kernel/btf", "icmp", ("no BTF", "--kernel-btf")),
+    "kprobes": ("/sys/bus/event_source/devices", "--backend kprobe icmp", ("no kprobes",)),
+}
+
+
+@pytest.mark.parametrize("what", HIDDEN)
+def test_a_kernel_without(lab: Lab, what: str) -> None:
+    place, arguments, words = HIDDEN[what]
+    done = lab.run(f"unshare -m bash -c 'mount -t tmpfs none {place}; pwru-py {arguments}'")
+    assert (done.rc, done.stdout) == (1, "")
+    (line,) = done.stderr.splitlines()
+    for word in words:
+        assert word in line
+
+
+def test_without_tracefs_kallsyms_tells_what_can_be_attached(lab: Lab) -> None:
+    hide = "umount /sys/kernel/tracing; mount -t tmpfs none /sys/kernel/debug"
+    done = lab.run(f"unshare -m bash -c '{hide}; pwru-py --list-funcs'")
+    assert done.rc == 0, done.stderr
+    assert "ip_rcv " in done.stdout
+    assert "not in kallsyms" in done.stdout
+
+
+def test_btf_from_a_file(lab: Lab) -> None:
+    arguments = ["--filter-func", "ip_rcv|kfree_skb.*", "icmp"]
+    with lab.tracing("--kernel-btf", "/sys/kernel/btf/vmlinux", *arguments) as tracing:
+        lab.inside("a", "ping -c1 -W5 10.1.0.2")
+    assert tracing.trace is not None
+    assert "ip_rcv" in tracing.trace.functions
+
+
+@pytest.mark.kernel
+@pytest.mark.xdist_group("kernel-6.12")
+def test_locked_down_kernel() -> None:
+    try:
+        guest = Guest("6.12", kernel_args=["lockdown=confidentiality"])
+    except LabError as error:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(f"no guest: {error}")
+    with guest:
+        done = guest.run("pwru-py icmp")
+    assert (done.rc, done.stdout) == (1, "")
+    (line,) = done.stderr.splitlines()
+    assert "locked down" in line
 
 
 def test_full_disk(lab: Lab) -> None:

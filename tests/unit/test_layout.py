@@ -38,7 +38,6 @@ CONSTANTS = [
     "COUNT_TRACK_FULL",
     "COUNT_TRACK_NEW",
     "COUNT_TRACK_END",
-    "COUNT_EVENTS",
     "STACK_MAX",
 ]
 

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What can be said of libbpf without a kernel that loads anything."""
+
+from __future__ import annotations
+
+import pytest
+
+from pwru_py.errors import FeatureUnsupportedError
+from pwru_py.kernel.engine import OUTER, compile_expression, filter_places, splice
+from pwru_py.kernel.libbpf import BpfObject, Libbpf
+
+
+def test_a_missing_library_is_told_with_the_remedy() -> None:
+    with pytest.raises(FeatureUnsupportedError) as caught:
+        Libbpf("libnosuch.so.1")
+    message = str(caught.value)
+    assert "libbpf 1.0 or later" in message
+    assert "apt install libbpf1" in message
+    assert (caught.value.feature, caught.value.since) == ("libbpf", "1.0")
+
+
+def test_a_library_without_its_functions_is_too_old() -> None:
+    with pytest.raises(FeatureUnsupportedError, match=r"libbpf 1\.0 or later"):
+        Libbpf("libm.so.6")
+
+
+def test_the_spliced_object_opens_and_has_its_programs() -> None:
+    from importlib.resources import files
+
+    elf = files("pwru_py.bpf").joinpath("pwru.bpf.o").read_bytes()
+    compiled = compile_expression("host 1.1.1.1 and tcp port 80")
+    spliced = splice(elf, {OUTER: compiled})
+    place = filter_places()[OUTER]
+    assert len(spliced) == len(elf)
+    end = place.offset + (2 + place.capacity) * 8
+    assert spliced[end - len(compiled.code) : end] == compiled.code
+    assert spliced[end : end + 1] == b"\x95", "the exit behind it stays"
+    changed = [i for i, (a, b) in enumerate(zip(elf, spliced, strict=True)) if a != b]
+    assert place.offset <= changed[0]
+    assert changed[-1] < end
+    with BpfObject(Libbpf(), spliced) as opened:
+        names = {program.name for program in opened.programs()}
+    assert {f"skb_arg{n}" for n in range(1, 7)} <= names
