@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PACKAGES := $(shell grep -v '^\#' debian-packages.txt)
-BPF := pwru_py/bpf/pwru.bpf.o
+BPF := pwru_py/bpf/places.txt
 
 .PHONY: demo test lint unit kernel bench clean
 
@@ -51,4 +51,4 @@ $(BPF): $(VENV)/installed $(wildcard bpf/*)
 	$(BIN)/python bpf/build.py
 
 clean:
-	rm -rf $(VENV) .lab build dist pwru_py/bpf/*.o pwru_py/bpf/*.json
+	rm -rf $(VENV) .lab build dist pwru_py/bpf/*.o pwru_py/bpf/places.txt

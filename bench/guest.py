@@ -16,13 +16,14 @@ from tests.vm.kernels import lab_directory
 
 # With icount, waiting for the host's files takes the guest no time, and its timers go off at once.
 _FOREVER_S = 1e6
+_MOUNT = "mount -t tracefs none /sys/kernel/tracing; mount -t debugfs none /sys/kernel/debug"
 _PLAN = "/tmp/bench-plan.json"
 
 
 def bench_guest(kernel: str, tools: Sequence[Tool], *, icount: bool = False) -> Guest:
     """Two virtual CPUs, or one whose clock counts instructions; the tools' files in memory."""
     guest = Guest(kernel, cpus=1 if icount else 2, icount=icount)
-    guest.run("mount -t tracefs none /sys/kernel/tracing; mount -t debugfs none /sys/kernel/debug")
+    guest.run(_MOUNT, timeout=_FOREVER_S)
     files = [name for tool in tools for name in tool.files]
     directories = [name for tool in tools for name in tool.directories]
     with tempfile.NamedTemporaryFile(dir=lab_directory(), suffix=".tar") as archive:

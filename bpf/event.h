@@ -84,19 +84,19 @@ struct config {
 	bool filter;		/* a pcap filter has been spliced in */
 	bool inner_l2;
 	bool inner_l3;
-	bool typed;		/* kernel has bpf_rdonly_cast */
 	bool func_ip;		/* kernel has bpf_get_func_ip */
 	bool cookie;		/* probes carry a cookie, see below */
 	bool track;
 	bool tuple;
 	bool stack;
 	bool queue;		/* events go to the queue, not to the ring */
-	bool pad[2];
+	bool pad[3];
 };
 
-/* What a probe carries: 1 + the function's index in the plan, the reason's argument. */
+/* What a probe carries: 1 + the function's index in the plan, argument registers. */
 #define COOKIE_TARGET(cookie) ((__u32)((cookie) >> 8))
-#define COOKIE_REASON_ARG(cookie) ((__u32)((cookie) & 0xff))
+#define COOKIE_SKB_ARG(cookie) ((__u32)((cookie) >> 4 & 0xf))
+#define COOKIE_REASON_ARG(cookie) ((__u32)((cookie) & 0xf))	/* 0: none */
 
 /* Per-CPU counters, index of the map "counters". */
 enum counter {

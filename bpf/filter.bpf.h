@@ -19,6 +19,9 @@ struct {
  * Python. Every instruction stays reachable in the control-flow graph, as the
  * verifier demands.
  */
+#define STRING(x) STRING_(x)
+#define STRING_(x) #x
+
 #define FILTER_STUB(name, capacity)					\
 static __noinline __u32 name(const struct frame *frame)			\
 {									\
@@ -27,16 +30,16 @@ static __noinline __u32 name(const struct frame *frame)			\
 									\
 	asm volatile("r0 = 0\n"					\
 		     "if r0 == 0 goto +0\n"				\
-		     ".fill " #capacity ", 8, 5\n"	/* goto +0 */	\
+		     ".fill " STRING(capacity) ", 8, 5\n"	/* goto +0 */	\
 		     : "=r"(verdict), "+r"(arg)				\
 		     :							\
 		     : "r2", "r3", "r4", "r5", "r6", "r7", "r8", "r9", "memory"); \
 	return verdict;							\
 }
 
-FILTER_STUB(pcap_filter, 8192)
-FILTER_STUB(pcap_filter_inner_l2, 1024)
-FILTER_STUB(pcap_filter_inner_l3, 1024)
+FILTER_STUB(pcap_filter, FILTER_CAPACITY)
+FILTER_STUB(pcap_filter_inner_l2, INNER_CAPACITY)
+FILTER_STUB(pcap_filter_inner_l3, INNER_CAPACITY)
 
 /*
  * Frame bytes before the network header: a real Ethernet header, or one made

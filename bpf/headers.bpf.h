@@ -5,7 +5,11 @@
 
 const volatile struct config cfg = {};
 
-/* 6.2, commit a35b9af4ec2c: a plain load in place of a helper call. */
+/*
+ * TYPED_LOADS: for kernels with bpf_rdonly_cast (6.2, commit a35b9af4ec2c), a plain
+ * load in place of a helper call. Chosen when compiling: the verifier is slow
+ * to take out what it finds dead.
+ */
 extern void *bpf_rdonly_cast(const void *obj, __u32 btf_id) __ksym __weak;
 
 #define TYPED(ptr)							\
@@ -13,7 +17,7 @@ extern void *bpf_rdonly_cast(const void *obj, __u32 btf_id) __ksym __weak;
 
 #define FIELD(ptr, field) ({						\
 	typeof((ptr)->field) __value;					\
-	if (cfg.typed)							\
+	if (TYPED_LOADS)						\
 		__value = TYPED(ptr)->field;				\
 	else								\
 		bpf_core_read(&__value, sizeof(__value), &(ptr)->field);\
@@ -89,7 +93,7 @@ static __always_inline bool span_fits(void)
 
 static __always_inline void read_headers(struct sk_buff *skb, struct headers *h)
 {
-	if (!cfg.typed && span_fits()) {
+	if (!TYPED_LOADS && span_fits()) {
 		read_headers_span(skb, h);
 	} else {
 		h->head = FIELD(skb, head);

@@ -325,6 +325,17 @@ SKB_PROGRAM(5)
 SKB_PROGRAM(6)
 
 /*
+ * Every link costs a walk of all symbols to make and a grace period to break:
+ * the few functions with the sk_buff behind the third argument share one,
+ * and their register is looked up with the cookie.
+ */
+SEC("kprobe")
+int skb_any(struct pt_regs *ctx)
+{
+	return trace(ctx, argument(ctx, COOKIE_SKB_ARG(bpf_get_attach_cookie(ctx))));
+}
+
+/*
  * --filter-track-skb: a copy of a followed packet is followed too, and an
  * address fresh from the allocator is another packet. The program's name is
  * KIND_ARGUMENTS_FUNCTION: Python loads those whose function the kernel has

@@ -8,6 +8,7 @@ the types notes where each begins.
 
 from __future__ import annotations
 
+import re
 import struct
 import sys
 from array import array
@@ -222,13 +223,12 @@ class Btf:
 
         A search of the bytes: types mention few others, so this beats decoding them all.
         """
-        pattern = type_id.to_bytes(4, sys.byteorder)
-        found = self._types.find(pattern)
-        while found >= 0:
-            if found % 4 == 0:
-                index = bisect_right(self._starts, found // 4) - 1
-                yield index, found // 4 - self._starts[index]
-            found = self._types.find(pattern, found + 1)
+        starts = self._starts
+        for found in _occurrences(type_id.to_bytes(4, sys.byteorder), self._types):
+            word, rest = divmod(found, 4)
+            if not rest:
+                index = bisect_right(starts, word) - 1
+                yield index, word - starts[index]
 
     def _own_kind(self, index: int) -> int:
         return self._words[self._starts[index] + 1] >> _KIND_SHIFT & _KIND
@@ -369,6 +369,18 @@ def _word_counts(raw: bytes, header: int) -> tuple[list[int], list[int]]:
             fixed.append(info_size // 4)
             each.append(element_size // 4)
     return fixed, each
+
+
+def _occurrences(pattern: bytes, text: bytes) -> Iterator[int]:
+    """Where ``pattern`` stands in ``text``, overlapping finds included."""
+    if not any(pattern.endswith(pattern[:n]) for n in range(1, len(pattern))):
+        # Several times faster than find, but it goes on behind a match.
+        yield from (match.start() for match in re.finditer(re.escape(pattern), text, re.DOTALL))
+        return
+    found = text.find(pattern)
+    while found >= 0:
+        yield found
+        found = text.find(pattern, found + 1)
 
 
 def from_file(raw: bytes, name: str) -> Btf:

@@ -4,12 +4,12 @@
 from __future__ import annotations
 
 import errno
+import gc
 import io
 import os
 import signal
 import stat
 import sys
-import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _STATUS_OK
     except PwruError as error:
         if debug:
-            traceback.print_exc()
+            _print_traceback()
             if isinstance(error, LoadError) and error.log:
                 sys.stderr.write(error.log.rstrip("\n") + "\n")
         return _complain(str(error), error.exit_status)
@@ -54,17 +54,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _STATUS_OK
     except OSError as error:
         if debug:
-            traceback.print_exc()
+            _print_traceback()
         return _complain(_os_error(error, "standard output"), _STATUS_FAILED)
     except Exception as error:
         if debug:
-            traceback.print_exc()
+            _print_traceback()
         what = f"{type(error).__name__}: {error}".splitlines()[0]
         return _complain(f"internal error, please report it: {what} (where: --debug)", 1)
 
 
 def _interrupt(number: int, frame: object) -> None:
     raise KeyboardInterrupt
+
+
+def _print_traceback() -> None:
+    from traceback import print_exc
+
+    print_exc()
 
 
 def _complain(message: str, status: int) -> int:
@@ -90,10 +96,11 @@ def _os_error(error: OSError, where: str) -> str:
 
 def _run(options: Options) -> int:
     if options.dump_filter:
-        from .kernel.engine import compile_expression
+        from .kernel.objects import compile_expression
 
         sys.stdout.write(compile_expression(options.config.filter).listing())
         return _STATUS_OK
+    gc.disable()  # a start makes much and drops little
     from .tracer import Tracer
 
     tracer = Tracer(options.config)
@@ -233,6 +240,8 @@ def _pump(tracer: Tracer, options: Options, sink: Sink) -> None:
             sink.progress(*tracer.progress)
             if tracer.attached:
                 ready = True
+                gc.freeze()  # what a start made stays
+                gc.enable()
                 _tell_ready(options.ready_file)
                 if sys.stderr.isatty():
                     done, _total = tracer.progress

@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Callable, Sequence
-from ipaddress import IPv6Address
 from typing import TypeVar
 
 from . import layout
@@ -50,7 +49,9 @@ def decode_tuple(raw: bytes) -> Tuple | None:
     """struct event_tuple, 40 bytes, to addresses and ports; None when there was no header."""
     saddr, daddr, sport, dport, l3, l4, has_ports = layout.TUPLE.unpack(raw)
     if l3 == layout.L3_IPV6:
-        source, target = str(IPv6Address(saddr)), str(IPv6Address(daddr))
+        from socket import AF_INET6, inet_ntop
+
+        source, target = inet_ntop(AF_INET6, saddr), inet_ntop(AF_INET6, daddr)
     elif l3 in (layout.L3_IPV4, layout.L3_ARP):
         source = "{}.{}.{}.{}".format(*saddr[:4])
         target = "{}.{}.{}.{}".format(*daddr[:4])

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 # The largest functions have some 64 KiB.
@@ -81,15 +82,19 @@ def _join(name: str, module: str) -> bytes:
     return f"{name}\t[{module}]".encode() if module else name.encode()
 
 
-def filter_functions(text: bytes) -> dict[tuple[str, str], list[int]]:
+_UNKNOWN = (0,)
+
+
+def filter_functions(text: bytes) -> dict[tuple[str, str], Sequence[int]]:
     """ftrace's ``available_filter_functions``, lines of ``NAME`` or ``NAME [MODULE]``.
 
     (name, module) to one 0, an unknown address, for every function of that name.
     """
-    found: dict[tuple[str, str], list[int]] = {}
-    for line in text.decode(errors="replace").splitlines():
+    found: dict[tuple[str, str], Sequence[int]] = {}
+    for line, count in Counter(text.decode(errors="replace").split("\n")).items():
         name, _, module = line.partition(" ")
-        found.setdefault((name, module.strip("[]")), []).append(0)
+        if name:
+            found[name, module[1:-1]] = _UNKNOWN * count
     return found
 
 

@@ -18,11 +18,12 @@ TUPLE = struct.Struct("=16s16sHHBBBx")
 
 STACK = struct.Struct(f"={STACK_MAX}Q")
 
-CONFIG = struct.Struct("=7I10?2x")
+CONFIG = struct.Struct("=7I9?3x")
 """struct config, see ``KernelConfig``."""
 
-COOKIE_TARGET_SHIFT = 8
-"""A probe's cookie: 1 + the function's index in the plan, and below it the reason's argument."""
+COOKIE_TARGET_SHIFT, COOKIE_SKB_SHIFT = 8, 4
+"""A probe's cookie: 1 + the function's index in the plan; the sk_buff's argument register; in the
+lowest bits the drop reason's, 0 without."""
 
 EVENT_REASON = 1
 EVENT_TRACKED = 2
@@ -49,7 +50,6 @@ class KernelConfig:
     filter: bool = False
     inner_l2: bool = False
     inner_l3: bool = False
-    typed: bool = False
     func_ip: bool = False
     cookie: bool = False
     track: bool = False
@@ -62,7 +62,7 @@ class KernelConfig:
         return CONFIG.pack(
             self.netns, self.ifindex, self.mark, self.mark_mask, self.frame_bytes,
             self.inner_l2_bytes, self.inner_l3_bytes, self.filter, self.inner_l2, self.inner_l3,
-            self.typed, self.func_ip, self.cookie, self.track, self.tuple, self.stack, self.queue,
+            self.func_ip, self.cookie, self.track, self.tuple, self.stack, self.queue,
         )  # fmt: skip
 
     @property

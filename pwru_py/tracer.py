@@ -13,7 +13,8 @@ from .account import FREED_BY, Account
 from .config import Backend, Config
 from .decode import Decoder
 from .errors import NotFoundError, PwruError
-from .kernel.engine import Engine, Prepared, prepare
+from .kernel.engine import Engine
+from .kernel.prepare import Prepared, prepare
 from .model import Event, Losses, Summary
 from .plan import Plan
 

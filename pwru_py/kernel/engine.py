@@ -1,170 +1,39 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A session's kernel side: what the system offers, the loaded object, its probes, its counters."""
+"""A session's kernel side: the loaded object, its probes, its counters."""
 
 from __future__ import annotations
 
 import errno
-import json
 import os
-import re
-import struct
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from importlib.resources import files
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from .. import layout
-from ..btf import Btf
 from ..config import Backend, Config, Transport
-from ..errors import AttachError, FeatureUnsupportedError, FilterError, LoadError, PrivilegeError
-from ..kallsyms import Symbols, blacklist, filter_functions
+from ..errors import (
+    AttachError,
+    FeatureUnsupportedError,
+    FilterError,
+    LoadError,
+    PrivilegeError,
+)
 from ..layout import KernelConfig
 from ..model import Frame, Losses
-from ..plan import Attachable, Plan, Target, make_plan
+from ..plan import Target
 from ..reasons import Reasons
-from . import netns, system
-from .features import Features
+from . import system
 from .libbpf import BpfObject, Libbpf, Link, Program
+from .objects import INNER_L2, INNER_L3, OUTER, object_bytes
+from .prepare import Prepared, read_symbols
 from .probes import KprobeMulti, Kprobes, Probes
 from .transport import QueueReader, Reader, RingReader
 
 if TYPE_CHECKING:
     from pwru_filters import CompiledFilter
 
-_NOP_INSN = 8
-_BRANCH_OFFSET = struct.Struct("<h")
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """Everything that is decided before anything is loaded."""
-
-    btf: Btf
-    features: Features
-    backend: Backend
-    plan: Plan
-    symbols: Symbols | None
-    compiled: dict[str, CompiledFilter]
-
-
-class Place(NamedTuple):
-    """Where the object takes a filter: file offset, and how many instructions at most."""
-
-    offset: int
-    capacity: int
-
-
-OUTER, INNER_L2, INNER_L3 = "pcap_filter", "pcap_filter_inner_l2", "pcap_filter_inner_l3"
-
-
-def filter_places() -> dict[str, Place]:
-    """The stubs of ``bpf/filter.bpf.h`` by name."""
-    places = json.loads(files("pwru_py.bpf").joinpath("pwru.bpf.json").read_text())
-    return {stub: Place(**place) for stub, place in places.items()}
-
-
-def compile_expression(expression: str, stub: str = OUTER) -> CompiledFilter:
-    """A pcap expression, compiled for ``stub``. Raises FilterError. Imports libpcap only now."""
-    from pwru_filters import (
-        FilterSyntaxError,
-        FilterTooLargeError,
-        FilterUnsupportedError,
-        compile_filter,
-    )
-
-    try:
-        return compile_filter(expression, capacity=filter_places()[stub].capacity)
-    except (FilterSyntaxError, FilterUnsupportedError, FilterTooLargeError) as error:
-        raise FilterError(str(error)) from error
-
-
-def prepare(config: Config) -> Prepared:
-    """Reads the system and makes the plan. Raises a PwruError when tracing is impossible."""
-    compiled = compile_all(config)  # a wrong expression needs no root to be told
-    system.check_privileges()
-    btf = system.vmlinux_btf(config.kernel_btf)
-    features = Features.of(btf)
-    backend = _choose_backend(config.backend, features)
-    btfs = [btf, *system.module_btfs(btf, config.kmods, config.all_kmods)]
-    wanted = re.compile(config.filter_func or ".*").fullmatch
-    attachable, symbols = _attachable(backend)
-    plan = make_plan(btfs, attachable, wanted)
-    symbols, plan = _locate(plan, backend, symbols, attachable)
-    return Prepared(btf, features, backend, plan, symbols, compiled)
-
-
-def _choose_backend(asked: Backend, features: Features) -> Backend:
-    if asked is Backend.KPROBE_MULTI and not features.kprobe_multi:
-        raise FeatureUnsupportedError(
-            "this kernel has no kprobe-multi (Linux 5.18 with CONFIG_FPROBE): "
-            "use --backend kprobe, or leave it out",
-            feature="kprobe-multi",
-            since="5.18",
-        )
-    if asked is Backend.AUTO and features.kprobe_multi:
-        return Backend.KPROBE_MULTI
-    if asked is Backend.KPROBE_MULTI:
-        return asked
-    if system.kprobe_pmu() is None:
-        raise FeatureUnsupportedError(
-            "this kernel has no kprobes (CONFIG_KPROBE_EVENTS is off, or kprobes are disabled): "
-            "nothing can be traced",
-            feature="kprobes",
-        )
-    return Backend.KPROBE
-
-
-def _attachable(backend: Backend) -> tuple[Attachable, Symbols | None]:
-    """What may be probed, from tracefs, or from kallsyms where tracefs cannot be had."""
-    listed = system.tracefs_file("available_filter_functions")
-    refused = frozenset[str]()
-    if backend is Backend.KPROBE:
-        refused = frozenset(blacklist(system.read(system.BLACKLIST) or b""))
-    functions: dict[tuple[str, str], list[int]] = {}
-    if listed:
-        functions = filter_functions(listed)
-        return Attachable(functions, "available_filter_functions", refused), None
-    symbols = read_symbols()
-    for key, addrs in symbols.functions():
-        functions[key] = addrs
-    return Attachable(functions, "kallsyms", refused), symbols
-
-
-def _locate(
-    plan: Plan, backend: Backend, symbols: Symbols | None, attachable: Attachable
-) -> tuple[Symbols | None, Plan]:
-    """Fills in addresses where names alone do not do.
-
-    kprobe-multi takes names, which the kernel resolves faster than we read kallsyms, if no other
-    function anywhere bears one of them; kprobes are placed by address.
-    """
-    names = {target.name for target in plan.targets}
-    shared = sum(name in names for name, _module in attachable.functions) > len(names)
-    if not plan.targets or (backend is Backend.KPROBE_MULTI and not shared):
-        return symbols, plan
-    symbols = symbols or read_symbols()
-    found = symbols.addresses((t.name, t.module) for t in plan.targets)
-    targets, skipped = [], list(plan.skipped)
-    for target in plan.targets:
-        addrs = found.get((target.name, target.module), ())
-        if len(addrs) == 1:
-            targets.append(target._replace(addr=addrs[0]))
-        else:
-            skipped.append(plan.skip(target, f"{len(addrs) or 'no'} addresses in kallsyms"))
-    return symbols, Plan(tuple(targets), tuple(skipped))
-
-
-def read_symbols() -> Symbols:
-    """All text symbols of the running kernel. Raises PrivilegeError when they are hidden."""
-    symbols = Symbols(system.read("/proc/kallsyms") or b"")
-    if not symbols.visible:
-        raise PrivilegeError(
-            "cannot read kernel addresses: /proc/kallsyms hides them, CAP_SYSLOG is missing "
-            "(or kernel.kptr_restrict is 2)",
-            ("CAP_SYSLOG",),
-        )
-    return symbols
+_OWN_PROGRAM_MAX = 3
+"""Functions with the sk_buff behind this argument share a program, see bpf/pwru.bpf.c."""
 
 
 class Engine:
@@ -204,7 +73,7 @@ class Engine:
             )
         settings = self._settings(compiled)
         self._lib = Libbpf()
-        elf = splice(files("pwru_py.bpf").joinpath("pwru.bpf.o").read_bytes(), compiled)
+        elf = object_bytes(features.typed_loads, compiled)
         self._object = BpfObject(self._lib, elf, config.kernel_btf)
         self._choose_programs()
         self._size_maps(settings)
@@ -244,7 +113,6 @@ class Engine:
             filter=OUTER in compiled,
             inner_l2=INNER_L2 in compiled,
             inner_l3=INNER_L3 in compiled,
-            typed=features.typed_loads,
             func_ip=features.func_ip,
             cookie=features.cookie,
             track=config.filter_track_skb,
@@ -258,6 +126,8 @@ class Engine:
         config = self.config
         if not config.filter_netns and not config.filter_ifname:
             return 0, 0
+        from . import netns
+
         if config.filter_netns:
             inode, path = netns.resolve(config.filter_netns)
             what = f"network namespace {config.filter_netns}"
@@ -277,16 +147,18 @@ class Engine:
     def _choose_programs(self) -> None:
         """Loads only what this plan attaches: a program for each argument position in use."""
         assert self._object is not None
-        positions = {target.arg for target in self.prepared.plan.targets}
-        multi = self.prepared.backend is Backend.KPROBE_MULTI
+        wanted: dict[str, list[int]] = {}
+        for position in {target.arg for target in self.prepared.plan.targets}:
+            shared = position > _OWN_PROGRAM_MAX and self.prepared.features.cookie
+            name = "skb_any" if shared else f"skb_arg{position}"
+            wanted.setdefault(name, []).append(position)
         for program in self._object.programs():
             kind, _, rest = program.name.partition("_")
             if kind == "skb":
-                position = int(rest.removeprefix("arg"))
-                program.set_autoload(position in positions)
-                if multi:
+                program.set_autoload(program.name in wanted)
+                if self.prepared.backend is Backend.KPROBE_MULTI:
                     program.set_kprobe_multi()
-                if position in positions:
+                for position in wanted.get(program.name, ()):
                     self._programs[position] = program
             elif self.config.filter_track_skb:
                 count, _, function = rest.partition("_")
@@ -369,7 +241,8 @@ class Engine:
         forgotten = read(layout.COUNT_TRACK_NEW) - read(layout.COUNT_TRACK_END)
         recursion = None
         if self.prepared.features.misses:
-            recursion = sum(program.recursion_misses() for program in self._programs.values())
+            programs = {program.name: program for program in self._programs.values()}
+            recursion = sum(program.recursion_misses() for program in programs.values())
         return Losses(
             buffer_full=read(layout.COUNT_BUFFER_FULL),
             track_full=read(layout.COUNT_TRACK_FULL)
@@ -420,37 +293,8 @@ class Engine:
         self._wake_read = self._wake_write = -1
 
 
-def compile_all(config: Config) -> dict[str, CompiledFilter]:
-    """The config's expressions by the stub that takes them. Raises FilterError."""
-    expressions = {
-        OUTER: config.filter,
-        INNER_L2: config.filter_tunnel_l2,
-        INNER_L3: config.filter_tunnel_l3,
-    }
-    return {
-        stub: compile_expression(expression, stub)
-        for stub, expression in expressions.items()
-        if expression.strip()
-    }
-
-
 def _frame_bytes(compiled: dict[str, CompiledFilter], stub: str) -> int:
     return compiled[stub].frame_bytes if stub in compiled else 0
-
-
-def splice(elf: bytes, compiled: dict[str, CompiledFilter]) -> bytes:
-    """The object with each filter at the end of its stub's no-ops (bpf/filter.bpf.h)."""
-    if not compiled:
-        return elf
-    spliced = bytearray(elf)
-    for stub, program in compiled.items():
-        place, code = filter_places()[stub], program.code
-        branch = place.offset + _NOP_INSN
-        spare = place.capacity - len(code) // _NOP_INSN
-        spliced[branch + 2 : branch + 4] = _BRANCH_OFFSET.pack(spare)
-        end = place.offset + (2 + place.capacity) * _NOP_INSN
-        spliced[end - len(code) : end] = code
-    return bytes(spliced)
 
 
 def _explain(error: LoadError, compiled: dict[str, CompiledFilter]) -> LoadError | PrivilegeError:

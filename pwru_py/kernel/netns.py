@@ -9,7 +9,6 @@ import re
 import socket
 import stat
 import threading
-from pathlib import Path
 
 from ..errors import NotFoundError, PrivilegeError, UsageError
 
@@ -65,12 +64,12 @@ def _inode(path: str, what: str) -> int:
 
 def _path_of(inode: int) -> str:
     """A path that leads to the namespace ``inode``; '' when no process or name does."""
-    named = [Path(d) / name for d in _NAMED if os.path.isdir(d) for name in os.listdir(d)]
-    processes = (Path(f"/proc/{pid}/ns/net") for pid in os.listdir("/proc") if pid.isdigit())
+    named = [f"{d}/{name}" for d in _NAMED if os.path.isdir(d) for name in os.listdir(d)]
+    processes = (f"/proc/{pid}/ns/net" for pid in os.listdir("/proc") if pid.isdigit())
     for path in (*named, *processes):
         try:
-            if path.stat().st_ino == inode:
-                return str(path)
+            if os.stat(path).st_ino == inode:
+                return path
         except OSError:
             continue
     return ""

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import platform
 import struct
 
 from ..errors import AttachError
@@ -33,7 +32,7 @@ def open_kprobe(pmu: int, name: str, addr: int) -> int:
         struct.pack_into("=QQ", attr, 56, ctypes.addressof(symbol), 0)
     buffer = ctypes.create_string_buffer(bytes(attr), _ATTR_SIZE)
     fd = _libc.syscall(
-        ctypes.c_long(_NUMBER[platform.machine()]), buffer, -1, 0, -1, ctypes.c_ulong(_CLOEXEC)
+        ctypes.c_long(_NUMBER[os.uname().machine]), buffer, -1, 0, -1, ctypes.c_ulong(_CLOEXEC)
     )
     if fd < 0:
         number = ctypes.get_errno()

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from ..errors import AttachError
-from ..layout import COOKIE_TARGET_SHIFT
+from ..layout import COOKIE_SKB_SHIFT, COOKIE_TARGET_SHIFT
 from ..plan import Target
 from . import perf
 from .libbpf import Link, Program
@@ -62,11 +62,11 @@ def _allow_files(needed: int) -> None:
 
 def cookie(index: int, target: Target) -> int:
     """What the probe of the plan's function number ``index`` carries."""
-    return (index + 1) << COOKIE_TARGET_SHIFT | target.reason_arg
+    return (index + 1) << COOKIE_TARGET_SHIFT | target.arg << COOKIE_SKB_SHIFT | target.reason_arg
 
 
 class KprobeMulti:
-    """One link for all functions that have the sk_buff in the same register."""
+    """One link for each program."""
 
     def __init__(
         self, programs: Mapping[int, Program], targets: Sequence[Target], cookies: bool
@@ -86,16 +86,19 @@ class KprobeMulti:
 
     def attach(self) -> None:
         """Attaches everything; returns when done or when ``detach`` interrupts it."""
-        for arg in sorted({target.arg for _, target in self._targets}):
-            self._attach(arg, [pair for pair in self._targets if pair[1].arg == arg])
+        by_program: dict[str, list[tuple[int, Target]]] = {}
+        for pair in self._targets:
+            by_program.setdefault(self._programs[pair[1].arg].name, []).append(pair)
+        for pairs in by_program.values():
+            self._attach(self._programs[pairs[0][1].arg], pairs)
 
-    def _attach(self, arg: int, pairs: Sequence[tuple[int, Target]]) -> None:
+    def _attach(self, program: Program, pairs: Sequence[tuple[int, Target]]) -> None:
         """One link; when the kernel refuses a function, halves until it is alone."""
         if self._stop.is_set():
             return
         addrs = [target.addr for _, target in pairs]
         try:
-            link = self._programs[arg].attach_kprobe_multi(
+            link = program.attach_kprobe_multi(
                 addrs if all(addrs) else (),
                 [target.name for _, target in pairs],
                 [cookie(index, target) for index, target in pairs] if self._cookies else None,
@@ -107,8 +110,8 @@ class KprobeMulti:
                 self.failed.append((pairs[0][1], error.errno))
                 return
             half = len(pairs) // 2
-            self._attach(arg, pairs[:half])
-            self._attach(arg, pairs[half:])
+            self._attach(program, pairs[:half])
+            self._attach(program, pairs[half:])
         else:
             self._links.append(link)
             self.attached += len(pairs)

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import re
-from pathlib import Path
 
 from ..btf import Btf, from_file
 from ..errors import FeatureUnsupportedError, NotFoundError, PrivilegeError
@@ -20,10 +19,15 @@ LOCKDOWN = "/sys/kernel/security/lockdown"
 CAP_SYS_ADMIN, CAP_SYSLOG, CAP_PERFMON, CAP_BPF = 21, 34, 38, 39
 
 
+def _read_bytes(path: str) -> bytes:
+    with open(path, "rb") as stream:
+        return stream.read()
+
+
 def read(path: str) -> bytes | None:
     """The file's bytes, None when it is absent or may not be read."""
     try:
-        return Path(path).read_bytes()
+        return _read_bytes(path)
     except OSError:
         return None
 
@@ -59,7 +63,7 @@ def vmlinux_btf(path: str = "") -> Btf:
     """The kernel's BTF, from ``path`` when given. Raises FeatureUnsupportedError, NotFoundError."""
     if path:
         try:
-            raw = Path(path).read_bytes()
+            raw = _read_bytes(path)
         except OSError as error:
             raise NotFoundError(
                 f"cannot read BTF from {path}: {(error.strerror or str(error)).lower()}"

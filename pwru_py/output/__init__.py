@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from datetime import tzinfo
-from typing import Protocol, TextIO
+from typing import TYPE_CHECKING, Protocol, TextIO
 
 from ..model import Event, Losses, Summary
 from .columns import View
 from .escape import escape
+
+if TYPE_CHECKING:
+    from datetime import tzinfo
 
 __all__ = ["Sink", "View", "escape", "json_sink", "table_sink", "text_sink"]
 

@@ -11,10 +11,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from datetime import tzinfo
 from json import JSONEncoder
 from operator import itemgetter
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from ..config import Timestamp
 from ..model import Event, Losses, Summary
@@ -22,6 +21,9 @@ from .columns import TCP, Format, View, flag_names, format_frame
 from .stamp import Stamp
 from .summary import LossWatch
 from .text import CACHE_ENTRIES, STACK_ENTRIES, keep
+
+if TYPE_CHECKING:
+    from datetime import tzinfo
 
 # The JSON text of a value without spaces; made once, which ``json.dumps`` would do every time.
 _dumps = JSONEncoder(separators=(",", ":")).encode

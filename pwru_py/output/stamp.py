@@ -5,10 +5,13 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from datetime import datetime, tzinfo
+from typing import TYPE_CHECKING
 
 from ..config import Timestamp
 from ..model import Event
+
+if TYPE_CHECKING:
+    from datetime import tzinfo
 
 ISO_CHARS = len("2026-11-20T09:03:46.123456+00:00")
 TIME_OF_DAY_CHARS = len("09:03:46.123456")
@@ -56,6 +59,8 @@ class Stamp:
         """ISO 8601 with microseconds and the zone's offset."""
         second, ns = divmod(event.wall_ns, _NS)
         if second != self._second:
+            from datetime import datetime
+
             moment = datetime.fromtimestamp(second, self._tz).astimezone(self._tz)
             text = moment.isoformat()
             self._second, self._date, self._offset = second, text[:19], text[19:]

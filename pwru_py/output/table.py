@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from datetime import tzinfo
 from typing import TYPE_CHECKING, TextIO
 
 from rich.console import Console
@@ -17,6 +16,9 @@ from .columns import View, columns, format_frame, format_reason
 from .layout import Layout, choose, cut, fit
 from .stamp import Stamp
 from .summary import LossWatch, loss_notice, summary_lines
+
+if TYPE_CHECKING:
+    from datetime import tzinfo
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID

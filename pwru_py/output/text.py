@@ -5,15 +5,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from datetime import tzinfo
 from itertools import groupby
 from operator import attrgetter, itemgetter
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from ..model import Event, Frame, Losses, Summary
 from .columns import Column, Format, View, columns, format_frame, pad
 from .stamp import Stamp
 from .summary import LossWatch, loss_notice
+
+if TYPE_CHECKING:
+    from datetime import tzinfo
 
 # Texts kept for use again. A cache that is full is emptied: what is in use returns at once.
 CACHE_ENTRIES = 4096

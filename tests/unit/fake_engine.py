@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 
 from pwru_py import layout, tracer
 from pwru_py.config import Backend, Config
-from pwru_py.kernel.engine import compile_all
+from pwru_py.kernel.objects import compile_all
 from pwru_py.model import Frame, Losses
 from pwru_py.plan import Plan, Skipped, Target
 

@@ -138,7 +138,7 @@ def test_the_largest_values() -> None:
         ),
         (
             packed_tuple("2001:db8::1", "::ffff:1.2.3.4", 443, 50000, 6),
-            Tuple("2001:db8::1", "::ffff:102:304", 443, 50000, 6, True),
+            Tuple("2001:db8::1", "::ffff:1.2.3.4", 443, 50000, 6, True),
         ),
         (packed_tuple("::", "ff02::1", proto=58), Tuple("::", "ff02::1", 0, 0, 58, False)),
         (

@@ -111,10 +111,10 @@ def test_lookup_is_what_a_search_through_all_finds(
 def test_filter_functions() -> None:
     text = b"ip_rcv\nstatic_one\nstatic_one\nveth_xmit [veth]\nstatic_one [veth]\n"
     assert filter_functions(text) == {
-        ("ip_rcv", ""): [0],
-        ("static_one", ""): [0, 0],
-        ("veth_xmit", "veth"): [0],
-        ("static_one", "veth"): [0],
+        ("ip_rcv", ""): (0,),
+        ("static_one", ""): (0, 0),
+        ("veth_xmit", "veth"): (0,),
+        ("static_one", "veth"): (0,),
     }
     assert filter_functions(b"") == {}
 

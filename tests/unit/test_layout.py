@@ -79,7 +79,7 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> dict[str, int]:
     wanted = [*CONSTANTS, "sizeof(struct event_with_stack)"]
     wanted += ["offsetof(struct event_with_stack, stack)", "COOKIE_TARGET(0x12345678ULL)"]
     wanted += ["CONTEXT_TASK", "CONTEXT_SOFTIRQ", "CONTEXT_HARDIRQ", "CONTEXT_UNKNOWN"]
-    wanted += ["COOKIE_REASON_ARG(0x12345678ULL)"]
+    wanted += ["COOKIE_SKB_ARG(0x12345678ULL)", "COOKIE_REASON_ARG(0x12345678ULL)"]
     for name, (_, members) in MEMBERS.items():
         wanted.append(f"sizeof(struct {name})")
         for member in members.split():
@@ -139,7 +139,8 @@ def test_records_with_a_stack(compiled: dict[str, int]) -> None:
 
 def test_cookies(compiled: dict[str, int]) -> None:
     assert compiled["COOKIE_TARGET(0x12345678ULL)"] == 0x12345678 >> layout.COOKIE_TARGET_SHIFT
-    assert compiled["COOKIE_REASON_ARG(0x12345678ULL)"] == 0x78
+    assert compiled["COOKIE_SKB_ARG(0x12345678ULL)"] == 0x7 == 0x78 >> layout.COOKIE_SKB_SHIFT
+    assert compiled["COOKIE_REASON_ARG(0x12345678ULL)"] == 0x8
 
 
 def test_a_configuration_is_packed_in_the_order_of_its_fields() -> None:

@@ -6,8 +6,8 @@ from __future__ import annotations
 import pytest
 
 from pwru_py.errors import FeatureUnsupportedError
-from pwru_py.kernel.engine import OUTER, compile_expression, filter_places, splice
 from pwru_py.kernel.libbpf import BpfObject, Libbpf
+from pwru_py.kernel.objects import OUTER, compile_expression, filter_places, object_bytes
 
 
 def test_a_missing_library_is_told_with_the_remedy() -> None:
@@ -25,12 +25,10 @@ def test_a_library_without_its_functions_is_too_old() -> None:
 
 
 def test_the_spliced_object_opens_and_has_its_programs() -> None:
-    from importlib.resources import files
-
-    elf = files("pwru_py.bpf").joinpath("pwru.bpf.o").read_bytes()
+    elf = object_bytes(True, {})
     compiled = compile_expression("host 1.1.1.1 and tcp port 80")
-    spliced = splice(elf, {OUTER: compiled})
-    place = filter_places()[OUTER]
+    spliced = object_bytes(True, {OUTER: compiled})
+    place = filter_places("typed-small")[OUTER]
     assert len(spliced) == len(elf)
     end = place.offset + (2 + place.capacity) * 8
     assert spliced[end - len(compiled.code) : end] == compiled.code
@@ -41,3 +39,10 @@ def test_the_spliced_object_opens_and_has_its_programs() -> None:
     with BpfObject(Libbpf(), spliced) as opened:
         names = {program.name for program in opened.programs()}
     assert {f"skb_arg{n}" for n in range(1, 7)} <= names
+
+
+def test_a_long_filter_takes_the_large_object() -> None:
+    hosts = " or ".join(f"host 10.0.{n}.1" for n in range(200))
+    compiled = {OUTER: compile_expression(hosts)}
+    assert len(compiled[OUTER].ebpf) > filter_places("plain-small")[OUTER].capacity
+    assert len(object_bytes(False, compiled)) > len(object_bytes(False, {}))

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The BPF objects of the package, and the pcap filters that are put into them."""
+
+from __future__ import annotations
+
+import os
+import struct
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..config import Config
+from ..errors import FilterError
+
+if TYPE_CHECKING:
+    from pwru_filters import CompiledFilter
+
+OUTER, INNER_L2, INNER_L3 = "pcap_filter", "pcap_filter_inner_l2", "pcap_filter_inner_l3"
+"""The stubs of ``bpf/filter.bpf.h``."""
+
+_DIRECTORY = os.path.join(os.path.dirname(os.path.dirname(__file__)), "bpf")
+_INSN = 8
+_BRANCH_OFFSET = struct.Struct("<h")
+
+
+class Place(NamedTuple):
+    """Where an object takes a filter: file offset, and how many instructions at most."""
+
+    offset: int
+    capacity: int
+
+
+def filter_places(variant: str) -> dict[str, Place]:
+    """The stubs of a variant (``bpf/build.py``) by name."""
+    places = {}
+    with open(os.path.join(_DIRECTORY, "places.txt")) as lines:
+        for line in lines:
+            name, stub, offset, capacity = line.split()
+            if name == variant:
+                places[stub] = Place(int(offset), int(capacity))
+    return places
+
+
+def compile_expression(expression: str, stub: str = OUTER) -> CompiledFilter:
+    """A pcap expression, compiled for ``stub``. Raises FilterError. Imports libpcap only now."""
+    from pwru_filters import (
+        FilterSyntaxError,
+        FilterTooLargeError,
+        FilterUnsupportedError,
+        compile_filter,
+    )
+
+    try:
+        return compile_filter(expression, capacity=filter_places("typed-large")[stub].capacity)
+    except (FilterSyntaxError, FilterUnsupportedError, FilterTooLargeError) as error:
+        raise FilterError(str(error)) from error
+
+
+def compile_all(config: Config) -> dict[str, CompiledFilter]:
+    """The config's expressions by the stub that takes them. Raises FilterError."""
+    expressions = {
+        OUTER: config.filter,
+        INNER_L2: config.filter_tunnel_l2,
+        INNER_L3: config.filter_tunnel_l3,
+    }
+    return {
+        stub: compile_expression(expression, stub)
+        for stub, expression in expressions.items()
+        if expression.strip()
+    }
+
+
+def object_bytes(typed: bool, compiled: dict[str, CompiledFilter]) -> bytes:
+    """The ELF bytes of the smallest variant that takes these filters, with them in it.
+
+    Each goes to the end of its stub's no-ops (``bpf/filter.bpf.h``).
+    """
+    loads = "typed" if typed else "plain"
+    variant, places = f"{loads}-small", filter_places(f"{loads}-small")
+    if any(len(program.ebpf) > places[stub].capacity for stub, program in compiled.items()):
+        variant, places = f"{loads}-large", filter_places(f"{loads}-large")
+    with open(os.path.join(_DIRECTORY, f"{variant}.bpf.o"), "rb") as stream:
+        elf = stream.read()
+    return splice(elf, places, compiled) if compiled else elf
+
+
+def splice(elf: bytes, places: dict[str, Place], compiled: dict[str, CompiledFilter]) -> bytes:
+    """``elf`` with the filters in their places; nothing else moves."""
+    spliced = bytearray(elf)
+    for stub, program in compiled.items():
+        place, code = places[stub], program.code
+        branch = place.offset + _INSN
+        spare = place.capacity - len(code) // _INSN
+        spliced[branch + 2 : branch + 4] = _BRANCH_OFFSET.pack(spare)
+        end = place.offset + (2 + place.capacity) * _INSN
+        spliced[end - len(code) : end] = code
+    return bytes(spliced)
