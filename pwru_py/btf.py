@@ -13,7 +13,7 @@ import struct
 import sys
 from array import array
 from bisect import bisect_right
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from enum import IntEnum
 from typing import NamedTuple, NewType
 
@@ -73,6 +73,25 @@ class Parameter(NamedTuple):
     type: TypeId
 
 
+class _Steps(dict[int, int]):
+    """The words of a type by its info word; negative for functions and non-empty enums.
+
+    Of these only functions take 3. Raises IndexError for an unknown kind.
+    """
+
+    def __init__(self, fixed: list[int], each: list[int]) -> None:
+        super().__init__()
+        self._fixed, self._each = fixed, each
+
+    def __missing__(self, info: int) -> int:
+        kind = info >> _KIND_SHIFT & _KIND
+        step = 3 + self._fixed[kind] + self._each[kind] * (info & _VLEN)
+        if kind == Kind.FUNC or (kind in (Kind.ENUM, Kind.ENUM64) and step > 3):
+            step = -step
+        self[info] = step
+        return step
+
+
 class Btf:
     """The types of a kernel or, with ``base``, of one of its modules.
 
@@ -104,7 +123,6 @@ class Btf:
         self._starts: array[int] = array("I")
         self._funcs: array[int] = array("I")
         self._enums: array[int] = array("I")
-        self._structs: array[int] = array("I")
         self._walk(*_word_counts(raw, header))
         self._end_id: int = self._first_id + len(self._starts)
 
@@ -114,24 +132,17 @@ class Btf:
     def _walk(self, fixed: list[int], each: list[int]) -> None:
         """Notes the word at which every type begins; the hot loop of a start."""
         words, end = self._words, len(self._words)
-        start = self._starts.append
-        by_kind: dict[int, Callable[[int], None]] = {
-            Kind.FUNC: self._funcs.append,
-            Kind.ENUM: self._enums.append,
-            Kind.ENUM64: self._enums.append,
-            Kind.STRUCT: self._structs.append,
-        }
-        note = [by_kind.get(k) for k in range(len(each))]
-        vlen, shift, mask = _VLEN, _KIND_SHIFT, _KIND
+        start, func, enum = self._starts.append, self._funcs.append, self._enums.append
+        steps = _Steps(fixed, each)
         at = 0
         try:
             while at < end:
-                info = words[at + 1]
-                kind = info >> shift & mask
+                step = steps[words[at + 1]]
                 start(at)
-                if (also := note[kind]) is not None:
-                    also(at)
-                at += 3 + fixed[kind] + each[kind] * (info & vlen)
+                if step < 0:
+                    step = -step
+                    (func if step == 3 else enum)(at)
+                at += step
         except IndexError:
             if at + 1 < end:
                 raise self._broken("has a type that this version does not know") from None
@@ -280,13 +291,8 @@ class Btf:
 
     def function(self, name: str) -> Function | None:
         """One function by its name, None when this BTF has none."""
-        offset = self._string_offset(name)
-        if offset is None:
-            return None
-        words = self._words
-        for at in self._funcs:
-            if words[at] == offset:
-                return Function(name, TypeId(words[at + 2]))
+        for type_id in sorted(self.named(name, (Kind.FUNC,))):
+            return Function(name, self.target(type_id))
         return None
 
     def members(self, type_id: TypeId) -> Iterator[Parameter]:
@@ -298,12 +304,7 @@ class Btf:
 
     def has_member(self, struct_name: str, *path: str) -> bool:
         """Whether ``struct struct_name`` has the member ``path``, looking into anonymous ones."""
-        offset = self._string_offset(struct_name)
-        return any(
-            self._has_path(TypeId(self._starts.index(at) + self._first_id), path)
-            for at in self._structs
-            if self._words[at] == offset
-        )
+        return any(self._has_path(found, path) for found in self.named(struct_name, (Kind.STRUCT,)))
 
     def _has_path(self, type_id: TypeId, path: tuple[str, ...]) -> bool:
         type_id = self.resolve(type_id)
@@ -319,7 +320,7 @@ class Btf:
         return False
 
     def enums(self) -> Iterator[tuple[str, dict[str, int]]]:
-        """(name, enumerators) of every named enum of this BTF that is defined here."""
+        """(name, enumerators) of every named enum of this BTF that has any."""
         for at in self._enums:
             name = self._words[at]
             if name:

@@ -26,6 +26,7 @@ _STATUS_OK, _STATUS_FAILED = 0, 1
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit status: 0, 1 (run error) or 2 (usage error)."""
+    gc.disable()  # a start makes much and drops little; a session enables it
     argv = sys.argv[1:] if argv is None else argv
     debug = any(word in ("--debug", "--debug=true") for word in argv)
     for stream in (sys.stdout, sys.stderr):
@@ -100,7 +101,6 @@ def _run(options: Options) -> int:
 
         sys.stdout.write(compile_expression(options.config.filter).listing())
         return _STATUS_OK
-    gc.disable()  # a start makes much and drops little
     from .tracer import Tracer
 
     tracer = Tracer(options.config)
