@@ -251,30 +251,23 @@ static __always_inline void fill_stack(struct event_with_stack *ev, struct pt_re
 		ev->event.stack_len = bytes / sizeof(__u64);
 }
 
-static __always_inline void emit_queue(struct pt_regs *ctx, struct sk_buff *skb, bool followed)
+/* Room for a record: in the ring, or in scratch on its way to the queue; NULL: none left. */
+static __always_inline struct event *new_record(void)
 {
 	__u32 zero = 0;
-	struct event_with_stack *ev = bpf_map_lookup_elem(&scratch, &zero);
 
-	if (!ev)
-		return;
-	fill(&ev->event, ctx, skb, followed);
-	if (cfg.stack)
-		fill_stack(ev, ctx);
-	/* Not BPF_EXIST: that would overwrite the oldest event in silence. */
-	if (bpf_map_push_elem(&queue, ev, 0))
-		count(COUNT_BUFFER_FULL);
-}
-
-static __always_inline void emit_ring(struct pt_regs *ctx, struct sk_buff *skb, bool followed)
-{
-	struct event *ev;
-
+	if (cfg.queue)
+		return bpf_map_lookup_elem(&scratch, &zero);
 	/* The verifier wants the size of a reservation to be a constant. */
 	if (cfg.stack)
-		ev = bpf_ringbuf_reserve(&ring, sizeof(struct event_with_stack), 0);
-	else
-		ev = bpf_ringbuf_reserve(&ring, sizeof(struct event), 0);
+		return bpf_ringbuf_reserve(&ring, sizeof(struct event_with_stack), 0);
+	return bpf_ringbuf_reserve(&ring, sizeof(struct event), 0);
+}
+
+static __always_inline void emit(struct pt_regs *ctx, struct sk_buff *skb, bool followed)
+{
+	struct event *ev = new_record();
+
 	if (!ev) {
 		count(COUNT_BUFFER_FULL);
 		return;
@@ -282,7 +275,10 @@ static __always_inline void emit_ring(struct pt_regs *ctx, struct sk_buff *skb, 
 	fill(ev, ctx, skb, followed);
 	if (cfg.stack)
 		fill_stack((struct event_with_stack *)ev, ctx);
-	bpf_ringbuf_submit(ev, 0);
+	if (!cfg.queue)
+		bpf_ringbuf_submit(ev, 0);
+	else if (bpf_map_push_elem(&queue, ev, 0))	/* BPF_EXIST would overwrite the oldest */
+		count(COUNT_BUFFER_FULL);
 }
 
 /* Set by Python when the session ends: detaching takes long, recording stops at once. */
@@ -303,10 +299,7 @@ static __always_inline int trace(struct pt_regs *ctx, __u64 addr)
 		if (cfg.track)
 			follow(addr);
 	}
-	if (cfg.queue)
-		emit_queue(ctx, skb, followed);
-	else
-		emit_ring(ctx, skb, followed);
+	emit(ctx, skb, followed);
 	return 0;
 }
 

@@ -7,12 +7,9 @@ from dataclasses import dataclass, field
 
 from .assemble import assemble
 from .blocks import build
-from .blocks_text import block_lines
 from .cbpf import CbpfInsn, CbpfProgram
-from .cbpf_text import cbpf_lines
 from .decode import validate
 from .ebpf import EbpfInsn
-from .ebpf_text import ebpf_lines
 from .emit import emit
 from .errors import FilterTooLargeError
 from .frame import BYTES_OFFSET, CAPLEN_OFFSET, FRAME_MAX, LEN_OFFSET
