@@ -87,8 +87,8 @@ def _rank(target: Target) -> int:
     return len(_ORDER)
 
 
-class _Arguments(NamedTuple):
-    """Where a prototype has its sk_buff and its drop reason; see ``Target``."""
+class Arguments(NamedTuple):
+    """In which registers a prototype has its sk_buff and its drop reason; see ``Target``."""
 
     arg: int
     reason_arg: int
@@ -127,14 +127,14 @@ class _Prototypes:
     def __init__(self, btf: Btf) -> None:
         self._btf = btf
         self._skb = _SkbTypes(btf)
-        self._seen: dict[TypeId, _Arguments] = {}
+        self._seen: dict[TypeId, Arguments] = {}
 
     @property
     def with_skb(self) -> set[TypeId]:
         """Those with an sk_buff among their parameters."""
         return self._skb.prototypes
 
-    def arguments(self, proto: TypeId) -> _Arguments:
+    def arguments(self, proto: TypeId) -> Arguments:
         """Of one of ``with_skb``; arg 0: the sk_buff is not in a register."""
         try:
             return self._seen[proto]
@@ -142,12 +142,12 @@ class _Prototypes:
             found = self._seen[proto] = self._decide(proto)
             return found
 
-    def _decide(self, proto: TypeId) -> _Arguments:
+    def _decide(self, proto: TypeId) -> Arguments:
         types = self._btf.parameter_types(proto)
         registers = argument_registers(self._btf, proto)
         skb = next(r for t, r in zip(types, registers, strict=True) if t in self._skb.pointers)
         reason = next((r for t, r in zip(types, registers, strict=True) if self._is_reason(t)), 0)
-        return _Arguments(skb, reason)
+        return Arguments(skb, reason)
 
     def _is_reason(self, type_id: int) -> bool:
         """``enum skb_drop_reason``, or a subsystem's (``enum ovs_drop_reason``), by value."""
@@ -156,23 +156,38 @@ class _Prototypes:
         return btf.kind(plain) is Kind.ENUM and btf.type_name(plain).endswith("drop_reason")
 
 
-def make_plan(btfs: Iterable[Btf], attachable: Attachable, wanted: Callable[[str], object]) -> Plan:
-    """The plan for the functions of ``btfs`` (the kernel's, then modules') that ``wanted`` likes.
+Candidates = Mapping[str, Iterable[Arguments]]
+"""Functions with an sk_buff among their arguments: name to the prototypes of that name."""
 
-    ``wanted`` takes a function's name: ``re.compile(RE).fullmatch``, for example.
+
+def find_candidates(btf: Btf) -> dict[str, set[Arguments]]:
+    """The candidates among the functions of one BTF, without those of its base."""
+    prototypes = _Prototypes(btf)
+    with_skb = prototypes.with_skb
+    found: dict[str, set[Arguments]] = {}
+    for name_at, proto in btf.function_protos():
+        if proto in with_skb:
+            found.setdefault(btf.name_at(name_at), set()).add(prototypes.arguments(proto))
+    return found
+
+
+def make_plan(
+    sources: Iterable[tuple[str, Candidates]],
+    attachable: Attachable,
+    wanted: Callable[[str], object],
+) -> Plan:
+    """The plan for the functions that ``wanted`` likes, the kernel's first, then modules'.
+
+    ``sources``: (module, its candidates), '' for the kernel. ``wanted`` takes a function's name:
+    ``re.compile(RE).fullmatch``, for example.
     """
     targets: list[Target] = []
     skipped: list[Skipped] = []
-    for btf in btfs:
-        module = "" if btf.base is None else btf.name
-        prototypes = _Prototypes(btf)
-        protos: dict[str, set[_Arguments]] = {}
-        with_skb = prototypes.with_skb
-        for name_at, proto in btf.function_protos():
-            if proto in with_skb and wanted(name := btf.name_at(name_at)):
-                protos.setdefault(name, set()).add(prototypes.arguments(proto))
-        for name, several in protos.items():
-            decided = _target(name, module, several, attachable)
+    for module, candidates in sources:
+        for name, protos in candidates.items():
+            if not wanted(name):
+                continue
+            decided = _target(name, module, set(protos), attachable)
             if isinstance(decided, Skipped):
                 skipped.append(decided)
             else:
@@ -182,7 +197,7 @@ def make_plan(btfs: Iterable[Btf], attachable: Attachable, wanted: Callable[[str
 
 
 def _target(
-    name: str, module: str, protos: set[_Arguments], attachable: Attachable
+    name: str, module: str, protos: set[Arguments], attachable: Attachable
 ) -> list[Target] | Skipped:
     addrs = attachable.functions.get((name, module))
     if addrs is None:

@@ -7,7 +7,7 @@ value name a subsystem (include/net/dropreason.h) whose own enum lives in its mo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from .btf import Btf
 
@@ -24,17 +24,30 @@ def _strip(name: str) -> str:
 
 
 class Reasons:
-    """Names of drop reasons. ``modules`` is asked, once, when a subsystem's reason first occurs."""
+    """Names of drop reasons.
 
-    def __init__(self, vmlinux: Btf, modules: Callable[[], Iterable[Btf]]) -> None:
-        core = vmlinux.enum("skb_drop_reason")
+    ``core``: ``enum skb_drop_reason``; ``subsystems``: ``enum skb_drop_reason_subsys``. ``btfs``,
+    the kernel's and the modules', is asked once, when a subsystem's reason first occurs.
+    """
+
+    @classmethod
+    def of(cls, vmlinux: Btf, modules: Callable[[], Iterable[Btf]]) -> Reasons:
+        """From BTF alone."""
+        core, subsystems = vmlinux.enum("skb_drop_reason"), vmlinux.enum("skb_drop_reason_subsys")
+        return cls(core, subsystems, lambda: (vmlinux, *modules()))
+
+    def __init__(
+        self,
+        core: Mapping[str, int],
+        subsystems: Mapping[str, int],
+        btfs: Callable[[], Iterable[Btf]],
+    ) -> None:
         self._names = {value: _strip(name) for name, value in core.items() if "MASK" not in name}
         self._subsystems = {
             value: name.removeprefix("SKB_DROP_REASON_SUBSYS_")
-            for name, value in vmlinux.enum("skb_drop_reason_subsys").items()
+            for name, value in subsystems.items()
         }
-        self._vmlinux = vmlinux
-        self._modules: Callable[[], Iterable[Btf]] | None = modules
+        self._btfs: Callable[[], Iterable[Btf]] | None = btfs
         self.known = bool(core)
         """Whether this kernel has drop reasons at all (5.17 and later)."""
         self._not_drops = frozenset(v for v, name in self._names.items() if name in _NOT_DROPS)
@@ -43,7 +56,7 @@ class Reasons:
         """The reason without ``SKB_DROP_REASON_``; ``SUBSYSTEM_N`` or ``REASON_N`` if unknown."""
         name = self._names.get(value)
         if name is None:
-            if value >> _SUBSYSTEM_SHIFT and self._modules is not None:
+            if value >> _SUBSYSTEM_SHIFT and self._btfs is not None:
                 self._read_subsystems()
                 return self.name(value)
             name = self._unknown(value)
@@ -62,8 +75,8 @@ class Reasons:
         return f"{subsystem}_{value & 0xFFFF}"
 
     def _read_subsystems(self) -> None:
-        modules, self._modules = self._modules, None
-        for btf in (self._vmlinux, *(modules() if modules else ())):
+        btfs, self._btfs = self._btfs, None
+        for btf in btfs() if btfs else ():
             for name in btf.enum_names():
                 if name.endswith("drop_reason") and name != "skb_drop_reason":
                     for text, value in btf.enum(name).items():

@@ -43,6 +43,11 @@ class CompiledFilter:
 
     def listing(self) -> str:
         """All passes in text: cBPF as `tcpdump -d`, blocks, eBPF as the verifier, figures."""
+        # Imported when asked for: a start needs none of the text.
+        from .blocks_text import block_lines
+        from .cbpf_text import cbpf_lines
+        from .ebpf_text import ebpf_lines
+
         slow = " or more" if self._plan.layout.slow else ""
         figures = [
             f"{self.frame_bytes}{slow} bytes read per packet, {len(self.cbpf)} cBPF and "

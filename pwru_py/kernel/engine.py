@@ -46,8 +46,11 @@ class Engine:
         self.prepared = prepared
         self.warnings: list[str] = []
         self.loaded = self.paused = False
+        known, types = prepared.known, prepared.types
         self.reasons = Reasons(
-            prepared.btf, lambda: system.module_btfs(prepared.btf, (), every=True)
+            known.reasons,
+            known.subsystems,
+            lambda: (types.btf, *system.module_btfs(types.btf, (), every=True)),
         )
         self._symbols = prepared.symbols
         self._modules: set[str] = set()
@@ -162,8 +165,10 @@ class Engine:
                     self._programs[position] = program
             elif self.config.filter_track_skb:
                 count, _, function = rest.partition("_")
-                found = self.prepared.btf.function(function)
-                if found and len(self.prepared.btf.parameter_types(found.proto)) == int(count):
+                found = self.prepared.types.btf.function(function)
+                if found and len(self.prepared.types.btf.parameter_types(found.proto)) == int(
+                    count
+                ):
                     program.set_autoload(True)
                     self._followers.append(program)
 

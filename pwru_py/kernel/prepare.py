@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..btf import Btf
 from ..config import Backend, Config
 from ..errors import FeatureUnsupportedError, PrivilegeError
 from ..kallsyms import Symbols, blacklist, filter_functions
-from ..plan import Attachable, Plan, make_plan
+from ..plan import Attachable, Candidates, Plan, find_candidates, make_plan
 from . import system
 from .features import Features
 from .objects import compile_all
+from .types import KernelTypes, Known
 
 if TYPE_CHECKING:
     from pwru_filters import CompiledFilter
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 class Prepared:
     """Everything that is decided before anything is loaded."""
 
-    btf: Btf
+    types: KernelTypes
+    known: Known
     features: Features
     backend: Backend
     plan: Plan
@@ -37,15 +38,19 @@ def prepare(config: Config) -> Prepared:
     """Reads the system and makes the plan. Raises a PwruError when tracing is impossible."""
     compiled = compile_all(config)  # a wrong expression needs no root to be told
     system.check_privileges()
-    btf = system.vmlinux_btf(config.kernel_btf)
-    features = Features.of(btf)
+    types = KernelTypes(config.kernel_btf)
+    known = types.known()
+    features = known.features
     backend = _choose_backend(config.backend, features)
-    btfs = [btf, *system.module_btfs(btf, config.kmods, config.all_kmods)]
+    sources: list[tuple[str, Candidates]] = [("", known.candidates)]
+    if config.kmods or config.all_kmods:
+        modules = system.module_btfs(types.btf, config.kmods, config.all_kmods)
+        sources += [(btf.name, find_candidates(btf)) for btf in modules]
     wanted = re.compile(config.filter_func or ".*").fullmatch
     attachable, symbols = _attachable(backend)
-    plan = make_plan(btfs, attachable, wanted)
+    plan = make_plan(sources, attachable, wanted)
     symbols, plan = _locate(plan, backend, symbols, attachable)
-    return Prepared(btf, features, backend, plan, symbols, compiled)
+    return Prepared(types, known, features, backend, plan, symbols, compiled)
 
 
 def _choose_backend(asked: Backend, features: Features) -> Backend:

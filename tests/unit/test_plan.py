@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 
 from pwru_py.btf import Btf, Kind
-from pwru_py.plan import Attachable, Plan, Skipped, Target, make_plan
+from pwru_py.plan import Attachable, Plan, Skipped, Target, find_candidates, make_plan
 
 from .btf_builder import Builder
 
@@ -34,7 +34,9 @@ def everything(*btfs: Btf, source: str = "available_filter_functions") -> Attach
 
 def plan(b: Builder, wanted: str = ".*", attachable: Attachable | None = None) -> Plan:
     btf = b.btf()
-    return make_plan([btf], attachable or everything(btf), re.compile(wanted).fullmatch)
+    return make_plan(
+        [("", find_candidates(btf))], attachable or everything(btf), re.compile(wanted).fullmatch
+    )
 
 
 def positions(found: Plan) -> dict[str, tuple[int, int]]:
@@ -169,7 +171,8 @@ def test_functions_of_modules() -> None:
     module.func("local_type", module.ptr(module.alias(Kind.CONST, k.sk_buff)))
     vmlinux = k.btf()
     veth = module.btf(vmlinux, "veth")
-    found = make_plan([vmlinux, veth], everything(vmlinux, veth), lambda name: True)
+    sources = [("", find_candidates(vmlinux)), (veth.name, find_candidates(veth))]
+    found = make_plan(sources, everything(vmlinux, veth), lambda name: True)
     assert {(t.name, t.module, t.arg) for t in found.targets} == {
         ("shared_name", "", 1),
         ("shared_name", "veth", 2),

@@ -70,7 +70,7 @@ def openvswitch(base: Builder) -> Btf:
 )
 def test_names(value: int, name: str, drop: bool) -> None:
     base = kernel()
-    reasons = Reasons(base.btf(), Modules([openvswitch(base)]))
+    reasons = Reasons.of(base.btf(), Modules([openvswitch(base)]))
     assert reasons.known
     assert reasons.name(value) == name
     assert reasons.name(value) == name
@@ -80,7 +80,7 @@ def test_names(value: int, name: str, drop: bool) -> None:
 def test_modules_are_read_once_and_only_when_needed() -> None:
     base = kernel()
     modules = Modules([openvswitch(base)])
-    reasons = Reasons(base.btf(), modules)
+    reasons = Reasons.of(base.btf(), modules)
     assert [reasons.name(n) for n in (2, 3, 77)] == ["NOT_SPECIFIED", "SKB_CSUM", "REASON_77"]
     assert modules.asked == 0
     assert [reasons.name(n) for n in (0x10001, 0x30001)][1] == "OVS_DROP_LAST_ACTION"
@@ -90,27 +90,27 @@ def test_modules_are_read_once_and_only_when_needed() -> None:
 def test_a_subsystem_that_is_built_in() -> None:
     b = kernel()
     b.enum("ovs_drop_reason", OVS)
-    assert Reasons(b.btf(), Modules()).name(0x30001) == "OVS_DROP_LAST_ACTION"
+    assert Reasons.of(b.btf(), Modules()).name(0x30001) == "OVS_DROP_LAST_ACTION"
 
 
 def test_a_module_cannot_rename_a_core_reason() -> None:
     base = kernel()
     module = Builder(base)
     module.enum("bad_drop_reason", {"WRONG": 2, "SUBSYSTEM": 0x90001})
-    reasons = Reasons(base.btf(), Modules([module.btf(base.btf(), "bad")]))
+    reasons = Reasons.of(base.btf(), Modules([module.btf(base.btf(), "bad")]))
     assert (reasons.name(0x90001), reasons.name(2)) == ("SUBSYSTEM", "NOT_SPECIFIED")
 
 
 def test_a_kernel_without_reasons() -> None:
     b = Builder()
     b.integer()
-    reasons = Reasons(b.btf(), Modules())
+    reasons = Reasons.of(b.btf(), Modules())
     assert not reasons.known
     assert reasons.name(2) == "REASON_2"
 
 
 def test_unknown_values_do_not_pile_up() -> None:
-    reasons = Reasons(kernel().btf(), Modules())
+    reasons = Reasons.of(kernel().btf(), Modules())
     for value in range(100, 70000):
         reasons.name(value)
     assert len(reasons._names) == 65536
