@@ -57,7 +57,7 @@ class Tracer:
         assert self._prepared is not None
         if not plan.targets:
             raise self.nothing_to_trace()
-        # Without the function that frees packets their number is a lower bound.
+        # Without a function that frees packets an address used again counts as the same one.
         self.summary.packets_limited = not any(t.name in FREED_BY for t in plan.targets)
         engine = self._engine = Engine(self.config, self._prepared)
         try:
@@ -90,8 +90,10 @@ class Tracer:
     def close(self) -> None:
         """Detaches every probe and frees everything; may be called again."""
         if self._engine is not None:
-            self._refresh()
-            self._engine.close()
+            try:
+                self._refresh()
+            finally:
+                self._engine.close()
 
     def stop(self) -> None:
         """Ends the iteration soon, also from a signal handler or another thread."""
