@@ -78,7 +78,7 @@ def _attachable(backend: Backend) -> tuple[Attachable, Symbols | None]:
     """What may be probed, from tracefs, or from kallsyms where tracefs cannot be had."""
     listed = system.tracefs_file("available_filter_functions")
     refused = frozenset[str]()
-    if backend is Backend.KPROBE:
+    if backend is Backend.KPROBE or not listed:
         refused = frozenset(blacklist(system.read(system.BLACKLIST) or b""))
     functions: dict[tuple[str, str], Sequence[int]] = {}
     if listed:
