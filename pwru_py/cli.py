@@ -56,6 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         if debug:
             _print_traceback()
+        _discard_stdout()
         return _complain(_os_error(error, "standard output"), _STATUS_FAILED)
     except Exception as error:
         if debug:
@@ -83,7 +84,9 @@ def _complain(message: str, status: int) -> int:
 
 
 def _discard_stdout() -> None:
-    """The reader is gone: what Python still holds for it must not fail again at exit."""
+    """Nobody takes it: what Python still holds for it must not fail again at exit."""
+    if sys.stdout is None:
+        return
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, sys.stdout.fileno())
     os.close(null)
