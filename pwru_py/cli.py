@@ -216,6 +216,9 @@ def _trace(tracer: Tracer, options: Options, stream: TextIO) -> int:
                 sys.stderr.write(f"pwru-py: {warning}\n")
             if stream is not sys.stdout and stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
                 stream.truncate(0)
+            if sys.stderr.isatty():
+                _done, total = tracer.progress
+                sys.stderr.write(f"listening on {total} functions, Ctrl-C ends it\n")
             sink.start()
             try:
                 _pump(tracer, options, sink)
@@ -246,9 +249,6 @@ def _pump(tracer: Tracer, options: Options, sink: Sink) -> None:
                 gc.freeze()  # what a start made stays
                 gc.enable()
                 _tell_ready(options.ready_file)
-                if sys.stderr.isatty():
-                    done, _total = tracer.progress
-                    sys.stderr.write(f"listening on {done} functions, Ctrl-C ends it\n")
         if batch:
             sink.events(batch)
         sink.losses(tracer.summary.losses)
