@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # On a fresh Debian 12, as root:  make demo   and   make test   do all their own set-up.
 
-PYTHON ?= python3
+# Debian's, for which python3-venv is installed, whatever else PATH holds.
+PYTHON ?= /usr/bin/python3
 VENV := .venv
 BIN := $(VENV)/bin
 PACKAGES := $(shell grep -v '^\#' debian-packages.txt)
@@ -43,7 +44,8 @@ $(VENV)/packages: debian-packages.txt
 	@mkdir -p $(VENV) && touch $@
 
 $(VENV)/installed: $(VENV)/packages pyproject.toml hatch_build.py
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv --clear $(VENV)
+	@touch $(VENV)/packages
 	$(BIN)/pip install -q --disable-pip-version-check -e '.[dev]'
 	@touch $@
 

@@ -52,16 +52,13 @@ struct sk_buff {
 	struct sock *sk;
 	unsigned long _skb_refdst;
 	unsigned int len;
-	unsigned int data_len;
 	__be16 vlan_proto;
 	__u16 vlan_tci;
 	__u32 mark;
 	__be16 protocol;
-	__u16 transport_header;
 	__u16 network_header;
 	__u16 mac_header;
 	unsigned int tail;	/* sk_buff_data_t: an offset on 64-bit kernels */
-	unsigned int end;
 	unsigned char *head;
 	unsigned char *data;
 	__u8 encapsulation : 1;

@@ -56,13 +56,10 @@ _PRINT = ctypes.CFUNCTYPE(c_int, c_int, c_char_p, c_void_p)
 
 # name: (result, arguments)
 _SIGNATURES = {
-    "libbpf_major_version": (c_uint32, ()),
-    "libbpf_minor_version": (c_uint32, ()),
     "libbpf_set_print": (c_void_p, (_PRINT,)),
     "bpf_object__open_mem": (c_void_p, (c_char_p, c_size_t, POINTER(_OpenOpts))),
     "bpf_object__load": (c_int, (c_void_p,)),
     "bpf_object__close": (None, (c_void_p,)),
-    "bpf_object__find_program_by_name": (c_void_p, (c_void_p, c_char_p)),
     "bpf_object__find_map_by_name": (c_void_p, (c_void_p, c_char_p)),
     "bpf_object__next_program": (c_void_p, (c_void_p, c_void_p)),
     "bpf_program__name": (c_char_p, (c_void_p,)),
@@ -76,12 +73,10 @@ _SIGNATURES = {
     ),
     "bpf_program__attach_perf_event_opts": (c_void_p, (c_void_p, c_int, POINTER(_PerfOpts))),
     "bpf_link__destroy": (c_int, (c_void_p,)),
-    "bpf_link__fd": (c_int, (c_void_p,)),
     "bpf_map__fd": (c_int, (c_void_p,)),
     "bpf_map__set_max_entries": (c_int, (c_void_p, c_uint32)),
     "bpf_map__set_value_size": (c_int, (c_void_p, c_uint32)),
     "bpf_map__set_autocreate": (c_int, (c_void_p, c_bool)),
-    "bpf_map__set_type": (c_int, (c_void_p, c_int)),
     "bpf_map__set_initial_value": (c_int, (c_void_p, c_char_p, c_size_t)),
     "bpf_map_lookup_elem": (c_int, (c_int, c_void_p, c_void_p)),
     "bpf_map_lookup_and_delete_elem": (c_int, (c_int, c_void_p, c_void_p)),
@@ -115,10 +110,6 @@ class Libbpf:
         self.log: list[str] = []
         self._print = _PRINT(self._keep)
         self.lib.libbpf_set_print(self._print)
-
-    @property
-    def version(self) -> str:
-        return f"{self.lib.libbpf_major_version()}.{self.lib.libbpf_minor_version()}"
 
     def _keep(self, level: int, text: bytes, arguments: int) -> int:
         if level > 1:  # LIBBPF_DEBUG
@@ -159,9 +150,6 @@ class Map:
     def set_autocreate(self, create: bool) -> None:
         self._lib.lib.bpf_map__set_autocreate(self._pointer, create)
 
-    def set_type(self, number: int) -> None:
-        self._lib.lib.bpf_map__set_type(self._pointer, number)
-
     def set_initial_value(self, value: bytes) -> None:
         if self._lib.lib.bpf_map__set_initial_value(self._pointer, value, len(value)):
             raise LoadError(str(_failed("cannot set the program's configuration")))
@@ -194,10 +182,6 @@ class Link:
     def __init__(self, lib: Libbpf, pointer: int) -> None:
         self._lib = lib
         self._pointer = pointer
-
-    @property
-    def fd(self) -> int:
-        return int(self._lib.lib.bpf_link__fd(self._pointer))
 
     def destroy(self) -> None:
         if self._pointer:
