@@ -2,7 +2,7 @@
 """Compiles the BPF programs for the package: ``python bpf/build.py``, or from the wheel's build.
 
 Writes the variants of ``pwru.bpf.c`` into ``pwru_py/bpf/`` and, beside them, ``places.txt``: lines
-of VARIANT STUB OFFSET CAPACITY that say where pcap filters go (``FILTER_STUB`` in
+of VARIANT FILTER OFFSET CAPACITY that say where pcap filters go (``RUN_FILTER`` in
 ``filter.bpf.h``), so that a start needs no ELF reader.
 """
 
@@ -31,11 +31,11 @@ VARIANTS = {
     for loads, typed in (("typed", 1), ("plain", 0))
     for size, outer, inner in (("small", 256, 128), ("large", 8192, 1024))
 }
-STUBS = ("pcap_filter", "pcap_filter_inner_l2", "pcap_filter_inner_l3")
+FILTERS = ("pcap_filter", "inner_l2", "inner_l3")
 NOP = struct.pack("<BBhi", 0x05, 0, 0, 0)
 ZERO_R0 = struct.pack("<BBhi", 0xB7, 0, 0, 0)
 ALWAYS_TAKEN = struct.pack("<BBhi", 0x15, 0, 0, 0)
-EXIT = struct.pack("<BBhi", 0x95, 0, 0, 0)
+STUB = ZERO_R0 + ALWAYS_TAKEN + NOP
 
 
 def compile_object(source: Path, target: Path, defines: tuple[str, ...]) -> None:
@@ -57,22 +57,31 @@ def compile_object(source: Path, target: Path, defines: tuple[str, ...]) -> None
         raise SystemExit("cannot build the BPF programs: clang failed, see above")
 
 
-def filter_place(target: Path, stub: str) -> tuple[int, int]:
-    """File offset of a FILTER_STUB and how many no-ops it has; checks the code around them."""
+def filter_places(target: Path) -> list[tuple[str, int, int]]:
+    """(filter, file offset, no-ops) of every RUN_FILTER: inner ones by their function's name."""
     from elftools.elf.elffile import ELFFile
 
+    found = []
     with target.open("rb") as stream:
         elf = ELFFile(stream)
-        (symbol,) = elf.get_section_by_name(".symtab").get_symbol_by_name(stub)
-        section = elf.get_section(symbol["st_shndx"])
-        offset = section["sh_offset"] + symbol["st_value"]
-        code = section.data()[symbol["st_value"] : symbol["st_value"] + symbol["st_size"]]
-    if not code.startswith(ZERO_R0 + ALWAYS_TAKEN + NOP) or not code.endswith(NOP + EXIT):
-        raise SystemExit(f"{target}: {stub} is not what the loader expects: {code[:32].hex()}")
-    nops = len(code) // 8 - 3
-    if code[16:-8] != NOP * nops:
-        raise SystemExit(f"{target}: {stub} has something between its no-ops")
-    return offset, nops
+        for symbol in elf.get_section_by_name(".symtab").iter_symbols():
+            if symbol["st_info"]["type"] != "STT_FUNC":
+                continue
+            section = elf.get_section(symbol["st_shndx"])
+            start, end = symbol["st_value"], symbol["st_value"] + symbol["st_size"]
+            code = section.data()
+            name = symbol.name if symbol.name in FILTERS else FILTERS[0]
+            at = code.find(STUB, start, end)
+            while at >= 0:
+                first = at + len(STUB) - len(NOP)
+                nops = 0
+                while code.startswith(NOP, first + nops * len(NOP)):
+                    nops += 1
+                found.append((name, section["sh_offset"] + at, nops))
+                at = code.find(STUB, first + nops * len(NOP), end)
+    if {name for name, _, _ in found} != set(FILTERS):
+        raise SystemExit(f"{target}: a place for a filter is missing: {found}")
+    return found
 
 
 def build() -> None:
@@ -81,9 +90,8 @@ def build() -> None:
     for variant, defines in VARIANTS.items():
         target = TARGET / f"{variant}.bpf.o"
         compile_object(SOURCE / "pwru.bpf.c", target, defines)
-        for stub in STUBS:
-            offset, capacity = filter_place(target, stub)
-            places.append(f"{variant} {stub} {offset} {capacity}\n")
+        for name, offset, capacity in filter_places(target):
+            places.append(f"{variant} {name} {offset} {capacity}\n")
     (TARGET / "places.txt").write_text("".join(places))
 
 

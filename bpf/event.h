@@ -72,25 +72,34 @@ struct event_with_stack {
 	__u64 stack[STACK_MAX];
 };
 
+/* What a pcap filter asks of its frame; see filters/pwru_filters/compiler.py. */
+struct needs {
+	__u16 bytes;		/* of the frame, where it is copied */
+	bool on;		/* the filter has been spliced in */
+	bool link;		/* bytes below 18 other than the EtherType */
+	bool length;		/* of the whole frame */
+	bool more;		/* any of link, length; or the captured length */
+};
+
 /* Set by Python before loading; the verifier removes what is off. */
 struct config {
 	__u32 netns;		/* inode number, 0: any */
 	__u32 ifindex;		/* 0: any */
 	__u32 mark;
 	__u32 mark_mask;	/* 0: any */
-	__u32 frame_bytes;	/* bytes of the frame that the filter needs copied */
-	__u32 inner_l2_bytes;	/* the same for the filters of a tunnel's inner packet */
-	__u32 inner_l3_bytes;
-	bool filter;		/* a pcap filter has been spliced in */
-	bool inner_l2;
-	bool inner_l3;
+	struct needs filter;
+	struct needs inner_l2;	/* for a tunnel's inner packet */
+	struct needs inner_l3;
+	bool simple;		/* a pcap filter decides, and nothing else */
+	bool meta;		/* netns, ifindex or mark_mask is set */
+	bool adjacent;		/* fields of the sk_buff lie side by side, see headers.bpf.h */
 	bool func_ip;		/* kernel has bpf_get_func_ip */
-	bool cookie;		/* probes carry a cookie, see below */
+	bool cookie;		/* all probes carry a cookie, see below */
 	bool track;
 	bool tuple;
 	bool stack;
 	bool queue;		/* events go to the queue, not to the ring */
-	bool pad[3];
+	bool pad[1];
 };
 
 /* What a probe carries: 1 + the function's index in the plan, argument registers. */
@@ -115,13 +124,23 @@ struct frame {
 	__u64 base;		/* frame byte i (i >= 18) is at kernel address base + i */
 	__u32 caplen;		/* bytes of the frame in linear memory */
 	__u32 len;		/* bytes of the whole frame */
+	__u64 near;		/* typed loads: byte i (14 <= i < FRAME_MAX) is at near + i */
 	__u8 bytes[FRAME_MAX + 32];
+};
+
+/* The same, with just those bytes that may be nowhere else. */
+struct frame_view {
+	__u64 base;
+	__u32 caplen;
+	__u32 len;
+	__u64 near;
+	__u8 bytes[24];
 };
 
 #ifdef __bpf__
 _Static_assert(sizeof(struct event_tuple) == 40, "layout.py: TUPLE");
 _Static_assert(sizeof(struct event) == 136, "layout.py: EVENT");
-_Static_assert(sizeof(struct config) == 40, "layout.py: CONFIG");
+_Static_assert(sizeof(struct config) == 44, "layout.py: CONFIG");
 #endif
 
 #endif

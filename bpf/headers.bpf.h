@@ -7,27 +7,67 @@ const volatile struct config cfg = {};
 
 /*
  * TYPED_LOADS: for kernels with bpf_rdonly_cast (6.2, commit a35b9af4ec2c), a plain
- * load in place of a helper call. Chosen when compiling: the verifier is slow
- * to take out what it finds dead.
+ * load in place of a helper call; a bad address reads as 0. Chosen when compiling: the
+ * verifier is slow to take out what it finds dead.
+ *
+ * The structure cast to is an array of no length: of such a one the verifier allows
+ * loads at any offset and of any size (btf_struct_walk() in kernel/bpf/btf.c).
  */
 extern void *bpf_rdonly_cast(const void *obj, __u32 btf_id) __ksym __weak;
 
-#define TYPED(ptr)							\
-	((typeof(ptr))bpf_rdonly_cast(ptr, bpf_core_type_id_kernel(typeof(*(ptr)))))
-
+#if TYPED_LOADS
+#define VIEW(ptr)							\
+	((typeof(ptr))bpf_rdonly_cast((const void *)(ptr),		\
+		bpf_core_type_id_kernel(struct bpf_raw_tracepoint_args)))
+/* Of a VIEW. */
+#define FIELD(view, field) ((view)->field)
+#else
+#define VIEW(ptr) (ptr)
 #define FIELD(ptr, field) ({						\
 	typeof((ptr)->field) __value;					\
-	if (TYPED_LOADS)						\
-		__value = TYPED(ptr)->field;				\
-	else								\
-		bpf_core_read(&__value, sizeof(__value), &(ptr)->field);\
+	bpf_core_read(&__value, sizeof(__value), &(ptr)->field);	\
 	__value;							\
 })
+#endif
+
+/* n words of 8 bytes at any kernel address; 0 where there is nothing. */
+static __always_inline void read_words(__u64 *to, const void *from, int n)
+{
+	const __u64 *view = VIEW(from);
+	int i;
+
+	if (!TYPED_LOADS) {
+		bpf_probe_read_kernel(to, n * 8, from);
+		return;
+	}
+#pragma unroll
+	for (i = 0; i < n; i++)
+		to[i] = view[i];
+}
+
+static __always_inline __be16 read_be16(const void *from)
+{
+	__be16 value = 0;
+
+	if (TYPED_LOADS)
+		return *(const __be16 *)VIEW(from);
+	bpf_probe_read_kernel(&value, sizeof(value), from);
+	return value;
+}
+
+static __always_inline __u8 read_u8(const void *from)
+{
+	__u8 value = 0;
+
+	if (TYPED_LOADS)
+		return *(const __u8 *)VIEW(from);
+	bpf_probe_read_kernel(&value, sizeof(value), from);
+	return value;
+}
 
 /* Where the packet's bytes and headers are; offsets count from head. */
 struct headers {
 	unsigned char *head;
-	unsigned char *data;
 	__u32 tail;
 	__u16 network;		/* 0: not set */
 	__u16 mac;		/* HEADER_UNSET: not set */
@@ -38,7 +78,6 @@ struct headers {
 };
 
 #define OFFSET(field) bpf_core_field_offset(struct sk_buff, field)
-#define HEADERS_SPAN 96
 
 static __always_inline bool has_tag(struct sk_buff *skb, const struct headers *h)
 {
@@ -46,58 +85,63 @@ static __always_inline bool has_tag(struct sk_buff *skb, const struct headers *h
 
 	if (!h->vlan_proto && !h->vlan_tci)
 		return false;
-	if (!bpf_core_field_exists(old->vlan_present))
+	if (TYPED_LOADS || !bpf_core_field_exists(old->vlan_present))
 		return true;
 	return BPF_CORE_READ_BITFIELD_PROBED(old, vlan_present);
 }
 
-#define TAKE(to, field)							\
-	__builtin_memcpy(&(to), span + (OFFSET(field) - first), sizeof(to))
+/* protocol, transport_header, network_header, mac_header: one word. */
+static __always_inline void take_headers(struct headers *h, __u64 word)
+{
+	h->protocol = word;
+	h->network = word >> 32;
+	h->mac = word >> 48;
+}
 
 /*
- * Without typed loads: the fields lie within some 60 bytes of each other on
- * every kernel so far (group "headers" of struct sk_buff up to data), so one
- * read fetches them all; where they do not, one read each.
+ * Where the fields lie as on every kernel so far (cfg.adjacent: Python has looked), a few
+ * words hold them all: vlan_proto, vlan_tci | protocol to mac_header | tail | head, and one
+ * short span holds these.
  */
-static __always_inline void read_headers_span(struct sk_buff *skb, struct headers *h)
+#if TYPED_LOADS
+static __always_inline void read_adjacent(struct sk_buff *skb, struct headers *h)
+{
+	__u32 vlan = *(const __u32 *)((const void *)skb + OFFSET(vlan_proto));
+
+	take_headers(h, *(const __u64 *)((const void *)skb + OFFSET(protocol)));
+	h->vlan_proto = vlan;
+	h->vlan_tci = vlan >> 16;
+	h->tail = FIELD(skb, tail);
+	h->head = FIELD(skb, head);
+}
+#else
+#define HEADERS_SPAN 96		/* bytes; they lie within 40 to 60 */
+
+static __always_inline void read_adjacent(struct sk_buff *skb, struct headers *h)
 {
 	const __u32 first = OFFSET(vlan_proto);
-	const __u32 size = OFFSET(data) + sizeof(h->data) - first;
-	__u8 span[HEADERS_SPAN] __attribute__((aligned(8)));
+	const __u32 size = OFFSET(head) + sizeof(h->head) - first;
+	__u64 span[HEADERS_SPAN / 8];
+	const void *at = span;
 
-	if (bpf_probe_read_kernel(span, size, (void *)skb + first)) {
+	if (size > sizeof(span) || bpf_probe_read_kernel(span, size, (void *)skb + first)) {
 		__builtin_memset(h, 0, sizeof(*h));
 		return;
 	}
-	TAKE(h->head, head);
-	TAKE(h->data, data);
-	TAKE(h->tail, tail);
-	TAKE(h->network, network_header);
-	TAKE(h->mac, mac_header);
-	TAKE(h->protocol, protocol);
-	TAKE(h->vlan_proto, vlan_proto);
-	TAKE(h->vlan_tci, vlan_tci);
+	h->vlan_proto = span[0];
+	h->vlan_tci = (__u32)span[0] >> 16;
+	take_headers(h, *(const __u64 *)(at + (OFFSET(protocol) - first)));
+	h->tail = *(const __u32 *)(at + (OFFSET(tail) - first));
+	h->head = *(unsigned char *const *)(at + (OFFSET(head) - first));
 }
-
-static __always_inline bool span_fits(void)
-{
-	return OFFSET(vlan_proto) < OFFSET(vlan_tci) &&
-	       OFFSET(vlan_tci) < OFFSET(protocol) &&
-	       OFFSET(protocol) < OFFSET(network_header) &&
-	       OFFSET(network_header) < OFFSET(mac_header) &&
-	       OFFSET(mac_header) < OFFSET(tail) &&
-	       OFFSET(tail) < OFFSET(head) &&
-	       OFFSET(head) < OFFSET(data) &&
-	       OFFSET(data) + sizeof(void *) - OFFSET(vlan_proto) <= HEADERS_SPAN;
-}
+#endif
 
 static __always_inline void read_headers(struct sk_buff *skb, struct headers *h)
 {
-	if (!TYPED_LOADS && span_fits()) {
-		read_headers_span(skb, h);
+	if (cfg.adjacent) {
+		read_adjacent(skb, h);
 	} else {
 		h->head = FIELD(skb, head);
-		h->data = FIELD(skb, data);
 		h->tail = FIELD(skb, tail);
 		h->network = FIELD(skb, network_header);
 		h->mac = FIELD(skb, mac_header);
@@ -116,6 +160,7 @@ static __always_inline bool is_ethernet(struct sk_buff *skb)
 
 	if (!dev)
 		return false;
+	dev = VIEW(dev);
 	type = FIELD(dev, type);
 	return type == ARPHRD_ETHER || type == ARPHRD_LOOPBACK;
 }
@@ -128,11 +173,12 @@ static __always_inline bool has_link_header(struct sk_buff *skb, const struct he
 {
 	__u32 gap = (__u32)h->network - h->mac;
 
+	if (h->network && gap == ETH_HLEN)
+		return true;
 	if (h->mac == HEADER_UNSET)
 		return false;
 	if (h->network)
-		return gap == ETH_HLEN || gap == ETH_HLEN + VLAN_HLEN ||
-		       gap == ETH_HLEN + 2 * VLAN_HLEN;
+		return gap == ETH_HLEN + VLAN_HLEN || gap == ETH_HLEN + 2 * VLAN_HLEN;
 	return is_ethernet(skb);
 }
 
@@ -147,23 +193,19 @@ static __always_inline bool has_network_header(struct sk_buff *skb, const struct
 }
 
 /*
- * The kernel sets skb->protocol late on the way out and keeps the inner one
- * while a tunnel pushes its header: the version in the header itself decides
- * between the two IPs.
+ * What follows, by the first byte of the network header. The kernel sets
+ * skb->protocol late on the way out and keeps the inner one while a tunnel
+ * pushes its header: the version in the header decides between the two IPs.
  */
-static __always_inline __be16 network_protocol(const struct headers *h)
+static __always_inline __be16 network_protocol(__be16 protocol, __u8 first)
 {
-	__u8 first = 0;
-
-	if (h->protocol && h->protocol != bpf_htons(ETH_P_IP) &&
-	    h->protocol != bpf_htons(ETH_P_IPV6))
-		return h->protocol;
-	bpf_probe_read_kernel(&first, sizeof(first), h->head + h->network);
+	if (protocol && protocol != bpf_htons(ETH_P_IP) && protocol != bpf_htons(ETH_P_IPV6))
+		return protocol;
 	if (first >> 4 == 4)
 		return bpf_htons(ETH_P_IP);
 	if (first >> 4 == 6)
 		return bpf_htons(ETH_P_IPV6);
-	return h->protocol;
+	return protocol;
 }
 
 /* Steps over tags that are in the packet's bytes; *at moves to what follows them. */
@@ -175,7 +217,7 @@ static __always_inline __be16 skip_tags(__be16 proto, unsigned char **at)
 	for (i = 0; i < 2; i++) {
 		if (proto != bpf_htons(ETH_P_8021Q) && proto != bpf_htons(ETH_P_8021AD))
 			break;
-		bpf_probe_read_kernel(&proto, sizeof(proto), *at + 2);
+		proto = read_be16(*at + 2);
 		*at += VLAN_HLEN;
 	}
 	return proto;
@@ -189,10 +231,11 @@ static __always_inline unsigned char *network_start(struct sk_buff *skb, const s
 
 	if (has_link_header(skb, h)) {
 		at = h->head + h->mac + ETH_HLEN;
-		bpf_probe_read_kernel(proto, sizeof(*proto), at - 2);
+		*proto = read_be16(at - 2);
 	} else if (has_network_header(skb, h)) {
 		at = h->head + h->network;
-		*proto = network_protocol(h);
+		*proto = h->tail > h->network ? network_protocol(h->protocol, read_u8(at)) :
+						h->protocol;
 	} else {
 		return NULL;
 	}

@@ -82,6 +82,8 @@ struct pcpu_hot {
 
 struct task_struct {
 	void *stack;
+	int tgid;
+	char comm[16];
 };
 
 #pragma clang attribute pop

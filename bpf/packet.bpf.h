@@ -21,56 +21,75 @@ static __always_inline bool has_ports(__u8 proto)
 	       proto == IPPROTO_UDPLITE || proto == IPPROTO_DCCP;
 }
 
-static __always_inline void read_ports(struct event *ev, unsigned char *at, unsigned char *end)
+/*
+ * What stands behind the IP headers; words: its first 16 bytes, of which room are
+ * the packet's.
+ */
+static __always_inline void take_ports(struct event *ev, const __u64 *words, __s64 room)
 {
-	struct event_tuple *t = &ev->tuple;
-
-	if (!has_ports(t->l4) || at + 4 > end)
+	if (!has_ports(ev->tuple.l4) || room < 4)
 		return;
-	if (bpf_probe_read_kernel(&t->sport, 4, at))	/* sport and dport */
-		return;
-	t->has_ports = 1;
-	if (t->l4 == IPPROTO_TCP && at + 14 <= end)
-		bpf_probe_read_kernel(&ev->tcp_flags, 1, at + 13);
+	*(__u32 *)&ev->tuple.sport = words[0];	/* sport and dport */
+	ev->tuple.has_ports = 1;
+	if (ev->tuple.l4 == IPPROTO_TCP && room >= 14)
+		ev->tcp_flags = words[1] >> 40;
 }
 
+static __always_inline void read_ports(struct event *ev, unsigned char *at, unsigned char *end)
+{
+	__u64 words[2];
+
+	read_words(words, at, 2);
+	take_ports(ev, words, end - at);
+}
+
+/* Header and, without options, what follows, in one read. */
 static __always_inline void read_ipv4(struct event *ev, unsigned char *at, unsigned char *end)
 {
-	__u8 ip[20];
+	__u32 words[10];
+	__u64 behind[2];
 
-	if (at + sizeof(ip) > end || bpf_probe_read_kernel(ip, sizeof(ip), at))
+	if (at + 20 > end)
 		return;
-	if (ip[0] >> 4 != 4)
+	read_words((__u64 *)words, at, 5);
+	if ((words[0] >> 4 & 0xf) != 4)
 		return;
 	ev->tuple.l3 = L3_IPV4;
-	ev->tuple.l4 = ip[9];
-	__builtin_memcpy(ev->tuple.saddr, ip + 12, 4);
-	__builtin_memcpy(ev->tuple.daddr, ip + 16, 4);
-	if ((ip[6] & 0x1f) || ip[7])	/* a later fragment carries no ports */
+	ev->tuple.l4 = words[2] >> 8;
+	*(__u32 *)ev->tuple.saddr = words[3];
+	*(__u32 *)ev->tuple.daddr = words[4];
+	if (words[1] >> 16 & bpf_htons(0x1fff))	/* a later fragment carries no ports */
 		return;
-	read_ports(ev, at + (ip[0] & 0xf) * 4, end);
+	if ((words[0] & 0xf) != 5)
+		return read_ports(ev, at + (words[0] & 0xf) * 4, end);
+	behind[0] = words[5] | (__u64)words[6] << 32;
+	behind[1] = words[7] | (__u64)words[8] << 32;
+	take_ports(ev, behind, end - at - 20);
 }
 
 static __always_inline void read_ipv6(struct event *ev, unsigned char *at, unsigned char *end)
 {
-	__u8 ip6[8], ext[4], next;
+	__u64 ip6[5];
+	__u8 next, ext[8];
 	int i;
 
-	if (at + 40 > end || bpf_probe_read_kernel(ip6, sizeof(ip6), at))
+	if (at + 40 > end)
 		return;
-	if (ip6[0] >> 4 != 6)
+	read_words(ip6, at, 5);
+	if ((ip6[0] >> 4 & 0xf) != 6)
 		return;
-	bpf_probe_read_kernel(ev->tuple.saddr, 32, at + 8);	/* and daddr */
+	__builtin_memcpy(ev->tuple.saddr, ip6 + 1, 32);	/* and daddr */
 	ev->tuple.l3 = L3_IPV6;
-	next = ip6[6];
+	next = ip6[0] >> 48;
 	at += 40;
 #pragma unroll
 	for (i = 0; i < IPV6_EXTENSIONS_MAX; i++) {
 		if (next != IPPROTO_HOPOPTS && next != IPPROTO_ROUTING &&
 		    next != IPPROTO_DSTOPTS && next != IPPROTO_FRAGMENT && next != IPPROTO_AH)
 			break;
-		if (at + 8 > end || bpf_probe_read_kernel(ext, sizeof(ext), at))
+		if (at + 8 > end)
 			break;
+		read_words((__u64 *)ext, at, 1);
 		if (next == IPPROTO_FRAGMENT) {
 			next = ext[0];
 			if (ext[2] || (ext[3] & 0xf8)) {	/* not the first one */
@@ -90,22 +109,23 @@ static __always_inline void read_ipv6(struct event *ev, unsigned char *at, unsig
 /* RFC 826 for IPv4 over Ethernet: 8 bytes, then sha spa tha tpa. */
 static __always_inline void read_arp(struct event *ev, unsigned char *at, unsigned char *end)
 {
+	__u64 words[2];
+
 	if (at + 28 > end)
 		return;
 	ev->tuple.l3 = L3_ARP;
-	bpf_probe_read_kernel(ev->tuple.saddr, 4, at + 14);
-	bpf_probe_read_kernel(ev->tuple.daddr, 4, at + 24);
+	read_words(words, at + 12, 2);
+	*(__u32 *)ev->tuple.saddr = words[0] >> 16;
+	*(__u32 *)ev->tuple.daddr = words[1] >> 32;
 }
 
-static __always_inline void read_tuple(struct sk_buff *skb, struct event *ev)
+static __always_inline void read_tuple(struct sk_buff *skb, const struct headers *h,
+				       struct event *ev)
 {
-	unsigned char *at, *end;
-	struct headers h;
+	unsigned char *at, *end = h->head + h->tail;
 	__be16 proto = 0;
 
-	read_headers(skb, &h);
-	end = h.head + h.tail;
-	at = network_start(skb, &h, &proto);
+	at = network_start(skb, h, &proto);
 	if (!at)
 		return;
 	if (proto == bpf_htons(ETH_P_IP))

@@ -122,47 +122,59 @@ static __always_inline __u64 argument(struct pt_regs *ctx, __u32 pos)
 
 static __always_inline __u32 net_inum(struct net *net)
 {
-	return net ? FIELD(net, ns.inum) : 0;
+	if (!net)
+		return 0;
+	net = VIEW(net);
+	return FIELD(net, ns.inum);
 }
 
+/* Where the packet is: a device, a namespace. Both may be unknown. */
+struct where {
+	struct net_device *dev;	/* a VIEW */
+	__u32 netns;		/* inode number; of the device, else of the socket */
+};
+
 /*
- * skb->dev, if it is one: while TCP keeps the sk_buff in a tree, or UDP in a
+ * skb->dev is not always one: while TCP keeps the sk_buff in a tree, or UDP in a
  * receive queue, its memory holds a tree node or a size (include/linux/skbuff.h).
  * A device lives in a namespace, and those have high numbers.
  */
-static __always_inline struct net_device *skb_dev(struct sk_buff *skb)
+static __always_inline void find_where(struct sk_buff *skb, struct where *where)
 {
 	struct net_device *dev = FIELD(skb, dev);
-
-	if (!dev || net_inum(FIELD(dev, nd_net.net)) < NETNS_FIRST)
-		return NULL;
-	return dev;
-}
-
-/* The namespace of the device, else of the socket; 0 when neither tells. */
-static __always_inline __u32 netns_inum(struct sk_buff *skb, struct net_device *dev)
-{
 	struct sock *sk;
 
-	if (dev)
-		return net_inum(FIELD(dev, nd_net.net));
+	if (dev) {
+		dev = VIEW(dev);
+		where->netns = net_inum(FIELD(dev, nd_net.net));
+		where->dev = dev;
+		if (where->netns >= NETNS_FIRST)
+			return;
+	}
+	where->dev = NULL;
+	where->netns = 0;
 	sk = FIELD(skb, sk);
-	return sk ? net_inum(FIELD(sk, __sk_common.skc_net.net)) : 0;
+	if (sk) {
+		sk = VIEW(sk);
+		where->netns = net_inum(FIELD(sk, __sk_common.skc_net.net));
+	}
 }
 
-/* Cheap conditions first: each is one or two loads. */
+/* Cheap conditions first. */
 static __always_inline bool meta_matches(struct sk_buff *skb)
 {
 	struct net_device *dev;
+	struct where where;
 
 	if (cfg.mark_mask && (FIELD(skb, mark) & cfg.mark_mask) != cfg.mark)
 		return false;
 	if (!cfg.netns && !cfg.ifindex)
 		return true;
-	dev = skb_dev(skb);
+	find_where(skb, &where);
+	dev = where.dev;
 	if (cfg.ifindex && (!dev || FIELD(dev, ifindex) != cfg.ifindex))
 		return false;
-	return !cfg.netns || netns_inum(skb, dev) == cfg.netns;
+	return !cfg.netns || where.netns == cfg.netns;
 }
 
 static __always_inline void follow(__u64 addr)
@@ -187,61 +199,86 @@ static __always_inline void forget(__u64 addr)
  */
 static __always_inline bool is_followed(__u64 addr)
 {
-	struct sk_buff *skb = (struct sk_buff *)addr;
+	struct sk_buff *skb;
 
 	if (!bpf_map_lookup_elem(&tracked, &addr))
 		return false;
+	skb = VIEW((struct sk_buff *)addr);
 	if (FIELD(skb, mac_header) || FIELD(skb, network_header))
 		return true;
 	forget(addr);
 	return false;
 }
 
-static __always_inline void fill(struct event *ev, struct pt_regs *ctx,
-				 struct sk_buff *skb, bool followed)
+static __always_inline void fill_process(struct event *ev)
 {
-	struct net_device *dev = skb_dev(skb);
-	__u64 cookie;
+	if (TYPED_LOADS) {
+		struct task_struct *task = VIEW((struct task_struct *)bpf_get_current_task());
 
-	ev->ts_ns = bpf_ktime_get_ns();
-	ev->skb = (__u64)skb;
-	ev->func = cfg.func_ip ? bpf_get_func_ip(ctx) : PROBED_ADDR(ctx);
-	ev->pid = bpf_get_current_pid_tgid() >> 32;
-	ev->target = 0;
-	ev->netns = netns_inum(skb, dev);
-	ev->mark = FIELD(skb, mark);
-	ev->len = FIELD(skb, len);
-	ev->proto = bpf_ntohs(FIELD(skb, protocol));
-	ev->cpu = bpf_get_smp_processor_id();
-	ev->context = cpu_context(ctx);
-	ev->flags = followed ? EVENT_TRACKED : 0;
-	if (FIELD(skb, users.refs.counter) > 1)
-		ev->flags |= EVENT_SHARED;
-	ev->reason = 0;
-	ev->tcp_flags = 0;
-	ev->stack_len = 0;
-	bpf_get_current_comm(ev->comm, sizeof(ev->comm));
+		ev->pid = FIELD(task, tgid);
+		read_words((__u64 *)ev->comm, &task->comm, 2);
+	} else {
+		ev->pid = bpf_get_current_pid_tgid() >> 32;
+		bpf_get_current_comm(ev->comm, sizeof(ev->comm));
+	}
+}
+
+static __always_inline void fill_where(struct event *ev, struct sk_buff *skb)
+{
+	struct net_device *dev;
+	struct where where;
+
+	find_where(skb, &where);
+	dev = where.dev;
+	ev->netns = where.netns;
 	if (dev) {
 		ev->ifindex = FIELD(dev, ifindex);
 		ev->mtu = FIELD(dev, mtu);
-		bpf_core_read(ev->ifname, sizeof(ev->ifname), &dev->name);
+		read_words((__u64 *)ev->ifname, &dev->name, 2);
 	} else {
 		ev->ifindex = 0;
 		ev->mtu = 0;
 		__builtin_memset(ev->ifname, 0, sizeof(ev->ifname));
 	}
-	if (cfg.cookie) {
+}
+
+static __always_inline void fill(struct event *ev, struct pt_regs *ctx, __u64 addr,
+				 __u64 cookie, bool followed)
+{
+	struct sk_buff *skb = VIEW((struct sk_buff *)addr);
+	struct headers h;
+
+	read_headers(skb, &h);
+	ev->ts_ns = bpf_ktime_get_ns();
+	ev->skb = addr;
+	ev->func = cfg.func_ip ? bpf_get_func_ip(ctx) : PROBED_ADDR(ctx);
+	fill_process(ev);
+	fill_where(ev, skb);
+	ev->mark = FIELD(skb, mark);
+	ev->len = FIELD(skb, len);
+	ev->proto = bpf_ntohs(h.protocol);
+	ev->cpu = bpf_get_smp_processor_id();
+	ev->context = cpu_context(ctx);
+	ev->flags = followed ? EVENT_TRACKED : 0;
+	if (FIELD(skb, users.refs.counter) > 1)
+		ev->flags |= EVENT_SHARED;
+	if (cfg.cookie && !cookie)
 		cookie = bpf_get_attach_cookie(ctx);
-		ev->target = COOKIE_TARGET(cookie);
-		if (COOKIE_REASON_ARG(cookie)) {
-			ev->flags |= EVENT_REASON;
-			ev->reason = argument(ctx, COOKIE_REASON_ARG(cookie));
-		}
+	ev->target = COOKIE_TARGET(cookie);
+	ev->reason = 0;
+	if (COOKIE_REASON_ARG(cookie)) {
+		ev->flags |= EVENT_REASON;
+		ev->reason = argument(ctx, COOKIE_REASON_ARG(cookie));
 	}
+	ev->tcp_flags = 0;
+	ev->stack_len = 0;
 	__builtin_memset(&ev->tuple, 0, sizeof(ev->tuple));
 	if (cfg.tuple)
-		read_tuple(skb, ev);
+		read_tuple(skb, &h, ev);
 }
+
+/* Set by Python when the session ends: detaching takes long, recording stops at once. */
+volatile __u32 paused;
 
 static __always_inline void fill_stack(struct event_with_stack *ev, struct pt_regs *ctx)
 {
@@ -264,42 +301,54 @@ static __always_inline struct event *new_record(void)
 	return bpf_ringbuf_reserve(&ring, sizeof(struct event), 0);
 }
 
-static __always_inline void emit(struct pt_regs *ctx, struct sk_buff *skb, bool followed)
+/* cookie: the probe's, or 0 where the program has not read it. */
+static __noinline int emit(struct pt_regs *ctx, __u64 addr, __u64 cookie, bool followed)
 {
-	struct event *ev = new_record();
+	struct event *ev;
 
+	if (paused)
+		return 0;
+	ev = new_record();
 	if (!ev) {
 		count(COUNT_BUFFER_FULL);
-		return;
+		return 0;
 	}
-	fill(ev, ctx, skb, followed);
+	fill(ev, ctx, addr, cookie, followed);
 	if (cfg.stack)
 		fill_stack((struct event_with_stack *)ev, ctx);
 	if (!cfg.queue)
 		bpf_ringbuf_submit(ev, 0);
 	else if (bpf_map_push_elem(&queue, ev, 0))	/* BPF_EXIST would overwrite the oldest */
 		count(COUNT_BUFFER_FULL);
+	return 0;
 }
 
-/* Set by Python when the session ends: detaching takes long, recording stops at once. */
-volatile __u32 paused;
-
-static __always_inline int trace(struct pt_regs *ctx, __u64 addr)
+/* Conditions beside the pcap filter, and packets that are followed. */
+static __noinline int trace_else(struct pt_regs *ctx, __u64 addr, __u64 cookie)
 {
-	struct sk_buff *skb = (struct sk_buff *)addr;
-	bool followed = false;
+	bool followed = cfg.track && is_followed(addr);
 
-	if (!skb || paused)
+	if (!addr)
 		return 0;
-	if (cfg.track)
-		followed = is_followed(addr);
 	if (!followed) {
-		if (!meta_matches(skb) || !filter_matches(skb))
+		if (cfg.meta && !meta_matches(VIEW((struct sk_buff *)addr)))
 			return 0;
-		if (cfg.track)
+		if (cfg.filter.on && !pcap_filter(addr))
+			return 0;
+		if ((cfg.inner_l2.on || cfg.inner_l3.on) && !inner_matches(addr))
+			return 0;
+		if (cfg.track && !paused)
 			follow(addr);
 	}
-	emit(ctx, skb, followed);
+	return emit(ctx, addr, cookie, followed);
+}
+
+static __always_inline int trace(struct pt_regs *ctx, __u64 addr, __u64 cookie)
+{
+	if (!cfg.simple)
+		return trace_else(ctx, addr, cookie);
+	if (filter_frame(addr))
+		emit(ctx, addr, cookie, false);
 	return 0;
 }
 
@@ -307,7 +356,7 @@ static __always_inline int trace(struct pt_regs *ctx, __u64 addr)
 	SEC("kprobe")							\
 	int skb_arg##pos(struct pt_regs *ctx)				\
 	{								\
-		return trace(ctx, ARG##pos(ctx));			\
+		return trace(ctx, ARG##pos(ctx), 0);			\
 	}
 
 SKB_PROGRAM(1)
@@ -318,14 +367,17 @@ SKB_PROGRAM(5)
 SKB_PROGRAM(6)
 
 /*
- * Every link costs a walk of all symbols to make and a grace period to break:
- * the few functions with the sk_buff behind the third argument share one,
- * and their register is looked up with the cookie.
+ * Every link costs a walk of all symbols to make and a grace period to break, and a
+ * cookie some 250 instructions to find. So the few functions with the sk_buff behind
+ * the third argument, and those with a drop reason, share a link and look up both
+ * registers with the cookie.
  */
 SEC("kprobe")
 int skb_any(struct pt_regs *ctx)
 {
-	return trace(ctx, argument(ctx, COOKIE_SKB_ARG(bpf_get_attach_cookie(ctx))));
+	__u64 cookie = bpf_get_attach_cookie(ctx);
+
+	return trace(ctx, argument(ctx, COOKIE_SKB_ARG(cookie)), cookie);
 }
 
 /*

@@ -26,9 +26,8 @@ struct inner {
 
 static __always_inline bool inner_ethernet(struct inner *inner, unsigned char *l2)
 {
-	__be16 proto = 0;
+	__be16 proto = read_be16(l2 + 12);
 
-	bpf_probe_read_kernel(&proto, sizeof(proto), l2 + 12);
 	inner->l2 = l2;
 	inner->l3 = l2 + ETH_HLEN;
 	inner->proto = skip_tags(proto, &inner->l3);
@@ -37,9 +36,8 @@ static __always_inline bool inner_ethernet(struct inner *inner, unsigned char *l
 
 static __always_inline bool inner_ip(struct inner *inner, unsigned char *l3)
 {
-	__u8 first = 0;
+	__u8 first = read_u8(l3);
 
-	bpf_probe_read_kernel(&first, sizeof(first), l3);
 	inner->l2 = NULL;
 	inner->l3 = l3;
 	inner->proto = bpf_htons(first >> 4 == 6 ? ETH_P_IPV6 : ETH_P_IP);
@@ -55,13 +53,20 @@ static __always_inline bool inner_of_type(struct inner *inner, __be16 type, unsi
 	return false;
 }
 
+static __always_inline bool is_encapsulated(struct sk_buff *skb)
+{
+	if (TYPED_LOADS)
+		return BPF_CORE_READ_BITFIELD(skb, encapsulation);
+	return BPF_CORE_READ_BITFIELD_PROBED(skb, encapsulation);
+}
+
 /* skb->encapsulation: the sending side has pushed its header (and hardware may segment). */
 static __always_inline bool marked_inner(struct sk_buff *skb, const struct headers *h,
 					 struct inner *inner)
 {
 	__u16 network, mac;
 
-	if (!BPF_CORE_READ_BITFIELD_PROBED(skb, encapsulation))
+	if (!is_encapsulated(skb))
 		return false;
 	network = FIELD(skb, inner_network_header);
 	mac = FIELD(skb, inner_mac_header);

@@ -52,6 +52,7 @@ class Kind(IntEnum):
 # struct btf_type.info; 16 bits of length and 5 of kind before 7.2, commit f7a6b9eaff3e
 _VLEN = 0xFFFFFF
 _KIND_SHIFT, _KIND = 24, 0x7F
+_OFFSET_BITS = 0xFFFFFF  # of a member; a bit field's width stands above
 # 32-bit words behind the three of struct btf_type: always, for each of vlen
 _FIXED = [0, 1, 0, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 1, 0, 0]
 _EACH = [0, 0, 0, 0, 3, 3, 2, 0, 0, 0, 0, 0, 0, 2, 0, 3, 0, 0, 0, 3]
@@ -318,6 +319,25 @@ class Btf:
             if not name and self._has_path(member, path):
                 return True
         return False
+
+    def member_offset(self, struct_name: str, member: str) -> int | None:
+        """Bytes before a member, looking into anonymous ones; None without it, or for bits."""
+        for found in self.named(struct_name, (Kind.STRUCT,)):
+            bits = self._offset_bits(found, member)
+            return None if bits is None or bits % 8 else bits // 8
+        return None
+
+    def _offset_bits(self, type_id: TypeId, member: str) -> int | None:
+        owner, at = self._at(self.resolve(type_id))
+        offsets = owner._words[at + 5 : at + 3 + 3 * (owner._words[at + 1] & _VLEN) : 3]
+        for (name, inner), bits in zip(self.members(self.resolve(type_id)), offsets, strict=True):
+            if name == member:
+                return bits & _OFFSET_BITS
+            if not name and self.kind(self.resolve(inner)) in (Kind.STRUCT, Kind.UNION):
+                deeper = self._offset_bits(inner, member)
+                if deeper is not None:
+                    return (bits & _OFFSET_BITS) + deeper
+        return None
 
     def enums(self) -> Iterator[tuple[str, dict[str, int]]]:
         """(name, enumerators) of every named enum of this BTF that has any."""

@@ -73,6 +73,19 @@ class Symbols:
         return found
 
 
+def find_addresses(
+    lines: Iterable[bytes], names: Iterable[tuple[str, str]]
+) -> dict[int, tuple[str, str]]:
+    """Address to (name, module) of those that are asked for; keeps nothing of all others."""
+    wanted = {_join(name, module) + b"\n": (name, module) for name, module in names}
+    get = wanted.get
+    return {
+        int(line[:16], 16): key
+        for line in lines
+        if (key := get(line[19:])) is not None and line[17:18] in b"tTwW"
+    }
+
+
 def _split(name: bytes) -> tuple[str, str]:
     symbol, _, module = name.partition(b"\t")
     return symbol.decode(errors="replace"), module.strip(b"[]").decode(errors="replace")

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import builtins
 import struct
 from dataclasses import dataclass
 
@@ -18,7 +19,10 @@ TUPLE = struct.Struct("=16s16sHHBBBx")
 
 STACK = struct.Struct(f"={STACK_MAX}Q")
 
-CONFIG = struct.Struct("=7I9?3x")
+NEEDS = struct.Struct("=H4?")
+"""struct needs, see ``FilterNeeds``."""
+
+CONFIG = struct.Struct("=4I6s6s6s9?x")
 """struct config, see ``KernelConfig``."""
 
 COOKIE_TARGET_SHIFT, COOKIE_SKB_SHIFT = 8, 4
@@ -33,7 +37,22 @@ L3_ARP, L3_IPV4, L3_IPV6 = 1, 4, 6
 
 COUNT_BUFFER_FULL, COUNT_TRACK_FULL, COUNT_TRACK_NEW, COUNT_TRACK_END = range(4)
 
-assert (EVENT.size, TUPLE.size, CONFIG.size) == (136, 40, 40)
+assert (EVENT.size, TUPLE.size, CONFIG.size) == (136, 40, 44)
+
+
+@dataclass(frozen=True, slots=True)
+class FilterNeeds:
+    """struct needs: what a spliced filter asks of its frame, see ``CompiledFilter``."""
+
+    bytes: int = 0
+    on: bool = False
+    link: bool = False
+    length: bool = False
+    more: bool = False
+
+    def pack(self) -> builtins.bytes:
+        """6 bytes."""
+        return NEEDS.pack(self.bytes, self.on, self.link, self.length, self.more)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +63,10 @@ class KernelConfig:
     ifindex: int = 0
     mark: int = 0
     mark_mask: int = 0
-    frame_bytes: int = 0
-    inner_l2_bytes: int = 0
-    inner_l3_bytes: int = 0
-    filter: bool = False
-    inner_l2: bool = False
-    inner_l3: bool = False
+    filter: FilterNeeds = FilterNeeds()
+    inner_l2: FilterNeeds = FilterNeeds()
+    inner_l3: FilterNeeds = FilterNeeds()
+    adjacent: bool = False
     func_ip: bool = False
     cookie: bool = False
     track: bool = False
@@ -58,11 +75,13 @@ class KernelConfig:
     queue: bool = False
 
     def pack(self) -> bytes:
-        """The 40 bytes of the program's read-only data."""
+        """The 44 bytes of the program's read-only data."""
+        meta = bool(self.netns or self.ifindex or self.mark_mask)
+        simple = self.filter.on and not (meta or self.track or self.inner_l2.on or self.inner_l3.on)
         return CONFIG.pack(
-            self.netns, self.ifindex, self.mark, self.mark_mask, self.frame_bytes,
-            self.inner_l2_bytes, self.inner_l3_bytes, self.filter, self.inner_l2, self.inner_l3,
-            self.func_ip, self.cookie, self.track, self.tuple, self.stack, self.queue,
+            self.netns, self.ifindex, self.mark, self.mark_mask, self.filter.pack(),
+            self.inner_l2.pack(), self.inner_l3.pack(), simple, meta, self.adjacent, self.func_ip,
+            self.cookie, self.track, self.tuple, self.stack, self.queue,
         )  # fmt: skip
 
     @property

@@ -5,8 +5,10 @@ from .cbpf import CbpfInsn
 from .compiler import CompiledFilter, compile_cbpf, compile_filter
 from .ebpf import EbpfInsn
 from .errors import FilterError, FilterSyntaxError, FilterTooLargeError, FilterUnsupportedError
+from .frame import Cast
 
 __all__ = [
+    "Cast",
     "CbpfInsn",
     "CompiledFilter",
     "EbpfInsn",

@@ -12,7 +12,7 @@ from .decode import validate
 from .ebpf import EbpfInsn
 from .emit import emit
 from .errors import FilterTooLargeError
-from .frame import BYTES_OFFSET, CAPLEN_OFFSET, FRAME_MAX, LEN_OFFSET
+from .frame import Cast
 from .libpcap import compile_expression
 from .plan import Plan, make_plan
 
@@ -22,11 +22,15 @@ class CompiledFilter:
     """A filter ready to be placed into the tracer's BPF program.
 
     cbpf: libpcap's program for Ethernet frames. ebpf: the same filter as a fragment without exit.
-    On entry r1 points to struct frame (see frame.py); at its end, past the last instruction, w0
-    is 0 for no match and not 0 for a match. It uses r0-r9 and 72 bytes of stack.
-    frame_bytes: how many bytes of the frame must be copied before it runs; 0 = none. The other
-    fields of struct frame are always needed.
+    On entry r1 points to struct frame (see frame.py), and r2 is its near as a pointer if the frame
+    is viewed; r0 is 0. At its end, past the last instruction, r0 is 0 for no match, and for a match
+    1 + the caplen that it needs beyond what has been checked. It uses r0-r9 and 72 bytes of stack.
+    cast: None for a copied frame.
+    frame_bytes: how many bytes of the frame must be in bytes, or from near on; 0 = none.
     needs_mac: it may read link addresses (frame bytes 0 .. 11).
+    needs_link: it may read other bytes below 18 than the EtherType.
+    needs_length: it reads the field len.
+    needs_caplen: it reads the field caplen; always so of a copied frame.
     """
 
     expression: str
@@ -34,6 +38,10 @@ class CompiledFilter:
     ebpf: tuple[EbpfInsn, ...]
     frame_bytes: int
     needs_mac: bool
+    needs_link: bool
+    needs_length: bool
+    needs_caplen: bool
+    cast: Cast | None
     _plan: Plan = field(repr=False, compare=False)
 
     @property
@@ -46,34 +54,41 @@ class CompiledFilter:
         # Imported when asked for: a start needs none of the text.
         from .blocks_text import block_lines
         from .cbpf_text import cbpf_lines
-        from .ebpf_text import ebpf_lines
+        from .ebpf_text import ebpf_lines, frame_line
 
+        how = "looked at in place" if self.cast else "copied for each packet"
         slow = " or more" if self._plan.layout.slow else ""
         figures = [
-            f"{self.frame_bytes}{slow} bytes read per packet, {len(self.cbpf)} cBPF and "
+            f"the first {self.frame_bytes}{slow} bytes are {how}, {len(self.cbpf)} cBPF and "
             f"{len(self.ebpf)} eBPF instructions",
-            f"frame: base u64 @0, caplen u32 @{CAPLEN_OFFSET}, len u32 @{LEN_OFFSET}, "
-            f"bytes[{FRAME_MAX}] @{BYTES_OFFSET}",
+            frame_line(self._plan),
         ]
         blocks, insns = block_lines(self._plan), ebpf_lines(self.ebpf)
         return "\n".join([*cbpf_lines(self.cbpf), "", *blocks, "", *insns, "", *figures, ""])
 
 
-def compile_filter(expression: str, *, capacity: int | None = None) -> CompiledFilter:
+def compile_filter(
+    expression: str, *, capacity: int | None = None, cast: Cast | None = None
+) -> CompiledFilter:
     """Compile a pcap-filter(7) expression as for an Ethernet interface.
 
     capacity: the most eBPF instructions there is room for; None = no limit.
+    cast: for a viewed frame; None = for a copied one, which every kernel can do.
     Raises FilterSyntaxError, FilterUnsupportedError, FilterTooLargeError.
     """
-    return compile_cbpf(expression, compile_expression(expression), capacity=capacity)
+    return compile_cbpf(expression, compile_expression(expression), capacity=capacity, cast=cast)
 
 
 def compile_cbpf(
-    expression: str, program: tuple[CbpfInsn, ...], *, capacity: int | None = None
+    expression: str,
+    program: tuple[CbpfInsn, ...],
+    *,
+    capacity: int | None = None,
+    cast: Cast | None = None,
 ) -> CompiledFilter:
     """Compile a cBPF program, however it was made; `expression` is only kept."""
     validate(program)
-    plan = make_plan(build(program))
+    plan = make_plan(build(program), cast)
     ebpf = assemble(emit(plan))
     if capacity is not None and len(ebpf) > capacity:
         raise FilterTooLargeError(len(ebpf), capacity)
@@ -83,5 +98,9 @@ def compile_cbpf(
         ebpf=ebpf,
         frame_bytes=plan.layout.frame_bytes,
         needs_mac=plan.layout.needs_mac,
+        needs_link=plan.layout.needs_link,
+        needs_length=plan.layout.needs_length,
+        needs_caplen=plan.deferred is None,
+        cast=cast,
         _plan=plan,
     )

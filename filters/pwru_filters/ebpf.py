@@ -147,6 +147,11 @@ def jump_r(op: int, dst: int, src: int) -> EbpfInsn:
     return EbpfInsn(JMP_CLASS | op | SRC_X, dst, src, 0, 0)
 
 
+def call_kfunc(btf_id: int) -> EbpfInsn:
+    """Call a function of the kernel by its BTF id (BPF_PSEUDO_KFUNC_CALL); as `call` otherwise."""
+    return EbpfInsn(JMP_CLASS | CALL, 0, 2, 0, btf_id)
+
+
 def call(helper_id: int) -> EbpfInsn:
     """Call a kernel helper: r1-r5 are its arguments and are lost, r0 is its answer."""
     return EbpfInsn(JMP_CLASS | CALL, 0, 0, 0, helper_id)

@@ -8,7 +8,16 @@ from typing import Final
 from . import ebpf
 from .cbpf import CLASS_MASK, OP_MASK, SRC_X, AluOp
 from .ebpf import EbpfInsn
-from .frame import PROBE_READ_KERNEL
+from .frame import (
+    BYTES_OFFSET,
+    CAPLEN_OFFSET,
+    FRAME_MAX,
+    LEN_OFFSET,
+    NEAR_OFFSET,
+    PROBE_READ_KERNEL,
+    VIEW_BYTES,
+)
+from .plan import Plan
 
 _ALU: Final = {
     AluOp.ADD: "+=",
@@ -42,6 +51,14 @@ def ebpf_lines(program: tuple[EbpfInsn, ...]) -> list[str]:
     return [f"{index}: ({insn.code:02x}) {text(insn)}" for index, insn in enumerate(program)]
 
 
+def frame_line(plan: Plan) -> str:
+    """Where the fields of struct frame are that the program reads."""
+    start = f"frame in r1: base u64 @0, caplen u32 @{CAPLEN_OFFSET}, len u32 @{LEN_OFFSET}, "
+    if plan.cast is None:
+        return f"{start}bytes[{FRAME_MAX}] @{BYTES_OFFSET}"
+    return f"{start}near u64 @{NEAR_OFFSET} and in r2, bytes[{VIEW_BYTES}] @{BYTES_OFFSET}"
+
+
 def text(insn: EbpfInsn) -> str:
     """One instruction; only those that this compiler emits."""
     cls = insn.code & CLASS_MASK
@@ -70,7 +87,8 @@ def _alu_text(insn: EbpfInsn, width: str) -> str:
 def _jump_text(insn: EbpfInsn, width: str) -> str:
     op = insn.code & OP_MASK
     if op == ebpf.CALL:
-        return f"call {_HELPERS[insn.imm]}#{insn.imm}"
+        name = _HELPERS[insn.imm] if insn.src == 0 else "bpf_rdonly_cast"
+        return f"call {name}#{insn.imm}"
     if op == ebpf.JA:
         return f"goto pc{insn.off:+d}"
     value = f"{width}{insn.src}" if insn.code & SRC_X else f"{insn.imm & 0xFFFFFFFF:#x}"

@@ -1,17 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pass 10: blocks -> eBPF instructions with labels.
 
-r0 is the verdict. It is set to 0 first, so that each rejection is one jump to the end. The end
-is past the last instruction: there is no exit.
+r0 is the verdict. It is 0 on entry, so each rejection is one jump to the end; in a viewed frame
+with calls, whose answers are in r0, it is set to 0 again. The end is past the last instruction:
+there is no exit.
 """
 
 from __future__ import annotations
 
+from typing import Final
+
 from . import ebpf
 from .assemble import Item, Label, Mark
 from .cbpf import AluOp, JmpOp
+from .deferred import Need
 from .ebpf import R0, R10, EbpfInsn
-from .emit_loads import FAIL, Code, LoadEmitter
+from .emit_loads import END, FAIL, Code, LoadEmitter
+from .emit_views import ViewLoadEmitter
 from .frame import CAPLEN_OFFSET, LEN_OFFSET
 from .ir import (
     CELL_A,
@@ -39,6 +44,8 @@ from .ir import (
 )
 from .plan import Plan, reads_caplen
 
+_FIRST_MATCH: Final[Label] = -(1 << 40)  # below all other labels
+
 _EBPF_JUMP = {JmpOp.JEQ: ebpf.JEQ, JmpOp.JGT: ebpf.JGT, JmpOp.JGE: ebpf.JGE, JmpOp.JSET: ebpf.JSET}
 
 
@@ -55,29 +62,41 @@ class _Emitter:
         self._plan = plan
         self._regs = plan.registers
         self._code: Code = []
-        self._loads = LoadEmitter(plan, self._code)
+        emitter = ViewLoadEmitter if plan.cast else LoadEmitter
+        self._loads = emitter(plan, self._code)
+        self._verdict_last = plan.cast is not None and plan.registers.calls
+        self._reject = FAIL if self._verdict_last else REJECT
 
     def _put(self, *insns: EbpfInsn) -> None:
         self._code.extend(Item(insn) for insn in insns)
 
     def _jump(self, insn: EbpfInsn, target: Label) -> None:
-        self._code.append(Item(insn, target))
+        self._code.append(Item(insn, self._reject if target == REJECT else target))
+
+    def _verdict(self, index: int, target: Label) -> Label:
+        """`target` of a block's terminator; matches differ by what they need."""
+        deferred = self._plan.deferred
+        return _match(deferred[index]) if deferred and target == MATCH else target
 
     def finish(self) -> Code:
         """Prologue, body, and the instructions that set the verdict."""
         targets = {entry.target for entry in self._code if isinstance(entry, Item)}
         targets.add(self._plan.graph.entry)
         prologue = self._prologue() if self._plan.graph.blocks else []
-        if REJECT in targets:
-            prologue.insert(0, Item(ebpf.mov_w_imm(R0, 0)))
-        return [*prologue, *self._code, *_verdicts(targets)]
+        matches = {MATCH: Need(0, 0)}
+        if deferred := self._plan.deferred:
+            # The last block's first: it may fall through.
+            matches = {_match(need): need for _, need in sorted(deferred.items(), reverse=True)}
+        return [*prologue, *self._code, *_verdicts(targets, matches, self._regs.held_x)]
 
     def _prologue(self) -> list[Item | Mark]:
         plan, regs = self._plan, self._regs
         insns: list[EbpfInsn] = []
         if regs.frame != 1:
             insns.append(ebpf.mov_r(regs.frame, 1))
-        if reads_caplen(plan):
+        if regs.packet not in (0, 2):
+            insns.append(ebpf.mov_r(regs.packet, 2))
+        if reads_caplen(plan) and not (plan.cast and regs.calls):
             insns.append(ebpf.load(4, regs.caplen, regs.frame, CAPLEN_OFFSET))
         for cell, register in ((CELL_A, regs.a), (CELL_X, regs.x)):
             if plan.entry_cells & 1 << cell:
@@ -93,6 +112,7 @@ class _Emitter:
         block = plan.graph.blocks[index]
         self._code.append(Mark(index))
         if need := plan.guards.caplen[index]:
+            self._loads.read_caplen()
             self._jump(ebpf.jump_r_imm(ebpf.JLT, regs.caplen, need), REJECT)
         need = plan.guards.beyond_x[index]
         writes_x = bool(block.ops) and defines(block.ops[0]) == CELL_X
@@ -160,16 +180,16 @@ class _Emitter:
     def _terminate(self, term: Terminator, site: Site) -> None:
         match term:
             case Goto(target):
-                self._jump(ebpf.goto(), target)
+                self._jump(ebpf.goto(), self._verdict(site[0], target))
             case ReturnA():
-                self._put(ebpf.mov_w(R0, self._regs.a))
-                self._jump(ebpf.goto(), REJECT)
+                self._jump(ebpf.jump_w_imm(ebpf.JEQ, self._regs.a, 0), REJECT)
+                self._jump(ebpf.goto(), MATCH)
             case Branch():
                 self._branch(term, site)
 
     def _branch(self, term: Branch, site: Site) -> None:
         op, a = _EBPF_JUMP[term.op], self._regs.a
-        then, other = term.then, term.other
+        then, other = (self._verdict(site[0], target) for target in (term.then, term.other))
         if then == self._following(site[0]) and op in ebpf.INVERSE_JUMP:
             op, then, other = ebpf.INVERSE_JUMP[op], other, then
         if term.k is None:
@@ -179,7 +199,8 @@ class _Emitter:
         self._jump(ebpf.goto(), other)
 
     def _following(self, index: int) -> Label:
-        return index + 1 if index + 1 < len(self._plan.graph.blocks) else MATCH
+        last = index + 1 == len(self._plan.graph.blocks)
+        return self._verdict(index, MATCH) if last else index + 1
 
 
 def _slot_offset(cell: Cell) -> int:
@@ -187,13 +208,35 @@ def _slot_offset(cell: Cell) -> int:
     return -4 * (cell - memory_cell(0) + 1)
 
 
-def _verdicts(targets: set[Label | None]) -> Code:
+def _match(need: Need) -> Label:
+    """The label of a match that needs so many bytes of the frame."""
+    return _FIRST_MATCH - (need.reach << 32 | need.beyond_x)
+
+
+def _verdicts(targets: set[Label | None], matches: dict[Label, Need], held_x: int) -> Code:
+    """matches: by label, what r0 must say of the frame."""
     code: Code = []
-    if MATCH in targets:
-        code.extend((Mark(MATCH), Item(ebpf.mov_w_imm(R0, 1))))
+    for label, need in matches.items():
+        if label in targets:
+            if code:
+                code.append(Item(ebpf.goto(), END))
+            code.append(Mark(label))
+            code.extend(_say(need, held_x))
     if FAIL in targets:
-        if MATCH in targets:
-            code.append(Item(ebpf.goto(), REJECT))
+        if code:
+            code.append(Item(ebpf.goto(), END))
         code.extend((Mark(FAIL), Item(ebpf.mov_w_imm(R0, 0))))
-    code.append(Mark(REJECT))
+    code.extend((Mark(REJECT), Mark(END)))
+    return code
+
+
+def _say(need: Need, held_x: int) -> Code:
+    """r0 = 1 + the bytes that the frame must have."""
+    reach = Item(ebpf.mov_w_imm(R0, need.reach + 1))
+    if not need.beyond_x:
+        return [reach]
+    beyond = [ebpf.mov_r(R0, held_x), ebpf.alu_r_imm(AluOp.ADD, R0, need.beyond_x + 1)]
+    code: Code = [Item(insn) for insn in beyond]
+    if need.reach > need.beyond_x:
+        code.extend((Item(ebpf.jump_r_imm(ebpf.JGT, R0, need.reach), END), reach))
     return code

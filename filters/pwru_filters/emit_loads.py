@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pass 10, loads from the frame: from the copied bytes, or by a helper call from the kernel."""
+"""Pass 10, loads from a copied frame, or by a helper call from the kernel's memory."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from .frame import BASE_OFFSET, BYTES_OFFSET, PROBE_READ_KERNEL
 from .ir import REJECT, LoadAbs, LoadInd, LoadMsh, Site
 from .plan import Plan
 
-# Where a failed helper call goes: r0 holds its error there and must become 0.
+# Where rejections go that find something else than 0 in r0; behind all verdicts.
 FAIL: Final[Label] = -3
-_FIRST_LOCAL: Final[Label] = -4
+END: Final[Label] = -4
+_FIRST_LOCAL: Final[Label] = -5
 # Below the words of M[], which take 64 bytes under r10.
 _SCRATCH_OFFSET: Final = -72
 
@@ -56,10 +57,16 @@ class LoadEmitter:
     def indexed(self, op: LoadInd, site: Site) -> None:
         """A = bytes at X + a constant."""
         if site in self._plan.forms.pointers:
-            self._put(ebpf.load(op.size, self._regs.a, self._regs.x, BYTES_OFFSET + op.off))
+            self._load_pointed(op)
         else:
             self._checked(op, site)
         self._to_host_order(op.size, site)
+
+    def read_caplen(self) -> None:
+        """Makes sure that r.caplen holds caplen; here it always does."""
+
+    def _load_pointed(self, op: LoadInd) -> None:
+        self._put(ebpf.load(op.size, self._regs.a, self._regs.x, BYTES_OFFSET + op.off))
 
     def _put(self, *insns: ebpf.EbpfInsn) -> None:
         self._code.extend(Item(insn) for insn in insns)
@@ -100,10 +107,17 @@ class LoadEmitter:
         )
         if slow:
             self._code.extend((Item(ebpf.goto(), done), Mark(far)))
-            self._put(ebpf.load(8, 3, regs.frame, BASE_OFFSET), ebpf.alu_r(AluOp.ADD, 3, end))
-            self._put(ebpf.alu_r_imm(AluOp.ADD, 3, -op.size))
-            self._read_kernel(regs.a, op.size)
+            self._read_base(end, op.size)
             self._code.append(Mark(done))
+
+    def _read_base(self, end: int, size: int) -> None:
+        """A = the `size` bytes that end at base + end."""
+        self._put(
+            ebpf.load(8, 3, self._regs.frame, BASE_OFFSET),
+            ebpf.alu_r(AluOp.ADD, 3, end),
+            ebpf.alu_r_imm(AluOp.ADD, 3, -size),
+        )
+        self._read_kernel(self._regs.a, size)
 
     def _read_kernel(self, dst: int, size: int) -> None:
         """dst = `size` bytes at the kernel address in r3; r0 is 0 afterwards, as before."""

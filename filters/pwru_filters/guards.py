@@ -31,6 +31,12 @@ class Guards:
     beyond_x: tuple[int, ...]
 
 
+def no_guards(graph: Graph) -> Guards:
+    """For programs whose checks wait for the verdict, see deferred.py."""
+    none = (0,) * len(graph.blocks)
+    return Guards(none, none)
+
+
 def place_guards(graph: Graph, forms: Forms) -> Guards:
     """Guards for all loads whose bounds are known before the block runs."""
     none = [False] * len(graph.blocks)

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .frame import BASE_VALID_FROM, FRAME_MAX, FRAME_MIN, MAC_BYTES
-from .ir import Graph, LoadAbs, LoadInd, LoadMsh, Site, sites
+from .frame import BASE_VALID_FROM, FRAME_MAX, FRAME_MIN, MAC_BYTES, NEAR_VALID_FROM
+from .ir import Graph, LoadAbs, LoadInd, LoadLen, LoadMsh, Site, sites
 from .ranges import Range
 
 
@@ -14,6 +14,8 @@ from .ranges import Range
 class FrameLayout:
     """frame_bytes: bytes to copy, 0 or FRAME_MIN .. FRAME_MAX.
     needs_mac: a load may touch the link addresses, frame bytes 0 .. 11.
+    needs_link: a load may touch other bytes below NEAR_VALID_FROM than just the EtherType.
+    needs_length: the length of the whole frame is asked for.
     slow: loads that may lie outside the copy, and read the kernel's memory then.
 
     Invariant: a load of s bytes that does not end within frame_bytes starts at BASE_VALID_FROM
@@ -22,6 +24,8 @@ class FrameLayout:
 
     frame_bytes: int
     needs_mac: bool
+    needs_link: bool
+    needs_length: bool
     slow: frozenset[Site]
 
 
@@ -29,6 +33,7 @@ def lay_out(graph: Graph, ranges: dict[Site, Range]) -> FrameLayout:
     """Copy all that is certain to lie within FRAME_MAX; leave the rest to helper calls."""
     wanted = 0
     lowest = FRAME_MAX
+    needs_link = False
     slow: set[Site] = set()
     for site, op in sites(graph):
         match op:
@@ -41,9 +46,17 @@ def lay_out(graph: Graph, ranges: dict[Site, Range]) -> FrameLayout:
             case _:
                 continue
         lowest = min(lowest, low)
+        if low < NEAR_VALID_FROM and not MAC_BYTES <= low <= high + size <= NEAR_VALID_FROM:
+            needs_link = True
         if high + size > FRAME_MAX:
             slow.add(site)
             high = BASE_VALID_FROM - 1
         wanted = max(wanted, high + size)
     frame_bytes = max(wanted, FRAME_MIN) if wanted else 0
-    return FrameLayout(frame_bytes, lowest < MAC_BYTES, frozenset(slow))
+    return FrameLayout(
+        frame_bytes=frame_bytes,
+        needs_mac=lowest < MAC_BYTES,
+        needs_link=needs_link,
+        needs_length=any(isinstance(op, LoadLen) for _, op in sites(graph)),
+        slow=frozenset(slow),
+    )

@@ -6,8 +6,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from .frame import FRAME_MAX
-from .guards import Guards, place_guards
+from .deferred import Need, match_needs
+from .frame import FRAME_MAX, NEAR_VALID_FROM, Cast
+from .guards import Guards, no_guards, place_guards
 from .ir import CELL_X, Graph, LoadInd, Site, defines, sites, successors
 from .layout import FrameLayout, lay_out
 from .liveness import CellMask, live_in, remove_dead
@@ -20,8 +21,11 @@ from .webs import Forms, choose_forms
 class Registers:
     """Numbers of the eBPF registers that hold a value for the whole program.
 
-    frame: pointer to struct frame. caplen: its field, zero-extended. a, x: the cBPF registers,
-    zero-extended (x: or a pointer, see webs). beyond_x: caplen - X, where x is a pointer.
+    frame: pointer to struct frame. packet: near as a pointer, of a viewed frame. caplen: the
+    frame's field, zero-extended. a, x: the cBPF registers, zero-extended (x: or a pointer, see
+    webs). beyond_x: caplen - X, where x is a pointer. held_x: X itself there, where checks wait.
+    calls: r1-r5 do not survive. A viewed frame's caplen is read again at each use then, and
+    beyond_x lives only until the next call, which there is only where it is computed.
     """
 
     frame: int
@@ -29,13 +33,20 @@ class Registers:
     x: int
     caplen: int
     beyond_x: int
+    packet: int = 0
+    held_x: int = 0
+    calls: bool = False
 
 
-# r1-r5 need no saving by the function, but do not survive a helper call: there are no
-# pointers in X then, and so no beyond_x.
+# r1-r5 need no saving by the function. In a copied frame no pointers in X with calls.
 LEAF: Final = Registers(frame=1, a=2, x=3, caplen=4, beyond_x=5)
 LEAF_LAST_USE: Final = Registers(frame=1, a=2, x=3, caplen=4, beyond_x=4)
-CALLING: Final = Registers(frame=6, a=7, x=8, caplen=9, beyond_x=9)
+CALLING: Final = Registers(frame=6, a=7, x=8, caplen=9, beyond_x=9, calls=True)
+VIEW_LEAF: Final = Registers(frame=1, packet=2, a=3, x=4, caplen=5, beyond_x=5)
+VIEW_CALLING: Final = Registers(frame=6, packet=7, a=9, x=8, caplen=5, beyond_x=4, calls=True)
+VIEW_DEFERRED: Final = Registers(
+    frame=6, packet=7, a=3, x=8, caplen=5, beyond_x=4, held_x=9, calls=True
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +54,8 @@ class Plan:
     """A graph and the decisions about it.
 
     entry_cells: the cells that are read before they are written, which must be set to 0.
+    cast: how to read a viewed frame; None for a copied one.
+    deferred: what a match needs by the block that ends in it, where guards are left out.
     """
 
     graph: Graph
@@ -52,16 +65,23 @@ class Plan:
     guards: Guards
     layout: FrameLayout
     registers: Registers
+    cast: Cast | None
+    deferred: dict[int, Need] | None
 
 
-def make_plan(graph: Graph) -> Plan:
+def make_plan(graph: Graph, cast: Cast | None = None) -> Plan:
     """Run the passes between the building of blocks and the emission of instructions."""
     graph = remove_dead(thread_jumps(graph), FRAME_MAX)
     live = live_in(graph)
     ranges = index_ranges(graph)
     layout = lay_out(graph, ranges)
     forms = choose_forms(graph, live, ranges, pointers=not layout.slow)
-    guards = place_guards(graph, forms)
+    if cast and not _only_pointers(graph, forms):
+        forms = choose_forms(graph, live, ranges, pointers=False)
+    deferred = None
+    if cast and not layout.slow and _only_pointers(graph, forms):
+        deferred = match_needs(graph, live, forms)
+    guards = place_guards(graph, forms) if deferred is None else no_guards(graph)
     return Plan(
         graph=graph,
         entry_cells=live[graph.entry] if graph.entry >= 0 else 0,
@@ -69,8 +89,29 @@ def make_plan(graph: Graph) -> Plan:
         forms=forms,
         guards=guards,
         layout=layout,
-        registers=_registers(graph, layout, forms, guards),
+        registers=(
+            _view_registers(graph, layout, deferred is not None)
+            if cast
+            else _registers(graph, layout, forms, guards)
+        ),
+        cast=cast,
+        deferred=deferred,
     )
+
+
+def _indexed(graph: Graph) -> list[tuple[Site, LoadInd]]:
+    return [(site, op) for site, op in sites(graph) if isinstance(op, LoadInd)]
+
+
+def _only_pointers(graph: Graph, forms: Forms) -> bool:
+    """Whether every indexed load goes through a pointer, to where a viewed frame has its bytes."""
+    return all(site in forms.pointers and op.off >= NEAR_VALID_FROM for site, op in _indexed(graph))
+
+
+def _view_registers(graph: Graph, layout: FrameLayout, deferred: bool) -> Registers:
+    if not layout.slow and not _indexed(graph):
+        return VIEW_LEAF
+    return VIEW_DEFERRED if deferred else VIEW_CALLING
 
 
 def _registers(graph: Graph, layout: FrameLayout, forms: Forms, guards: Guards) -> Registers:

@@ -18,7 +18,8 @@ from ..errors import (
     LoadError,
     PrivilegeError,
 )
-from ..layout import KernelConfig
+from ..kallsyms import find_addresses
+from ..layout import FilterNeeds, KernelConfig
 from ..model import Frame, Losses
 from ..plan import Target
 from ..reasons import Reasons
@@ -26,14 +27,13 @@ from . import system
 from .libbpf import BpfObject, Libbpf, Link, Program
 from .objects import INNER_L2, INNER_L3, OUTER, object_bytes
 from .prepare import Prepared, read_symbols
-from .probes import KprobeMulti, Kprobes, Probes
+from .probes import KprobeMulti, Kprobes, Probes, program_name
 from .transport import QueueReader, Reader, RingReader
 
 if TYPE_CHECKING:
     from pwru_filters import CompiledFilter
 
-_OWN_PROGRAM_MAX = 3
-"""Functions with the sk_buff behind this argument share a program, see bpf/pwru.bpf.c."""
+_KALLSYMS_BUFFER = 1 << 18
 
 
 class Engine:
@@ -55,12 +55,16 @@ class Engine:
         self._symbols = prepared.symbols
         self._modules: set[str] = set()
         self._by_addr = {t.addr: t for t in prepared.plan.targets if t.addr}
+        # Where the kernel does not say whose address an event has, each probe must.
+        self._all_cookies = prepared.features.cookie and not (
+            self._by_addr or system.addresses_visible()
+        )
         self._object: BpfObject | None = None
         self._links: list[Link] = []
         self._followers: list[Program] = []
-        self._programs: dict[int, Program] = {}
+        self._programs: dict[str, Program] = {}
         self._final: Losses | None = None
-        self.probes: Probes = KprobeMulti({}, (), cookies=False)
+        self.probes: Probes = KprobeMulti((), (), cookies=False)
         self._wake_read, self._wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
 
     # Loading
@@ -110,14 +114,12 @@ class Engine:
             ifindex=ifindex,
             mark=mark.value & mark.mask if mark else 0,
             mark_mask=mark.mask if mark else 0,
-            frame_bytes=_frame_bytes(compiled, OUTER),
-            inner_l2_bytes=_frame_bytes(compiled, INNER_L2),
-            inner_l3_bytes=_frame_bytes(compiled, INNER_L3),
-            filter=OUTER in compiled,
-            inner_l2=INNER_L2 in compiled,
-            inner_l3=INNER_L3 in compiled,
+            filter=_needs(compiled.get(OUTER)),
+            inner_l2=_needs(compiled.get(INNER_L2)),
+            inner_l3=_needs(compiled.get(INNER_L3)),
+            adjacent=features.adjacent,
             func_ip=features.func_ip,
-            cookie=features.cookie,
+            cookie=self._all_cookies,
             track=config.filter_track_skb,
             tuple=config.output_tuple,
             stack=config.output_stack,
@@ -148,21 +150,17 @@ class Engine:
         return inode, netns.ifindex(config.filter_ifname, path, what)
 
     def _choose_programs(self) -> None:
-        """Loads only what this plan attaches: a program for each argument position in use."""
+        """Loads only what this plan attaches."""
         assert self._object is not None
-        wanted: dict[str, list[int]] = {}
-        for position in {target.arg for target in self.prepared.plan.targets}:
-            shared = position > _OWN_PROGRAM_MAX and self.prepared.features.cookie
-            name = "skb_any" if shared else f"skb_arg{position}"
-            wanted.setdefault(name, []).append(position)
+        wanted = {self._program_name(target) for target in self.prepared.plan.targets}
         for program in self._object.programs():
             kind, _, rest = program.name.partition("_")
             if kind == "skb":
                 program.set_autoload(program.name in wanted)
                 if self.prepared.backend is Backend.KPROBE_MULTI:
                     program.set_kprobe_multi()
-                for position in wanted.get(program.name, ()):
-                    self._programs[position] = program
+                if program.name in wanted:
+                    self._programs[program.name] = program
             elif self.config.filter_track_skb:
                 count, _, function = rest.partition("_")
                 found = self.prepared.types.btf.function(function)
@@ -171,6 +169,9 @@ class Engine:
                 ):
                     program.set_autoload(True)
                     self._followers.append(program)
+
+    def _program_name(self, target: Target) -> str:
+        return program_name(target, self.prepared.features.cookie)
 
     def _size_maps(self, settings: KernelConfig) -> None:
         assert self._object is not None
@@ -200,13 +201,14 @@ class Engine:
     def attach(self) -> None:
         """Attaches all probes, or with kprobes the first ones while the rest follows."""
         targets = self.prepared.plan.targets
-        cookies = self.prepared.features.cookie
+        cookies = self._all_cookies
+        programs = [self._programs[self._program_name(target)] for target in targets]
         if self.prepared.backend is Backend.KPROBE_MULTI:
-            self.probes = KprobeMulti(self._programs, targets, cookies)
+            self.probes = KprobeMulti(programs, targets, cookies)
         else:
             pmu = system.kprobe_pmu()
             assert pmu is not None
-            self.probes = Kprobes(self._programs, targets, cookies, pmu)
+            self.probes = Kprobes(programs, targets, cookies, pmu)
         self._links.extend(program.attach() for program in self._followers)
         self.probes.attach()
         if self.probes.failed and not self.probes.attached:
@@ -246,8 +248,7 @@ class Engine:
         forgotten = read(layout.COUNT_TRACK_NEW) - read(layout.COUNT_TRACK_END)
         recursion = None
         if self.prepared.features.misses:
-            programs = {program.name: program for program in self._programs.values()}
-            recursion = sum(program.recursion_misses() for program in programs.values())
+            recursion = sum(program.recursion_misses() for program in self._programs.values())
         return Losses(
             buffer_full=read(layout.COUNT_BUFFER_FULL),
             track_full=read(layout.COUNT_TRACK_FULL)
@@ -260,8 +261,17 @@ class Engine:
         self._symbols = read_symbols()
 
     def target_at(self, addr: int) -> Target | None:
-        """The target probed at ``addr``: for kernels whose probes carry no cookie."""
+        """The target probed at ``addr``, for records that do not name it."""
+        if not self._by_addr:
+            self._locate_targets()
         return self._by_addr.get(addr)
+
+    def _locate_targets(self) -> None:
+        """Reads all symbols: only when the first record asks, as a start need not wait for it."""
+        targets = {(target.name, target.module): target for target in self.prepared.plan.targets}
+        with open(system.KALLSYMS, "rb", buffering=_KALLSYMS_BUFFER) as lines:
+            found = find_addresses(lines, targets)
+        self._by_addr = {addr: targets[key] for addr, key in found.items()}
 
     def symbolize(self, addr: int, innermost: bool) -> Frame:
         """A stack's address: a return address points behind the call, the innermost does not."""
@@ -298,8 +308,16 @@ class Engine:
         self._wake_read = self._wake_write = -1
 
 
-def _frame_bytes(compiled: dict[str, CompiledFilter], stub: str) -> int:
-    return compiled[stub].frame_bytes if stub in compiled else 0
+def _needs(compiled: CompiledFilter | None) -> FilterNeeds:
+    if compiled is None:
+        return FilterNeeds()
+    return FilterNeeds(
+        bytes=compiled.frame_bytes,
+        on=True,
+        link=compiled.needs_link,
+        length=compiled.needs_length,
+        more=compiled.needs_link or compiled.needs_length or compiled.needs_caplen,
+    )
 
 
 def _explain(error: LoadError, compiled: dict[str, CompiledFilter]) -> LoadError | PrivilegeError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..btf import Btf
+from ..btf import Btf, Kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +14,9 @@ class Features:
 
     kprobe_multi: bool  # 5.18, 0dcac2725406, with CONFIG_FPROBE
     ring: bool  # 5.8, 457f44363a88
-    typed_loads: bool  # 6.2, a35b9af4ec2c: bpf_rdonly_cast
+    cast_func: int  # 6.2, a35b9af4ec2c: BTF id of bpf_rdonly_cast, 0 without
+    cast_type: int  # BTF id of struct bpf_raw_tracepoint_args, see bpf/headers.bpf.h
+    adjacent: bool  # fields of struct sk_buff lie as read_adjacent() there reads them
     func_ip: bool  # 5.15, 9ffd9f3ff719: bpf_get_func_ip for kprobes
     cookie: bool  # 5.15, 7adfc6c9b315: bpf_get_attach_cookie
     misses: bool  # 6.7, 3acf8ace6823: skipped runs of kprobe programs are counted
@@ -26,8 +28,32 @@ class Features:
             kprobe_multi="BPF_TRACE_KPROBE_MULTI" in btf.enum("bpf_attach_type")
             and btf.function("register_fprobe_ips") is not None,
             ring="BPF_MAP_TYPE_RINGBUF" in btf.enum("bpf_map_type"),
-            typed_loads=btf.function("bpf_rdonly_cast") is not None,
+            cast_func=min(btf.named("bpf_rdonly_cast", (Kind.FUNC,)), default=0),
+            cast_type=min(btf.named("bpf_raw_tracepoint_args", (Kind.STRUCT,)), default=0),
+            adjacent=_adjacent(btf),
             func_ip="BPF_FUNC_get_func_ip" in helpers,
             cookie="BPF_FUNC_get_attach_cookie" in helpers,
             misses=btf.has_member("bpf_link_info", "kprobe_multi", "missed"),
         )
+
+    @property
+    def typed_loads(self) -> bool:
+        return self.cast_func > 0 and self.cast_type > 0 and self.adjacent
+
+
+_SPAN_BYTES = 96  # HEADERS_SPAN
+
+
+def _adjacent(btf: Btf) -> bool:
+    def at(member: str) -> int:
+        offset = btf.member_offset("sk_buff", member)
+        return -1 if offset is None else offset
+
+    vlan, protocol, tail, head = at("vlan_proto"), at("protocol"), at("tail"), at("head")
+    return (
+        0 <= vlan < protocol < tail < head
+        and head + 8 - vlan <= _SPAN_BYTES
+        and at("vlan_tci") == vlan + 2
+        and at("network_header") == protocol + 4
+        and at("mac_header") == protocol + 6
+    )

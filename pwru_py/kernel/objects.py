@@ -11,10 +11,12 @@ from ..config import Config
 from ..errors import FilterError
 
 if TYPE_CHECKING:
-    from pwru_filters import CompiledFilter
+    from pwru_filters import Cast, CompiledFilter
 
-OUTER, INNER_L2, INNER_L3 = "pcap_filter", "pcap_filter_inner_l2", "pcap_filter_inner_l3"
-"""The stubs of ``bpf/filter.bpf.h``."""
+    from .features import Features
+
+OUTER, INNER_L2, INNER_L3 = "pcap_filter", "inner_l2", "inner_l3"
+"""The functions of ``bpf/filter.bpf.h`` that take a filter."""
 
 _DIRECTORY = os.path.join(os.path.dirname(os.path.dirname(__file__)), "bpf")
 _INSN = 8
@@ -22,24 +24,27 @@ _BRANCH_OFFSET = struct.Struct("<h")
 
 
 class Place(NamedTuple):
-    """Where an object takes a filter: file offset, and how many instructions at most."""
+    """Where an object takes a filter: file offsets, and how many instructions at most."""
 
-    offset: int
+    offsets: tuple[int, ...]
     capacity: int
 
 
 def filter_places(variant: str) -> dict[str, Place]:
-    """The stubs of a variant (``bpf/build.py``) by name."""
-    places = {}
+    """The places of a variant (``bpf/build.py``) by name."""
+    places: dict[str, Place] = {}
     with open(os.path.join(_DIRECTORY, "places.txt")) as lines:
         for line in lines:
             name, stub, offset, capacity = line.split()
             if name == variant:
-                places[stub] = Place(int(offset), int(capacity))
+                before = places[stub].offsets if stub in places else ()
+                places[stub] = Place((*before, int(offset)), int(capacity))
     return places
 
 
-def compile_expression(expression: str, stub: str = OUTER) -> CompiledFilter:
+def compile_expression(
+    expression: str, stub: str = OUTER, cast: Cast | None = None
+) -> CompiledFilter:
     """A pcap expression, compiled for ``stub``. Raises FilterError. Imports libpcap only now."""
     from pwru_filters import (
         FilterSyntaxError,
@@ -49,7 +54,8 @@ def compile_expression(expression: str, stub: str = OUTER) -> CompiledFilter:
     )
 
     try:
-        return compile_filter(expression, capacity=filter_places("typed-large")[stub].capacity)
+        capacity = filter_places("typed-large")[stub].capacity
+        return compile_filter(expression, capacity=capacity, cast=cast)
     except (FilterSyntaxError, FilterUnsupportedError, FilterTooLargeError) as error:
         raise FilterError(str(error)) from error
 
@@ -65,6 +71,22 @@ def compile_all(config: Config) -> dict[str, CompiledFilter]:
         stub: compile_expression(expression, stub)
         for stub, expression in expressions.items()
         if expression.strip()
+    }
+
+
+def adapt(compiled: dict[str, CompiledFilter], features: Features) -> dict[str, CompiledFilter]:
+    """The same filters as the variant of the object for this kernel takes them.
+
+    Raises FilterError as ``compile_expression``: with typed loads a filter can be longer.
+    """
+    if not features.typed_loads:
+        return compiled
+    from pwru_filters import Cast
+
+    cast = Cast(features.cast_func, features.cast_type)
+    return {
+        stub: compile_expression(program.expression, stub, cast)
+        for stub, program in compiled.items()
     }
 
 
@@ -87,9 +109,10 @@ def splice(elf: bytes, places: dict[str, Place], compiled: dict[str, CompiledFil
     spliced = bytearray(elf)
     for stub, program in compiled.items():
         place, code = places[stub], program.code
-        branch = place.offset + _INSN
         spare = place.capacity - len(code) // _INSN
-        spliced[branch + 2 : branch + 4] = _BRANCH_OFFSET.pack(spare)
-        end = place.offset + (2 + place.capacity) * _INSN
-        spliced[end - len(code) : end] = code
+        for offset in place.offsets:
+            branch = offset + _INSN
+            spliced[branch + 2 : branch + 4] = _BRANCH_OFFSET.pack(spare)
+            end = offset + (2 + place.capacity) * _INSN
+            spliced[end - len(code) : end] = code
     return bytes(spliced)

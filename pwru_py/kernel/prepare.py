@@ -14,7 +14,7 @@ from ..kallsyms import Symbols, blacklist, filter_functions
 from ..plan import Attachable, Candidates, Plan, find_candidates, make_plan
 from . import system
 from .features import Features
-from .objects import compile_all
+from .objects import adapt, compile_all
 from .types import KernelTypes, Known
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ def prepare(config: Config) -> Prepared:
     attachable, symbols = _attachable(backend)
     plan = make_plan(sources, attachable, wanted)
     symbols, plan = _locate(plan, backend, symbols, attachable)
+    compiled = adapt(compiled, features)
     return Prepared(types, known, features, backend, plan, symbols, compiled)
 
 
@@ -116,7 +117,7 @@ def _locate(
 
 def read_symbols() -> Symbols:
     """All text symbols of the running kernel. Raises PrivilegeError when they are hidden."""
-    symbols = Symbols(system.read("/proc/kallsyms") or b"")
+    symbols = Symbols(system.read(system.KALLSYMS) or b"")
     if not symbols.visible:
         raise PrivilegeError(
             "cannot read kernel addresses: /proc/kallsyms hides them, CAP_SYSLOG is missing "

@@ -11,7 +11,7 @@ import errno
 import os
 import resource
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 from ..errors import AttachError
@@ -65,11 +65,26 @@ def cookie(index: int, target: Target) -> int:
     return (index + 1) << COOKIE_TARGET_SHIFT | target.arg << COOKIE_SKB_SHIFT | target.reason_arg
 
 
+_OWN_PROGRAM_MAX = 3
+_SHARED = "skb_any"
+
+
+def program_name(target: Target, cookies: bool) -> str:
+    """Which program of ``bpf/pwru.bpf.c`` serves a function; ``cookies``: the kernel has them."""
+    if cookies and (target.arg > _OWN_PROGRAM_MAX or target.reason_arg):
+        return _SHARED
+    return f"skb_arg{target.arg}"
+
+
 class KprobeMulti:
-    """One link for each program."""
+    """One link for each program.
+
+    ``programs``: those that serve the targets, in the same order. ``cookies``: every probe carries
+    one, not only those of the shared program, which looks its registers up there.
+    """
 
     def __init__(
-        self, programs: Mapping[int, Program], targets: Sequence[Target], cookies: bool
+        self, programs: Sequence[Program], targets: Sequence[Target], cookies: bool
     ) -> None:
         self._programs = programs
         self._cookies = cookies
@@ -86,22 +101,23 @@ class KprobeMulti:
 
     def attach(self) -> None:
         """Attaches everything; returns when done or when ``detach`` interrupts it."""
-        by_program: dict[str, list[tuple[int, Target]]] = {}
-        for pair in self._targets:
-            by_program.setdefault(self._programs[pair[1].arg].name, []).append(pair)
-        for pairs in by_program.values():
-            self._attach(self._programs[pairs[0][1].arg], pairs)
+        by_program: dict[Program, list[tuple[int, Target]]] = {}
+        for program, pair in zip(self._programs, self._targets, strict=True):
+            by_program.setdefault(program, []).append(pair)
+        for program, pairs in by_program.items():
+            self._attach(program, pairs)
 
     def _attach(self, program: Program, pairs: Sequence[tuple[int, Target]]) -> None:
         """One link; when the kernel refuses a function, halves until it is alone."""
         if self._stop.is_set():
             return
         addrs = [target.addr for _, target in pairs]
+        carries = self._cookies or program.name == _SHARED
         try:
             link = program.attach_kprobe_multi(
                 addrs if all(addrs) else (),
                 [target.name for _, target in pairs],
-                [cookie(index, target) for index, target in pairs] if self._cookies else None,
+                [cookie(index, target) for index, target in pairs] if carries else None,
             )
         except AttachError as error:
             if error.errno in (errno.EOPNOTSUPP, errno.EPERM, errno.ENOMEM):
@@ -133,7 +149,7 @@ class Kprobes:
 
     def __init__(
         self,
-        programs: Mapping[int, Program],
+        programs: Sequence[Program],
         targets: Sequence[Target],
         cookies: bool,
         pmu: int,
@@ -177,7 +193,7 @@ class Kprobes:
     def _attach_one(self, index: int, target: Target) -> Link:
         fd = perf.open_kprobe(self._pmu, target.name, target.addr)
         try:
-            return self._programs[target.arg].attach_perf_event(
+            return self._programs[index].attach_perf_event(
                 fd, cookie(index, target) if self._cookies else 0
             )
         except AttachError:

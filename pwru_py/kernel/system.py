@@ -13,6 +13,7 @@ VMLINUX_BTF = "/sys/kernel/btf/vmlinux"
 TRACEFS = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
 KPROBE_PMU = "/sys/bus/event_source/devices/kprobe/type"
 BLACKLIST = "/sys/kernel/debug/kprobes/blacklist"
+KALLSYMS = "/proc/kallsyms"
 LOCKDOWN = "/sys/kernel/security/lockdown"
 
 # include/uapi/linux/capability.h
@@ -30,6 +31,16 @@ def read(path: str) -> bytes | None:
         return _read_bytes(path)
     except OSError:
         return None
+
+
+def addresses_visible() -> bool:
+    """Whether this process may see where kernel functions are; some first symbols are at 0."""
+    try:
+        with open(KALLSYMS, "rb") as stream:
+            text = stream.read(4096)
+    except OSError:
+        return False
+    return any(int(line[:16] or b"0", 16) for line in text.splitlines()[:-1])
 
 
 def missing_capabilities(status: bytes) -> tuple[str, ...]:

@@ -3,26 +3,33 @@
 
 It knows pointers from numbers, and faults on whatever the kernel's verifier or good sense would
 refuse: registers and stack bytes that were never written, frame bytes that the kernel side did
-not copy, accesses outside a region, comparisons and 32-bit arithmetic on pointers.
+not provide, accesses outside a region, comparisons and 32-bit arithmetic on pointers.
+
+`run` takes a filter for copied frames and runs what the compiler makes of it for viewed ones, too.
 """
 
 from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field
+from functools import lru_cache
 
-from pwru_filters import CompiledFilter, EbpfInsn
+from pwru_filters import Cast, CbpfInsn, CompiledFilter, EbpfInsn, compile_cbpf
 from pwru_filters.frame import (
     BASE_VALID_FROM,
     BYTES_OFFSET,
     FRAME_MAX,
-    FRAME_STRUCT_SIZE,
+    MAC_BYTES,
+    NEAR_VALID_FROM,
     PROBE_READ_KERNEL,
+    VIEW_BYTES,
 )
 
 U32 = 0xFFFFFFFF
 U64 = 0xFFFFFFFFFFFFFFFF
 KERNEL_BASE = 0xFFFF_8880_0000_1000
+NEAR_BASE = 0xFFFF_8880_7000_2000
+CAST = Cast(func=98765, type=4321)
 STACK_LIMIT = 128
 EFAULT = -14
 _SIZES = {0x00: 4, 0x08: 2, 0x10: 1, 0x18: 8}
@@ -34,7 +41,8 @@ class Fault(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Pointer:
-    """region: "frame" or "stack". off: from the start of struct frame, or from r10."""
+    """region: "frame", "stack" or "packet". off: from the start of struct frame, from r10, from
+    the frame's first byte."""
 
     region: str
     off: int
@@ -54,12 +62,17 @@ class Packet:
 
 @dataclass(slots=True)
 class Machine:
-    """Registers, stack and frame of one run; executed: instructions so far."""
+    """Registers, stack and frame of one run; executed: instructions so far.
+
+    fresh: the bytes of struct frame that hold what they should. near: what is there, of a viewed
+    frame.
+    """
 
     program: tuple[EbpfInsn, ...]
     packet: Packet
     frame: bytes
-    fresh: int
+    fresh: frozenset[int]
+    near: bytes
     registers: list[Value | None] = field(default_factory=lambda: [None] * 11)
     stack: dict[int, int] = field(default_factory=dict)
     executed: int = 0
@@ -90,20 +103,25 @@ def check_structure(program: tuple[EbpfInsn, ...]) -> None:
 
 def run(compiled: CompiledFilter, packet: Packet) -> tuple[bool, Machine]:
     """Whether the filter matches, and the machine as it was at the end."""
-    return run_program(compiled.ebpf, compiled.frame_bytes, packet)
+    verdict, machine = _run(compiled, packet)
+    viewed = _viewed(compiled.expression, compiled.cbpf)
+    if _run(viewed, packet)[0] != verdict:
+        raise Fault(f"the viewed frame's verdict is {not verdict}")
+    return verdict, machine
 
 
-def run_program(
-    program: tuple[EbpfInsn, ...], frame_bytes: int, packet: Packet
-) -> tuple[bool, Machine]:
-    """Run a fragment with frame_bytes of the packet copied."""
-    fresh = min(frame_bytes, len(packet.present))
-    stale = random.Random(len(packet.present)).randbytes(FRAME_MAX - fresh)
-    header = KERNEL_BASE.to_bytes(8, "little") + b"".join(
-        n.to_bytes(4, "little") for n in (len(packet.present), packet.length)
-    )
-    machine = Machine(program, packet, header + packet.present[:fresh] + stale, fresh)
+@lru_cache(maxsize=2048)
+def _viewed(expression: str, cbpf: tuple[CbpfInsn, ...]) -> CompiledFilter:
+    compiled = compile_cbpf(expression, cbpf, cast=CAST)
+    check_structure(compiled.ebpf)
+    return compiled
+
+
+def _run(compiled: CompiledFilter, packet: Packet) -> tuple[bool, Machine]:
+    program = compiled.ebpf
+    machine = _view(compiled, packet) if compiled.cast else _copy(compiled, packet)
     machine.registers[1] = Pointer("frame", 0)
+    machine.registers[0] = 0
     machine.registers[10] = Pointer("stack", 0)
     pc = 0
     while pc < len(program):
@@ -111,7 +129,42 @@ def run_program(
     verdict = machine.registers[0]
     if not isinstance(verdict, int):
         raise Fault("r0 holds no number at the end")
-    return verdict & U32 != 0, machine
+    return 0 < verdict <= len(packet.present) + 1, machine
+
+
+def _header(compiled: CompiledFilter, packet: Packet, near: int) -> tuple[bytes, set[int]]:
+    """The fields before bytes, and which of them are set."""
+    fresh = set(range(24 if near else 16))
+    if not compiled.needs_length:
+        fresh -= set(range(12, 16))
+    if not compiled.needs_caplen:
+        fresh -= set(range(8, 12))
+    fields = (KERNEL_BASE, 8), (len(packet.present), 4), (packet.length, 4), (near, 8)
+    return b"".join(value.to_bytes(size, "little") for value, size in fields), fresh
+
+
+def _copy(compiled: CompiledFilter, packet: Packet) -> Machine:
+    header, fresh = _header(compiled, packet, 0)
+    copied = min(compiled.frame_bytes, len(packet.present))
+    stale = random.Random(len(packet.present)).randbytes(FRAME_MAX - copied)
+    fresh.update(range(BYTES_OFFSET, BYTES_OFFSET + copied))
+    frame = header + packet.present[:copied] + stale
+    return Machine(compiled.ebpf, packet, frame, frozenset(fresh), b"")
+
+
+def _view(compiled: CompiledFilter, packet: Packet) -> Machine:
+    """Bytes that the packet does not have are set, but not to anything in particular."""
+    header, fresh = _header(compiled, packet, NEAR_BASE)
+    noise = random.Random(len(packet.present)).randbytes(VIEW_BYTES)
+    bytes_ = packet.present[:VIEW_BYTES] + noise[len(packet.present) :]
+    known = range(VIEW_BYTES) if compiled.needs_link else range(MAC_BYTES, NEAR_VALID_FROM)
+    fresh.update(BYTES_OFFSET + place for place in known)
+    near = packet.present[: compiled.frame_bytes]
+    if not compiled.needs_caplen:  # it may look at what is not the packet's
+        near += random.Random(len(near)).randbytes(compiled.frame_bytes - len(near))
+    machine = Machine(compiled.ebpf, packet, header + bytes_, frozenset(fresh), near)
+    machine.registers[2] = Pointer("packet", 0)
+    return machine
 
 
 def _step(machine: Machine, insn: EbpfInsn, pc: int) -> int:
@@ -159,10 +212,14 @@ def _load(machine: Machine, base: Value, off: int, size: int) -> int:
         if not all(place in machine.stack for place in places):
             raise Fault(f"invalid read from stack off {start}")
         return int.from_bytes(bytes(machine.stack[place] for place in places), "little")
-    if start < 0 or start + size > FRAME_STRUCT_SIZE:
-        raise Fault(f"invalid access to map value, off {start} size {size}")
-    if start + size > BYTES_OFFSET + machine.fresh:
-        raise Fault(f"frame byte {start + size - BYTES_OFFSET - 1} is stale")
+    if base.region == "packet":
+        if not NEAR_VALID_FROM <= start <= start + size <= len(machine.near):
+            raise Fault(f"near bytes {start} .. {start + size - 1} of {len(machine.near)}")
+        return int.from_bytes(machine.near[start : start + size], "little")
+    if start < 0 or start + size > len(machine.frame):
+        raise Fault(f"invalid access to struct frame, off {start} size {size}")
+    if not machine.fresh.issuperset(range(start, start + size)):
+        raise Fault(f"frame bytes {start - BYTES_OFFSET} .. +{size} are stale")
     return int.from_bytes(machine.frame[start : start + size], "little")
 
 
@@ -236,7 +293,10 @@ def _arithmetic(op: int, a: int, b: int, shift_mask: int) -> int:
 def _jump(machine: Machine, insn: EbpfInsn, pc: int, *, wide: bool) -> int:
     op = insn.code & 0xF0
     if op == 0x80:
-        _call(machine, insn.imm)
+        if insn.src:
+            _call_kfunc(machine, insn)
+        else:
+            _call(machine, insn.imm)
         return pc + 1
     if op == 0x00:
         return pc + 1 + insn.off
@@ -255,6 +315,13 @@ def _jump(machine: Machine, insn: EbpfInsn, pc: int, *, wide: bool) -> int:
         0xC0: _signed(a, bits) < _signed(b, bits),
     }[op]
     return pc + 1 + (insn.off if taken else 0)
+
+
+def _call_kfunc(machine: Machine, insn: EbpfInsn) -> None:
+    if (insn.src, insn.off, insn.imm) != (2, 0, CAST.func) or _number(machine, 2) != CAST.type:
+        raise Fault(f"unknown kfunc {insn}")
+    pointer = Pointer("packet", _number(machine, 1) - NEAR_BASE)
+    machine.registers[:6] = [pointer, *[None] * 5]
 
 
 def _call(machine: Machine, helper: int) -> None:
