@@ -90,27 +90,22 @@ static __always_inline bool has_tag(struct sk_buff *skb, const struct headers *h
 	return BPF_CORE_READ_BITFIELD_PROBED(old, vlan_present);
 }
 
-/* protocol, transport_header, network_header, mac_header: one word. */
-static __always_inline void take_headers(struct headers *h, __u64 word)
-{
-	h->protocol = word;
-	h->network = word >> 32;
-	h->mac = word >> 48;
-}
-
 /*
  * Where the fields lie as on every kernel so far (cfg.adjacent: Python has looked), a few
- * words hold them all: vlan_proto, vlan_tci | protocol to mac_header | tail | head, and one
- * short span holds these.
+ * words hold them all: vlan_proto, vlan_tci | protocol, transport_header | network_header,
+ * mac_header | tail | head, and one short span holds these.
  */
 #if TYPED_LOADS
 static __always_inline void read_adjacent(struct sk_buff *skb, struct headers *h)
 {
 	__u32 vlan = *(const __u32 *)((const void *)skb + OFFSET(vlan_proto));
+	__u64 word = *(const __u64 *)((const void *)skb + OFFSET(protocol));
 
-	take_headers(h, *(const __u64 *)((const void *)skb + OFFSET(protocol)));
 	h->vlan_proto = vlan;
 	h->vlan_tci = vlan >> 16;
+	h->protocol = word;
+	h->network = word >> 32;
+	h->mac = word >> 48;
 	h->tail = FIELD(skb, tail);
 	h->head = FIELD(skb, head);
 }
@@ -119,18 +114,25 @@ static __always_inline void read_adjacent(struct sk_buff *skb, struct headers *h
 
 static __always_inline void read_adjacent(struct sk_buff *skb, struct headers *h)
 {
-	const __u32 first = OFFSET(vlan_proto);
+	const __u32 first = OFFSET(vlan_proto) & ~7;	/* all is aligned on the stack, too */
 	const __u32 size = OFFSET(head) + sizeof(h->head) - first;
 	__u64 span[HEADERS_SPAN / 8];
 	const void *at = span;
+	__u32 word;
 
 	if (size > sizeof(span) || bpf_probe_read_kernel(span, size, (void *)skb + first)) {
 		__builtin_memset(h, 0, sizeof(*h));
 		return;
 	}
-	h->vlan_proto = span[0];
-	h->vlan_tci = (__u32)span[0] >> 16;
-	take_headers(h, *(const __u64 *)(at + (OFFSET(protocol) - first)));
+	word = *(const __u32 *)(at + (OFFSET(vlan_proto) - first));
+	h->vlan_proto = word;
+	h->vlan_tci = word >> 16;
+	at += OFFSET(protocol) - first;
+	h->protocol = *(const __u16 *)at;
+	word = ((const __u32 *)at)[1];
+	h->network = word;
+	h->mac = word >> 16;
+	at = span;
 	h->tail = *(const __u32 *)(at + (OFFSET(tail) - first));
 	h->head = *(unsigned char *const *)(at + (OFFSET(head) - first));
 }

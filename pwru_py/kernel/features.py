@@ -52,7 +52,8 @@ def _adjacent(btf: Btf) -> bool:
     vlan, protocol, tail, head = at("vlan_proto"), at("protocol"), at("tail"), at("head")
     return (
         0 <= vlan < protocol < tail < head
-        and head + 8 - vlan <= _SPAN_BYTES
+        and vlan % 4 == protocol % 4 == tail % 4 == head % 8 == 0
+        and head + 8 - (vlan & ~7) <= _SPAN_BYTES
         and at("vlan_tci") == vlan + 2
         and at("network_header") == protocol + 4
         and at("mac_header") == protocol + 6
