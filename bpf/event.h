@@ -33,6 +33,15 @@ enum event_l3 {
 	L3_IPV6 = 6,
 };
 
+/* What sport and dport of a tuple are. */
+enum event_ids {
+	IDS_NONE,
+	IDS_PORTS,
+	IDS_ICMP,		/* nothing: an ICMP message that has its type alone */
+	IDS_ICMP_ECHO,		/* identifier and sequence number of an ICMP message */
+	IDS_FRAGMENT,		/* nothing: a later fragment, the header was in the first */
+};
+
 struct event_tuple {
 	__u8 saddr[16];		/* network order; IPv4 and ARP use the first 4 */
 	__u8 daddr[16];
@@ -40,8 +49,8 @@ struct event_tuple {
 	__be16 dport;
 	__u8 l3;		/* enum event_l3 */
 	__u8 l4;		/* IP protocol behind all extension headers */
-	__u8 has_ports;
-	__u8 pad;
+	__u8 ids;		/* enum event_ids */
+	__u8 icmp_type;
 };
 
 struct event {

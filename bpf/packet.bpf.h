@@ -4,16 +4,18 @@
 #define PWRU_PACKET_BPF_H
 
 #define IPPROTO_HOPOPTS 0
+#define IPPROTO_ICMP 1
 #define IPPROTO_TCP 6
 #define IPPROTO_UDP 17
 #define IPPROTO_DCCP 33
 #define IPPROTO_ROUTING 43
 #define IPPROTO_FRAGMENT 44
 #define IPPROTO_AH 51
+#define IPPROTO_ICMPV6 58
 #define IPPROTO_DSTOPTS 60
 #define IPPROTO_SCTP 132
 #define IPPROTO_UDPLITE 136
-#define IPV6_EXTENSIONS_MAX 6	/* walked; a chain of more shows no ports */
+#define IPV6_EXTENSIONS_MAX 6	/* walked; a chain of more shows no ids */
 
 static __always_inline bool has_ports(__u8 proto)
 {
@@ -21,26 +23,48 @@ static __always_inline bool has_ports(__u8 proto)
 	       proto == IPPROTO_UDPLITE || proto == IPPROTO_DCCP;
 }
 
+static __always_inline bool is_icmp(const struct event_tuple *t)
+{
+	return t->l4 == (t->l3 == L3_IPV6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP);
+}
+
+/* Echo, timestamp, information, address mask (RFC 792, RFC 950); echo (RFC 4443). */
+static __always_inline bool icmp_has_id(__u8 proto, __u8 type)
+{
+	if (proto == IPPROTO_ICMPV6)
+		return type == 128 || type == 129;
+	return type == 0 || type == 8 || (type >= 13 && type <= 18);
+}
+
 /*
  * What stands behind the IP headers; words: its first 16 bytes, of which room are
  * the packet's.
  */
-static __always_inline void take_ports(struct event *ev, const __u64 *words, __s64 room)
+static __always_inline void take_ids(struct event *ev, const __u64 *words, __s64 room)
 {
-	if (!has_ports(ev->tuple.l4) || room < 4)
-		return;
-	*(__u32 *)&ev->tuple.sport = words[0];	/* sport and dport */
-	ev->tuple.has_ports = 1;
-	if (ev->tuple.l4 == IPPROTO_TCP && room >= 14)
-		ev->tcp_flags = words[1] >> 40;
+	struct event_tuple *t = &ev->tuple;
+
+	if (has_ports(t->l4) && room >= 4) {
+		*(__u32 *)&t->sport = words[0];	/* sport and dport */
+		t->ids = IDS_PORTS;
+		if (t->l4 == IPPROTO_TCP && room >= 14)
+			ev->tcp_flags = words[1] >> 40;
+	} else if (is_icmp(t) && room >= 8) {
+		t->icmp_type = words[0];
+		t->ids = IDS_ICMP;
+		if (icmp_has_id(t->l4, t->icmp_type)) {
+			t->ids = IDS_ICMP_ECHO;
+			*(__u32 *)&t->sport = words[0] >> 32;	/* identifier, sequence */
+		}
+	}
 }
 
-static __always_inline void read_ports(struct event *ev, unsigned char *at, unsigned char *end)
+static __always_inline void read_ids(struct event *ev, unsigned char *at, unsigned char *end)
 {
 	__u64 words[2];
 
 	read_words(words, at, 2);
-	take_ports(ev, words, end - at);
+	take_ids(ev, words, end - at);
 }
 
 /* Header and, without options, what follows, in one read. */
@@ -58,13 +82,15 @@ static __always_inline void read_ipv4(struct event *ev, unsigned char *at, unsig
 	ev->tuple.l4 = words[2] >> 8;
 	*(__u32 *)ev->tuple.saddr = words[3];
 	*(__u32 *)ev->tuple.daddr = words[4];
-	if (words[1] >> 16 & bpf_htons(0x1fff))	/* a later fragment carries no ports */
+	if (words[1] >> 16 & bpf_htons(0x1fff)) {	/* a later fragment carries no ports */
+		ev->tuple.ids = IDS_FRAGMENT;
 		return;
+	}
 	if ((words[0] & 0xf) != 5)
-		return read_ports(ev, at + (words[0] & 0xf) * 4, end);
+		return read_ids(ev, at + (words[0] & 0xf) * 4, end);
 	behind[0] = words[5] | (__u64)words[6] << 32;
 	behind[1] = words[7] | (__u64)words[8] << 32;
-	take_ports(ev, behind, end - at - 20);
+	take_ids(ev, behind, end - at - 20);
 }
 
 static __always_inline void read_ipv6(struct event *ev, unsigned char *at, unsigned char *end)
@@ -94,6 +120,7 @@ static __always_inline void read_ipv6(struct event *ev, unsigned char *at, unsig
 			next = ext[0];
 			if (ext[2] || (ext[3] & 0xf8)) {	/* not the first one */
 				ev->tuple.l4 = next;
+				ev->tuple.ids = IDS_FRAGMENT;
 				return;
 			}
 			at += 8;
@@ -103,7 +130,7 @@ static __always_inline void read_ipv6(struct event *ev, unsigned char *at, unsig
 		}
 	}
 	ev->tuple.l4 = next;
-	read_ports(ev, at, end);
+	read_ids(ev, at, end);
 }
 
 /* RFC 826 for IPv4 over Ethernet: 8 bytes, then sha spa tha tpa. */

@@ -10,19 +10,19 @@ from ._version import __version__
 if TYPE_CHECKING:
     from .config import Backend, Config, Mark, Timestamp, Transport
     from .errors import PwruError
-    from .model import Context, Event, Frame, Losses, Summary, TcpFlag, Tuple
+    from .model import Context, Event, Frame, Icmp, Losses, Summary, TcpFlag, Tuple
     from .tracer import Tracer
 
 _WHERE = {
     "Backend": "config", "Config": "config", "Mark": "config", "Timestamp": "config",
     "Transport": "config", "PwruError": "errors", "Context": "model", "Event": "model",
-    "Frame": "model", "Losses": "model", "Summary": "model", "TcpFlag": "model",
-    "Tuple": "model", "Tracer": "tracer",
+    "Frame": "model", "Icmp": "model", "Losses": "model", "Summary": "model",
+    "TcpFlag": "model", "Tuple": "model", "Tracer": "tracer",
 }  # fmt: skip
 
 __all__ = [
-    "Backend", "Config", "Context", "Event", "Frame", "Losses", "Mark", "PwruError", "Summary",
-    "TcpFlag", "Timestamp", "Tracer", "Transport", "Tuple", "__version__",
+    "Backend", "Config", "Context", "Event", "Frame", "Icmp", "Losses", "Mark", "PwruError",
+    "Summary", "TcpFlag", "Timestamp", "Tracer", "Transport", "Tuple", "__version__",
 ]  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from . import layout
-from .model import Context, Event, Frame, Tuple
+from .model import Context, Event, Frame, Icmp, Tuple
 from .output.escape import escape
 from .plan import Target
 
@@ -46,8 +46,8 @@ class _Cache(dict[_K, _V]):
 
 
 def decode_tuple(raw: bytes) -> Tuple | None:
-    """struct event_tuple, 40 bytes, to addresses and ports; None when there was no header."""
-    saddr, daddr, sport, dport, l3, l4, has_ports = layout.TUPLE.unpack(raw)
+    """struct event_tuple, 40 bytes, to addresses and ids; None when there was no header."""
+    saddr, daddr, sport, dport, l3, l4, ids, icmp_type = layout.TUPLE.unpack(raw)
     if l3 == layout.L3_IPV6:
         from socket import AF_INET6, inet_ntop
 
@@ -59,11 +59,18 @@ def decode_tuple(raw: bytes) -> Tuple | None:
         return None
     if l3 == layout.L3_ARP:
         l4 = -1
-    return Tuple(source, target, _swap(sport), _swap(dport), l4, bool(has_ports))
+    if ids == layout.IDS_PORTS:
+        return Tuple(source, target, _swap(sport), _swap(dport), l4, True)
+    icmp = None
+    if ids == layout.IDS_ICMP_ECHO:
+        icmp = Icmp(icmp_type, _swap(sport), _swap(dport))
+    elif ids == layout.IDS_ICMP:
+        icmp = Icmp(icmp_type)
+    return Tuple(source, target, 0, 0, l4, False, icmp, ids == layout.IDS_FRAGMENT)
 
 
-def _swap(port: int) -> int:
-    value: int = struct.unpack(">H", struct.pack("=H", port))[0]
+def _swap(word_be: int) -> int:
+    value: int = struct.unpack(">H", struct.pack("=H", word_be))[0]
     return value
 
 

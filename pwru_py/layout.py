@@ -14,8 +14,8 @@ EVENT = struct.Struct("=QQQ8I2H4B16s16s40s")
 """struct event: ts_ns skb func; pid target netns mark ifindex mtu len reason; proto cpu; flags
 context tcp_flags stack_len; comm ifname; tuple."""
 
-TUPLE = struct.Struct("=16s16sHHBBBx")
-"""struct event_tuple: saddr daddr; sport dport (as on the wire); l3 l4 has_ports."""
+TUPLE = struct.Struct("=16s16sHHBBBB")
+"""struct event_tuple: saddr daddr; sport dport (as on the wire); l3 l4 ids icmp_type."""
 
 STACK = struct.Struct(f"={STACK_MAX}Q")
 
@@ -34,6 +34,8 @@ EVENT_TRACKED = 2
 EVENT_SHARED = 4
 
 L3_ARP, L3_IPV4, L3_IPV6 = 1, 4, 6
+
+IDS_NONE, IDS_PORTS, IDS_ICMP, IDS_ICMP_ECHO, IDS_FRAGMENT = range(5)
 
 COUNT_BUFFER_FULL, COUNT_TRACK_FULL, COUNT_TRACK_NEW, COUNT_TRACK_END = range(4)
 

@@ -34,12 +34,26 @@ class TcpFlag(IntFlag):
     CWR = 0x80
 
 
+class Icmp(NamedTuple):
+    """What an ICMP or ICMPv6 message is.
+
+    ``type``: the number in its header. ``id``/``seq``: identifier and sequence number of an echo
+    (or timestamp, information, address mask) request or reply, host byte order; None in other
+    messages, which have none.
+    """
+
+    type: int
+    id: int | None = None
+    seq: int | None = None
+
+
 class Tuple(NamedTuple):
     """Addresses and ports as the packet carries them at this event.
 
     ``saddr``/``daddr``: text (RFC 5952 for IPv6). ``sport``/``dport``: host byte order, 0 when
     the protocol has none or the packet is a later fragment (``has_ports`` tells). ``proto``: the
-    IP protocol number, after IPv6 extension headers; -1 for ARP.
+    IP protocol number, after IPv6 extension headers; -1 for ARP. ``icmp``: None unless the packet
+    is an ICMP message with its header. ``fragment``: a later fragment, one without that header.
     """
 
     saddr: str
@@ -48,6 +62,8 @@ class Tuple(NamedTuple):
     dport: int
     proto: int
     has_ports: bool
+    icmp: Icmp | None = None
+    fragment: bool = False
 
 
 class Frame(NamedTuple):

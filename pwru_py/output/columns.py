@@ -10,32 +10,10 @@ from enum import IntEnum
 
 from ..config import Timestamp
 from ..model import Context, Event, Frame, TcpFlag, Tuple
+from .protocols import TCP, icmp_text, protocol_name
 from .stamp import ISO_CHARS, TIME_OF_DAY_CHARS, Stamp
 
 Format = Callable[[Event], str]
-
-# IANA protocol numbers under the names that tcpdump and /etc/protocols use; -1 stands for ARP.
-PROTOCOLS = {
-    -1: "arp",
-    1: "icmp",
-    2: "igmp",
-    4: "ipip",
-    6: "tcp",
-    17: "udp",
-    33: "dccp",
-    41: "ipv6",
-    47: "gre",
-    50: "esp",
-    51: "ah",
-    58: "icmp6",
-    89: "ospf",
-    103: "pim",
-    112: "vrrp",
-    115: "l2tp",
-    132: "sctp",
-    136: "udplite",
-}
-TCP = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,14 +89,21 @@ def flag_names(tcp_flags: int) -> str:
 
 
 def format_tuple(packet: Tuple | None, tcp_flags: int = 0) -> str:
-    """``10.0.0.2:45146->1.1.1.1:80(tcp)``, '' without addresses."""
+    """``10.0.0.2:45146->1.1.1.1:80(tcp)``, '' without addresses.
+
+    Without ports: ``10.0.0.2->1.1.1.1(icmp echo id 7 seq 1)``, ``10.0.0.2->1.1.1.1(udp fragment)``.
+    """
     if packet is None:
         return ""
-    proto = PROTOCOLS.get(packet.proto) or f"proto {packet.proto}"
-    if tcp_flags and packet.proto == TCP and packet.has_ports:
-        proto += ":" + flag_names(tcp_flags)
+    proto = protocol_name(packet.proto)
     if not packet.has_ports:
+        if packet.icmp is not None:
+            proto += " " + icmp_text(packet.proto, packet.icmp)
+        elif packet.fragment:
+            proto += " fragment"
         return f"{packet.saddr}->{packet.daddr}({proto})"
+    if tcp_flags and packet.proto == TCP:
+        proto += ":" + flag_names(tcp_flags)
     if ":" in packet.saddr:
         return f"[{packet.saddr}]:{packet.sport}->[{packet.daddr}]:{packet.dport}({proto})"
     return f"{packet.saddr}:{packet.sport}->{packet.daddr}:{packet.dport}({proto})"

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from ..config import Timestamp
 from ..model import Event, Losses, Summary
-from .columns import TCP, Format, View, flag_names, format_frame
+from .columns import Format, View, flag_names, format_frame
+from .protocols import TCP, icmp_name
 from .stamp import Stamp
 from .summary import LossWatch
 from .text import CACHE_ENTRIES, STACK_ENTRIES, keep
@@ -145,16 +146,21 @@ def _tuple(event: Event) -> dict[str, Any]:
     if packet is None:
         return {"tuple": None}
     flags = event.tcp_flags if packet.proto == TCP and packet.has_ports else 0
-    return {
-        "tuple": {
-            "saddr": packet.saddr,
-            "daddr": packet.daddr,
-            "sport": packet.sport,
-            "dport": packet.dport,
-            "proto": packet.proto if packet.proto >= 0 else None,
-            "flags": flag_names(flags),
-        }
+    members: dict[str, Any] = {
+        "saddr": packet.saddr,
+        "daddr": packet.daddr,
+        "sport": packet.sport,
+        "dport": packet.dport,
+        "proto": packet.proto if packet.proto >= 0 else None,
+        "flags": flag_names(flags),
     }
+    if packet.icmp is not None:
+        kind, ident, sequence = packet.icmp
+        name = icmp_name(packet.proto, kind) or None
+        members["icmp"] = {"type": kind, "name": name, "id": ident, "seq": sequence}
+    if packet.fragment:
+        members["fragment"] = True
+    return {"tuple": members}
 
 
 def _stack(event: Event) -> dict[str, Any]:

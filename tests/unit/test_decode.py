@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pwru_py import decode, layout
 from pwru_py.decode import Decoder, decode_tuple
-from pwru_py.model import Context, Event, Frame, Tuple
+from pwru_py.model import Context, Event, Frame, Icmp, Tuple
 from pwru_py.plan import Target
 
 TARGETS = (
@@ -30,7 +30,14 @@ WALL_OFFSET_NS = 1_700_000_000_000_000_000
 
 
 def packed_tuple(
-    saddr: str = "", daddr: str = "", sport: int = 0, dport: int = 0, proto: int = 6, l3: int = -1
+    saddr: str = "",
+    daddr: str = "",
+    sport: int = 0,
+    dport: int = 0,
+    proto: int = 6,
+    l3: int = -1,
+    ids: int = -1,
+    icmp_type: int = 0,
 ) -> bytes:
     """struct event_tuple as the kernel side fills it."""
     if not saddr:
@@ -38,6 +45,8 @@ def packed_tuple(
     family = socket.AF_INET6 if ":" in saddr else socket.AF_INET
     if l3 < 0:
         l3 = layout.L3_IPV6 if ":" in saddr else layout.L3_IPV4
+    if ids < 0:
+        ids = layout.IDS_PORTS if sport or dport else layout.IDS_NONE
     return layout.TUPLE.pack(
         socket.inet_pton(family, saddr),
         socket.inet_pton(family, daddr),
@@ -45,7 +54,8 @@ def packed_tuple(
         socket.htons(dport),
         l3,
         proto,
-        bool(sport or dport),
+        ids,
+        icmp_type,
     )
 
 
@@ -146,10 +156,36 @@ def test_the_largest_values() -> None:
             packed_tuple("10.0.0.2", "1.1.1.1", proto=1),
             Tuple("10.0.0.2", "1.1.1.1", 0, 0, 1, False),
         ),
-        # A later fragment: TCP, but no ports.
+        # TCP, but the ports are not in linear memory.
         (
             packed_tuple("10.0.0.2", "1.1.1.1", proto=6),
             Tuple("10.0.0.2", "1.1.1.1", 0, 0, 6, False),
+        ),
+        (
+            packed_tuple("10.0.0.2", "1.1.1.1", proto=17, ids=layout.IDS_FRAGMENT),
+            Tuple("10.0.0.2", "1.1.1.1", 0, 0, 17, False, None, True),
+        ),
+        # Ports that are zero are ports.
+        (
+            packed_tuple("10.0.0.2", "1.1.1.1", 0, 0, 132, ids=layout.IDS_PORTS),
+            Tuple("10.0.0.2", "1.1.1.1", 0, 0, 132, True),
+        ),
+        (
+            packed_tuple("10.0.0.2", "1.1.1.1", 77, 258, 1, ids=layout.IDS_ICMP_ECHO, icmp_type=8),
+            Tuple("10.0.0.2", "1.1.1.1", 0, 0, 1, False, Icmp(8, 77, 258)),
+        ),
+        (
+            packed_tuple("::1", "::2", 0, 65535, 58, ids=layout.IDS_ICMP_ECHO, icmp_type=129),
+            Tuple("::1", "::2", 0, 0, 58, False, Icmp(129, 0, 65535)),
+        ),
+        (
+            packed_tuple("10.0.0.2", "1.1.1.1", proto=1, ids=layout.IDS_ICMP, icmp_type=3),
+            Tuple("10.0.0.2", "1.1.1.1", 0, 0, 1, False, Icmp(3)),
+        ),
+        # Of a newer program: what is not known is not shown.
+        (
+            packed_tuple("10.0.0.2", "1.1.1.1", 7, 9, 1, ids=200, icmp_type=8),
+            Tuple("10.0.0.2", "1.1.1.1", 0, 0, 1, False),
         ),
         (
             packed_tuple("10.0.0.1", "10.0.0.2", proto=0, l3=layout.L3_ARP),
@@ -175,7 +211,7 @@ def test_what_is_packed_is_decoded(data: st.DataObject, sport: int, dport: int, 
     assert decoded is not None
     # RFC 5952 leaves it open how addresses with an IPv4 address in them end.
     assert (ip_address(decoded.saddr), ip_address(decoded.daddr)) == (saddr, daddr)
-    assert decoded[2:] == (sport, dport, proto, bool(sport or dport))
+    assert decoded[2:] == (sport, dport, proto, bool(sport or dport), None, False)
 
 
 @given(st.binary(min_size=layout.EVENT.size, max_size=layout.EVENT.size))

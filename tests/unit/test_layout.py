@@ -24,7 +24,7 @@ MEMBERS = {
         "ts_ns skb func pid target netns mark ifindex mtu len reason proto cpu flags context "
         "tcp_flags stack_len comm ifname tuple",
     ),
-    "event_tuple": (layout.TUPLE, "saddr daddr sport dport l3 l4 has_ports"),
+    "event_tuple": (layout.TUPLE, "saddr daddr sport dport l3 l4 ids icmp_type"),
     "config": (layout.CONFIG, " ".join(field.name for field in fields(KernelConfig))),
 }
 CONSTANTS = [
@@ -34,6 +34,11 @@ CONSTANTS = [
     "L3_ARP",
     "L3_IPV4",
     "L3_IPV6",
+    "IDS_NONE",
+    "IDS_PORTS",
+    "IDS_ICMP",
+    "IDS_ICMP_ECHO",
+    "IDS_FRAGMENT",
     "COUNT_BUFFER_FULL",
     "COUNT_TRACK_FULL",
     "COUNT_TRACK_NEW",

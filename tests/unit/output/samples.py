@@ -5,11 +5,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from pwru_py.model import Context, Event, Frame, Losses, Summary, Tuple
+from pwru_py.model import Context, Event, Frame, Icmp, Losses, Summary, Tuple
 
 TCP4 = Tuple("10.0.0.2", "1.1.1.1", 45146, 80, 6, True)
 TCP6 = Tuple("2001:db8::1", "2001:db8::2", 45146, 80, 6, True)
 ICMP = Tuple("10.0.0.2", "1.1.1.1", 0, 0, 1, False)
+PING = ICMP._replace(icmp=Icmp(8, 77, 1))
+PING6 = Tuple("2001:db8::1", "2001:db8::2", 0, 0, 58, False, Icmp(129, 77, 1))
+UNREACHABLE = ICMP._replace(icmp=Icmp(3))
+FRAGMENT = Tuple("10.0.0.2", "1.1.1.1", 0, 0, 17, False, fragment=True)
 ARP = Tuple("10.0.0.1", "10.0.0.2", 0, 0, -1, False)
 
 STACK = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 import pytest
 
 from pwru_py.config import Timestamp
-from pwru_py.model import Context, Event, Frame, Tuple
+from pwru_py.model import Context, Event, Frame, Icmp, Tuple
 from pwru_py.output import View
 from pwru_py.output.columns import (
     cell_width,
@@ -18,7 +18,18 @@ from pwru_py.output.columns import (
 )
 from pwru_py.output.stamp import Stamp
 
-from .samples import ARP, ICMP, TCP4, TCP6, drop, event
+from .samples import (
+    ARP,
+    FRAGMENT,
+    ICMP,
+    PING,
+    PING6,
+    TCP4,
+    TCP6,
+    UNREACHABLE,
+    drop,
+    event,
+)
 
 
 def titles(view: View) -> str:
@@ -51,6 +62,21 @@ def test_every_column_names_the_fields_it_reads(view: View) -> None:
         (TCP6._replace(proto=58, has_ports=False), 0, "2001:db8::1->2001:db8::2(icmp6)"),
         (ICMP, 0, "10.0.0.2->1.1.1.1(icmp)"),
         (ICMP, 0x12, "10.0.0.2->1.1.1.1(icmp)"),
+        (PING, 0, "10.0.0.2->1.1.1.1(icmp echo id 77 seq 1)"),
+        (PING6, 0, "2001:db8::1->2001:db8::2(icmp6 reply id 77 seq 1)"),
+        (PING._replace(icmp=Icmp(8, 0, 0)), 0, "10.0.0.2->1.1.1.1(icmp echo id 0 seq 0)"),
+        (
+            PING._replace(icmp=Icmp(14, 7, 9)),
+            0,
+            "10.0.0.2->1.1.1.1(icmp timestamp reply id 7 seq 9)",
+        ),
+        (UNREACHABLE, 0, "10.0.0.2->1.1.1.1(icmp unreachable)"),
+        (ICMP._replace(icmp=Icmp(200)), 0, "10.0.0.2->1.1.1.1(icmp type 200)"),
+        (FRAGMENT, 0x12, "10.0.0.2->1.1.1.1(udp fragment)"),
+        (FRAGMENT._replace(proto=6), 0x12, "10.0.0.2->1.1.1.1(tcp fragment)"),
+        (TCP4._replace(proto=132), 0, "10.0.0.2:45146->1.1.1.1:80(sctp)"),
+        (ICMP._replace(proto=50), 0, "10.0.0.2->1.1.1.1(esp)"),
+        (ICMP._replace(proto=47), 0, "10.0.0.2->1.1.1.1(gre)"),
         (ARP, 0, "10.0.0.1->10.0.0.2(arp)"),
         (TCP4._replace(has_ports=False), 0x12, "10.0.0.2->1.1.1.1(tcp)"),
         (ICMP._replace(proto=132), 0, "10.0.0.2->1.1.1.1(sctp)"),

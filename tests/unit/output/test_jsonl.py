@@ -13,10 +13,23 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from pwru_py.config import Timestamp
-from pwru_py.model import Context, Event, Frame, Losses, Tuple
+from pwru_py.model import Context, Event, Frame, Icmp, Losses, Tuple
 from pwru_py.output import View, json_sink
 
-from .samples import ARP, JOURNEY, LOSSES, STACK, SUMMARY, drop, event
+from .samples import (
+    ARP,
+    FRAGMENT,
+    JOURNEY,
+    LOSSES,
+    PING,
+    PING6,
+    STACK,
+    SUMMARY,
+    TCP4,
+    UNREACHABLE,
+    drop,
+    event,
+)
 
 SCHEMA: dict[str, Any] = json.loads(files("pwru_py.output").joinpath("schema.json").read_text())
 VALIDATOR = Draft202012Validator(SCHEMA)
@@ -57,15 +70,7 @@ def expected(one: Event) -> dict[str, Any]:
         "proto": one.proto,
         "mtu": one.mtu,
         "len": one.len,
-        "tuple": packet
-        and {
-            "saddr": packet.saddr,
-            "daddr": packet.daddr,
-            "sport": packet.sport,
-            "dport": packet.dport,
-            "proto": None if packet.proto < 0 else packet.proto,
-            "flags": _flags(one.tcp_flags) if packet.proto == 6 and packet.has_ports else "",
-        },
+        "tuple": packet and expected_tuple(packet, one.tcp_flags),
         "stack": [
             f"{f.symbol}+{f.offset:#x}{f' [{f.module}]' if f.module else ''}"
             if f.symbol
@@ -76,6 +81,25 @@ def expected(one: Event) -> dict[str, Any]:
         "ts_ns": one.ts_ns,
         "wall_ns": one.wall_ns,
     }
+
+
+def expected_tuple(packet: Tuple, tcp_flags: int) -> dict[str, Any]:
+    shown: dict[str, Any] = {
+        "saddr": packet.saddr,
+        "daddr": packet.daddr,
+        "sport": packet.sport,
+        "dport": packet.dport,
+        "proto": None if packet.proto < 0 else packet.proto,
+        "flags": _flags(tcp_flags) if packet.proto == 6 and packet.has_ports else "",
+    }
+    if packet.icmp:
+        name = ICMP_NAMES.get((packet.proto == 58, packet.icmp.type))
+        shown["icmp"] = {"type": packet.icmp.type, "name": name}
+        shown["icmp"] |= {"id": packet.icmp.id, "seq": packet.icmp.seq}
+    return shown | ({"fragment": True} if packet.fragment else {})
+
+
+ICMP_NAMES = {(False, 8): "echo request", (False, 3): "unreachable", (True, 3): "time exceeded"}
 
 
 def _flags(bits: int) -> str:
@@ -133,6 +157,32 @@ def test_zeros_are_kept_and_none_is_null() -> None:
     assert lines([event()])[0]["drop_reason_id"] is None
 
 
+@pytest.mark.parametrize(
+    ("packet", "more"),
+    [
+        (TCP4, {}),
+        (PING, {"icmp": {"type": 8, "name": "echo request", "id": 77, "seq": 1}}),
+        (PING6, {"icmp": {"type": 129, "name": "echo reply", "id": 77, "seq": 1}}),
+        (UNREACHABLE, {"icmp": {"type": 3, "name": "unreachable", "id": None, "seq": None}}),
+        (
+            PING6._replace(icmp=Icmp(200)),
+            {"icmp": {"type": 200, "name": None, "id": None, "seq": None}},
+        ),
+        (FRAGMENT, {"fragment": True}),
+    ],
+)
+def test_icmp_and_fragments(packet: Tuple, more: dict[str, Any]) -> None:
+    (line,) = lines([event(tuple=packet)])
+    VALIDATOR.validate(line)
+    usual = {"saddr", "daddr", "sport", "dport", "proto", "flags"}
+    assert {key: value for key, value in line["tuple"].items() if key not in usual} == more
+    known = SCHEMA["$defs"]["event"]["properties"]["tuple"]["properties"]
+    assert set(line["tuple"]) <= set(known)
+    assert set(more.get("icmp", {})) <= set(known["icmp"]["properties"])
+    if packet.icmp:
+        assert (line["tuple"]["sport"], line["tuple"]["dport"]) == (0, 0)
+
+
 def test_absolute_time() -> None:
     assert lines([event()])[0]["time"] == "2026-11-20T09:23:46.123456+00:00"
 
@@ -158,7 +208,9 @@ WORD = st.text(max_size=8)
 U32 = st.integers(0, 2**32 - 1)
 U64 = st.integers(0, 2**64 - 1)
 PORT = st.integers(0, 65535)
-TUPLES = st.builds(Tuple, WORD, WORD, PORT, PORT, st.sampled_from([-1, 1, 6, 17]), st.booleans())
+ICMPS = st.none() | st.builds(Icmp, st.sampled_from([3, 8, 77]), st.none() | PORT, st.none() | PORT)
+PROTOS = st.sampled_from([-1, 1, 6, 17, 58])
+TUPLES = st.builds(Tuple, WORD, WORD, PORT, PORT, PROTOS, st.booleans(), ICMPS, st.booleans())
 FRAMES = st.lists(st.builds(Frame, U64, WORD, U32, WORD), max_size=3).map(tuple)
 EVENTS = st.builds(
     Event, skb=U64, cpu=st.integers(0, 3), pid=U32, comm=WORD,

@@ -11,7 +11,7 @@ from pwru_py.output.columns import cell_width, columns
 from pwru_py.output.layout import Layout, choose, cut, fit, shorten
 from pwru_py.output.stamp import Stamp
 
-from .samples import TCP4, TCP6, drop, event
+from .samples import FRAGMENT, PING, PING6, TCP4, TCP6, drop, event
 
 LONGEST = TCP6._replace(saddr="2001:db8:1111:2222:3333:4444:5555:6666")
 
@@ -47,7 +47,7 @@ def test_a_wider_terminal_never_shows_less(width: int, more: int) -> None:
 @settings(deadline=None)
 @given(
     st.integers(60, 250),
-    st.sampled_from([TCP4, TCP6, LONGEST, None]),
+    st.sampled_from([TCP4, TCP6, LONGEST, PING, PING6, FRAGMENT, None]),
     st.text("abcdef_", min_size=1, max_size=40),
     st.booleans(),
     st.sampled_from(["curl", "a-name-of-15-ch", "日本日本日"]),
