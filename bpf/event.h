@@ -87,7 +87,7 @@ struct needs {
 	bool on;		/* the filter has been spliced in */
 	bool link;		/* bytes below 18 other than the EtherType */
 	bool length;		/* of the whole frame */
-	bool more;		/* any of link, length; or the captured length */
+	bool more;		/* it asks for more than the hottest path provides */
 };
 
 /* Set by Python before loading; the verifier removes what is off. */

@@ -92,51 +92,55 @@ static __always_inline bool has_tag(struct sk_buff *skb, const struct headers *h
 
 /*
  * Where the fields lie as on every kernel so far (cfg.adjacent: Python has looked), a few
- * words hold them all: vlan_proto, vlan_tci | protocol, transport_header | network_header,
- * mac_header | tail | head, and one short span holds these.
+ * words hold them all: vlan_proto, vlan_tci | protocol, transport_header, network_header,
+ * mac_header | tail | head.
  */
-#if TYPED_LOADS
-static __always_inline void read_adjacent(struct sk_buff *skb, struct headers *h)
+#define VLAN_WORD(view) (*(const __u32 *)((const void *)(view) + OFFSET(vlan_proto)))
+
+/*
+ * Without typed loads, one short span holds these words. It is copied to where it would be
+ * if the sk_buff began at the returned address, so that its fields can be read there; they
+ * lie within 40 to 60 bytes.
+ */
+#define SPAN_WORDS 12
+
+static __always_inline const struct sk_buff *read_span(const struct sk_buff *skb, __u64 *span)
 {
-	__u32 vlan = *(const __u32 *)((const void *)skb + OFFSET(vlan_proto));
-	__u64 word = *(const __u64 *)((const void *)skb + OFFSET(protocol));
+	const __u64 first = OFFSET(vlan_proto) & ~7ULL;	/* aligned as on the stack */
+	const __u64 size = OFFSET(head) + sizeof(skb->head) - first;
+	__s64 back = 0;
+
+	if (bpf_probe_read_kernel(span, size, (const void *)skb + first))
+		return NULL;
+	/* The verifier lets us add to a stack pointer, not subtract, and cannot negate. */
+	asm volatile("%0 -= %1" : "+r"(back) : "r"(first));
+	return (const void *)span + back;
+}
+
+static __always_inline void take_adjacent(const struct sk_buff *view, struct headers *h)
+{
+	__u32 vlan = VLAN_WORD(view);
 
 	h->vlan_proto = vlan;
 	h->vlan_tci = vlan >> 16;
-	h->protocol = word;
-	h->network = word >> 32;
-	h->mac = word >> 48;
-	h->tail = FIELD(skb, tail);
-	h->head = FIELD(skb, head);
+	h->protocol = view->protocol;
+	h->network = view->network_header;
+	h->mac = view->mac_header;
+	h->tail = view->tail;
+	h->head = view->head;
 }
-#else
-#define HEADERS_SPAN 96		/* bytes; they lie within 40 to 60 */
 
-static __always_inline void read_adjacent(struct sk_buff *skb, struct headers *h)
+static __always_inline void read_adjacent(const struct sk_buff *skb, struct headers *h)
 {
-	const __u32 first = OFFSET(vlan_proto) & ~7;	/* all is aligned on the stack, too */
-	const __u32 size = OFFSET(head) + sizeof(h->head) - first;
-	__u64 span[HEADERS_SPAN / 8];
-	const void *at = span;
-	__u32 word;
+	__u64 span[SPAN_WORDS];
 
-	if (size > sizeof(span) || bpf_probe_read_kernel(span, size, (void *)skb + first)) {
+	if (!TYPED_LOADS)
+		skb = read_span(skb, span);
+	if (skb)
+		take_adjacent(skb, h);
+	else
 		__builtin_memset(h, 0, sizeof(*h));
-		return;
-	}
-	word = *(const __u32 *)(at + (OFFSET(vlan_proto) - first));
-	h->vlan_proto = word;
-	h->vlan_tci = word >> 16;
-	at += OFFSET(protocol) - first;
-	h->protocol = *(const __u16 *)at;
-	word = ((const __u32 *)at)[1];
-	h->network = word;
-	h->mac = word >> 16;
-	at = span;
-	h->tail = *(const __u32 *)(at + (OFFSET(tail) - first));
-	h->head = *(unsigned char *const *)(at + (OFFSET(head) - first));
 }
-#endif
 
 static __always_inline void read_headers(struct sk_buff *skb, struct headers *h)
 {
