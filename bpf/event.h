@@ -149,6 +149,7 @@ struct frame_view {
 #ifdef __bpf__
 _Static_assert(sizeof(struct event_tuple) == 40, "layout.py: TUPLE");
 _Static_assert(sizeof(struct event) == 136, "layout.py: EVENT");
+_Static_assert(sizeof(struct needs) == 6, "layout.py: NEEDS");
 _Static_assert(sizeof(struct config) == 44, "layout.py: CONFIG");
 #endif
 

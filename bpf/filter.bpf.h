@@ -203,7 +203,7 @@ static __noinline int view_rare(__u64 addr, struct frame_view *view)
 static __always_inline __u64 filter_frame(__u64 addr)
 {
 	struct sk_buff *skb = VIEW((struct sk_buff *)addr);
-	__u64 word = *(const __u64 *)((const void *)skb + OFFSET(protocol));
+	__u64 word = HEADERS_WORD(skb);
 	__u64 vlan = VLAN_WORD(skb);
 	__u64 mac = word >> 48, network = word << 16 >> 48, end;
 	struct frame_view view;
@@ -241,7 +241,7 @@ run:
 		return 0;
 	skb = VIEW((struct sk_buff *)addr);
 	end = (__u64)FIELD(skb, head) + FIELD(skb, tail);
-	return (end > view.base ? end - view.base : 0) + 1 >= verdict;
+	return (end > view.base ? end - view.base : 0) + 1 >= verdict; /* MATCH */
 }
 
 #define INNER_FILTER(name)						\
@@ -274,14 +274,14 @@ static __always_inline __u64 filter_frame(__u64 addr)
 {
 	struct sk_buff *skb = (struct sk_buff *)addr;
 	__u32 zero = 0, wanted = cfg.filter.bytes;
-	__u64 span[SPAN_WORDS], mac, network, tail;
+	__u64 span[HEADERS_SPAN], mac, network, tail;
 	const struct sk_buff *view;
 	unsigned char *start;
 	struct frame *frame;
 
 	if (cfg.filter.more)
 		goto rare;
-	view = read_span(skb, span);
+	view = READ_SPAN(skb, vlan_proto, head, span);
 	if (!view)
 		return 0;
 	mac = view->mac_header;

@@ -30,19 +30,24 @@ extern void *bpf_rdonly_cast(const void *obj, __u32 btf_id) __ksym __weak;
 })
 #endif
 
-/* n words of 8 bytes at any kernel address; 0 where there is nothing. */
-static __always_inline void read_words(__u64 *to, const void *from, int n)
+/* n (up to 5) words of 8 bytes at any kernel address; 0 where there is nothing. */
+static __always_inline void read_words(__u64 *to, const void *from, const int n)
 {
 	const __u64 *view = VIEW(from);
-	int i;
 
 	if (!TYPED_LOADS) {
 		bpf_probe_read_kernel(to, n * 8, from);
 		return;
 	}
-#pragma unroll
-	for (i = 0; i < n; i++)
-		to[i] = view[i];
+	to[0] = view[0];
+	if (n > 1)
+		to[1] = view[1];
+	if (n > 2)
+		to[2] = view[2];
+	if (n > 3)
+		to[3] = view[3];
+	if (n > 4)
+		to[4] = view[4];
 }
 
 static __always_inline __be16 read_be16(const void *from)
@@ -96,46 +101,58 @@ static __always_inline bool has_tag(struct sk_buff *skb, const struct headers *h
  * mac_header | tail | head.
  */
 #define VLAN_WORD(view) (*(const __u32 *)((const void *)(view) + OFFSET(vlan_proto)))
+#define HEADERS_WORD(view) (*(const __u64 *)((const void *)(view) + OFFSET(protocol)))
 
 /*
- * Without typed loads, one short span holds these words. It is copied to where it would be
- * if the sk_buff began at the returned address, so that its fields can be read there; they
- * lie within 40 to 60 bytes.
+ * Without typed loads: the 8-byte words from that of the field `from` to that of the field
+ * `to`, copied to where they would be if the sk_buff began at the returned address, so that
+ * its fields can be read there. NULL when that fails.
  */
-#define SPAN_WORDS 12
+#define READ_SPAN(skb, from, to, span) ({				\
+	const __u64 __first = OFFSET(from) & ~7ULL;	/* aligned as on the stack */ \
+	const __u64 __size = OFFSET(to) + sizeof((skb)->to) - __first;	\
+	const void *__view = (span);					\
+	__s64 __back = 0;						\
+									\
+	/* The verifier lets us add to a stack pointer, not subtract, and cannot negate. */ \
+	asm volatile("%0 -= %1" : "+r"(__back) : "r"(__first));	\
+	if (__size > sizeof(span) ||					\
+	    bpf_probe_read_kernel(span, __size, (const void *)(skb) + __first)) \
+		__view = NULL;						\
+	else								\
+		__view += __back;					\
+	(const struct sk_buff *)__view;					\
+})
+#define HEADERS_SPAN 12		/* words from vlan_proto to head: 40 to 60 bytes */
 
-static __always_inline const struct sk_buff *read_span(const struct sk_buff *skb, __u64 *span)
-{
-	const __u64 first = OFFSET(vlan_proto) & ~7ULL;	/* aligned as on the stack */
-	const __u64 size = OFFSET(head) + sizeof(skb->head) - first;
-	__s64 back = 0;
-
-	if (bpf_probe_read_kernel(span, size, (const void *)skb + first))
-		return NULL;
-	/* The verifier lets us add to a stack pointer, not subtract, and cannot negate. */
-	asm volatile("%0 -= %1" : "+r"(back) : "r"(first));
-	return (const void *)span + back;
-}
-
+/* view: a VIEW, or what READ_SPAN returned. */
 static __always_inline void take_adjacent(const struct sk_buff *view, struct headers *h)
 {
 	__u32 vlan = VLAN_WORD(view);
 
 	h->vlan_proto = vlan;
 	h->vlan_tci = vlan >> 16;
-	h->protocol = view->protocol;
-	h->network = view->network_header;
-	h->mac = view->mac_header;
+	if (TYPED_LOADS) {
+		__u64 word = HEADERS_WORD(view);
+
+		h->protocol = word;
+		h->network = word >> 32;
+		h->mac = word >> 48;
+	} else {
+		h->protocol = view->protocol;
+		h->network = view->network_header;
+		h->mac = view->mac_header;
+	}
 	h->tail = view->tail;
 	h->head = view->head;
 }
 
 static __always_inline void read_adjacent(const struct sk_buff *skb, struct headers *h)
 {
-	__u64 span[SPAN_WORDS];
+	__u64 span[HEADERS_SPAN];
 
 	if (!TYPED_LOADS)
-		skb = read_span(skb, span);
+		skb = READ_SPAN(skb, vlan_proto, head, span);
 	if (skb)
 		take_adjacent(skb, h);
 	else
