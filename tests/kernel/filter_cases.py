@@ -80,3 +80,13 @@ EXPRESSIONS = tuple(
     icmp or udp port 53 or tcp port 80 or arp or ip6
     """.strip().splitlines()
 )
+
+# Where the kernel has not written the length into the IPv4 header yet (__ip_local_out does it).
+BEFORE_LENGTH = ("__ip_local_out", "ip_local_out")
+READ_LENGTH = tuple(e for e in EXPRESSIONS if "ip[2:2]" in e)
+
+# Bytes of the payload, which may lie in pages beside the linear memory.
+PAYLOAD = (
+    "tcp[((tcp[12:1] & 0xf0) >> 2):4] = 0x47455420",
+    "udp[8:2] = 0 and udp[20] = 0",
+)

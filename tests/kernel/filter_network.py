@@ -76,7 +76,7 @@ ip link add sa netns fa type veth peer name sb netns fb
 """
     + _side("fa", "sa", MAC_A, MAC_B, "1", "2")
     + _side("fb", "sb", MAC_B, MAC_A, "2", "1")
-    + f"""
+    + """
 ip -n fa route add 255.255.255.255 dev sa src 10.0.0.2
 ip -n fa route add 1.1.1.3 dev sa src 10.0.0.2
 ip -n fb addr add 1.1.1.3/32 dev sb

@@ -75,9 +75,7 @@ def _drain(source: socket.socket) -> list[Frame]:
             if status & TP_STATUS_VLAN_VALID:
                 tpid, tci = aux_tpid, aux_tci
         outgoing = packet_type == socket.PACKET_OUTGOING
-        frames.append(
-            Frame(port, outgoing, hatype, proto, raw[:KEPT].hex(), len(raw), tpid, tci)
-        )
+        frames.append(Frame(port, outgoing, hatype, proto, raw[:KEPT].hex(), len(raw), tpid, tci))
     _, dropped = struct.unpack("=II", source.getsockopt(SOL_PACKET, PACKET_STATISTICS, 8))
     assert not dropped, f"the socket on {source.getsockname()} dropped {dropped}"
     return frames

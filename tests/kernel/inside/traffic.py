@@ -34,10 +34,12 @@ def send_raw(frames: Sequence[bytes]) -> None:
     sender.close()
 
 
-def _udp(
-    to: str, dport: int, size: int, *, sport: int = 0, options: Sequence[tuple[int, int, bytes]] = ()
-) -> None:  # fmt: skip
-    """One datagram of ``size`` bytes, from a socket with ``options`` (level, option, value)."""
+Option = tuple[int, int, bytes]
+"""Level, name, value."""
+
+
+def _udp(to: str, dport: int, size: int, *, sport: int = 0, options: Sequence[Option] = ()) -> None:
+    """One datagram of ``size`` bytes, from a socket with ``options``."""
     family = socket.AF_INET6 if ":" in to else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as sender:
         sender.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -74,7 +76,10 @@ def _datagrams() -> None:
     _udp("1.1.1.1", 9, 1400)
     _udp("224.0.0.5", 53, 45, options=[(ip, socket.IP_MULTICAST_LOOP, _int(0))])
     device = struct.pack("=i", socket.if_nametoindex("sa"))
-    multicast = [(ip6, socket.IPV6_MULTICAST_IF, device), (ip6, socket.IPV6_MULTICAST_LOOP, _int(0))]
+    multicast = [
+        (ip6, socket.IPV6_MULTICAST_IF, device),
+        (ip6, socket.IPV6_MULTICAST_LOOP, _int(0)),
+    ]
     _udp("ff0e::5", 53, 46, options=multicast)
     _udp("255.255.255.255", 67, 47, options=[(any_, socket.SO_BROADCAST, _int(1))])
     _udp("1.1.1.3", 53, 48)  # asks by ARP first
