@@ -24,6 +24,9 @@ AT_LINK = (TRANSMIT, "arp_xmit")
 BEFORE_LINK = ("arp_xmit", "ip_local_out", "ip_output", "ip_finish_output2", "ip6_local_out",
                "__ip_local_out", "ip6_finish_output2")  # fmt: skip
 """Here the kernel knows no link header: the addresses in it count as zeros."""
+NOISE = ">ff02::"
+"""The kernel's own IPv6 multicast (MLD, neighbours) comes when it likes, perhaps while only one of
+the two listens."""
 VLAN_TYPES = (0x8100, 0x88A8)
 _EXTENSIONS, _FRAGMENT, _WITH_PORTS = (0, 43, 60), 44, (6, 17, 132)
 
@@ -132,7 +135,12 @@ class Observation:
 
     def on(self, port: str, *, outgoing: bool) -> list[Wire]:
         """The frames on an interface in one direction, in order."""
-        return [w for w in self.wires if (w.frame.port, w.frame.outgoing) == (port, outgoing)]
+        return [
+            w
+            for w in self.wires
+            if (w.frame.port, w.frame.outgoing) == (port, outgoing)
+            and (port in RAW_PORTS or NOISE not in w.packet)
+        ]
 
     def events(self, function: str, interface: str | None = None) -> Counter[Seen]:
         """All that the stacks' packets did in a function, on an interface."""
@@ -142,6 +150,7 @@ class Observation:
                 for seen, times in self.everything.items()
                 if seen.function == function
                 and not seen.mark
+                and NOISE not in seen.packet
                 and interface in (None, seen.interface)
             }
         )

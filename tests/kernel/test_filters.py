@@ -131,7 +131,7 @@ def test_before_the_link_header(observed: Observation, function: str) -> None:
     events = observed.events(function)
     unseen = [seen for seen in events if not observed.frames(seen)]
     # Datagrams of 4 kB left in fragments, and are seen as such further down.
-    assert len(unseen) == (0 if function == "arp_xmit" else 1), unseen
+    assert len(unseen) == 1, unseen
     assert all(int(seen.packet.rpartition(" ")[2]) > 4000 for seen in unseen), unseen
     leave_out = {*PLAIN, *(READ_LENGTH if function in BEFORE_LENGTH else ())}
     observed.judge(stack_places(observed, [function]), leave_out).holds(300, 1500)

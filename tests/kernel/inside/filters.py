@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from pathlib import Path
 
 from tests.kernel.filter_cases import EXPRESSIONS, PAYLOAD
 from tests.kernel.filter_network import EXACT, PORTS
@@ -21,6 +22,7 @@ FUNCTIONS = (
 BEFORE_HEADERS = ("__ip_queue_xmit", "ip6_xmit")
 """Where TCP's packets have no header of the network layer yet."""
 WITHOUT_HEADERS = ("", "ip or ip6 or arp", "not ip", "len > 0", "tcp")
+EXPEDITED = "/sys/kernel/rcu_expedited"
 SETTLE_S = 1.0  # packets on their way to a softirq
 
 
@@ -58,10 +60,10 @@ def main() -> None:
     json.dump({"functions": watch.functions, **told}, sys.stdout)
     sys.stdout.flush()
     # Hundreds of single probes, and the kernel waits for its grace periods at each.
-    with open("/sys/kernel/rcu_expedited", "w") as switch:
-        switch.write("1")
+    Path(EXPEDITED).write_text("1")
     watch.close()
     early.close()
+    Path(EXPEDITED).write_text("0")
     lap("detached")
 
 
