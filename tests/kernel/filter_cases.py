@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The expressions that are tried on live packets: every primitive that matters."""
+"""The expressions that are tried on live packets: every primitive that matters.
+
+None reads what differs between packets that are alike otherwise (IP id, sequence numbers).
+"""
 
 from __future__ import annotations
 
@@ -66,7 +69,7 @@ EXPRESSIONS = tuple(
     ip[6:2] & 0x1fff = 0 and udp
     ip[0] & 0xf > 5
     ip[0] & 0xf != 5 and port 53
-    ip[ip[0] & 0xf] > 5
+    ip[(ip[0] & 0xf) + 4] = 17
     ip[8] = 1
     ip6[6] = 0 or ip6[6] = 44
     ip6[40] = 17
