@@ -320,6 +320,7 @@ def _needs(compiled: CompiledFilter | None, features: Features) -> FilterNeeds:
         length=compiled.needs_length,
         more=compiled.needs_link
         or compiled.needs_length
+        or compiled.needs_stack
         or not compiled.frame_bytes
         or not features.adjacent
         or (compiled.cast is not None and compiled.needs_caplen),
