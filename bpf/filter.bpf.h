@@ -195,7 +195,14 @@ static __always_inline struct frame *find_frame(__u64 addr, const struct headers
 						const volatile struct needs *needs)
 {
 	struct sk_buff *skb = VIEW((struct sk_buff *)addr);
+	struct frame *frame;
 
+	if (cfg.pages && needs->payload && FIELD(skb, data_len)) {
+		frame = copy_frame(skb, h, link, tagged, needs);
+		if (frame)
+			gather_frame(skb, h, frame);
+		return frame;
+	}
 	if (TYPED_LOADS)
 		return view_frame(skb, h, link, tagged, needs);
 	return copy_frame(skb, h, link, tagged, needs);

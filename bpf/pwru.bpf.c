@@ -13,6 +13,7 @@
 #include "headers.bpf.h"
 #include "packet.bpf.h"
 #include "tunnel.bpf.h"
+#include "pages.bpf.h"
 #include "filter.bpf.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -30,6 +30,7 @@ class CompiledFilter:
     needs_mac: it may read link addresses (frame bytes 0 .. 11).
     needs_link: it may read other bytes below 18 than the EtherType.
     needs_length: it reads the field len.
+    needs_payload: it may look behind the headers.
     needs_caplen: it reads the field caplen; always so of a copied frame.
     needs_stack: it uses up to 72 bytes below r10.
     """
@@ -41,6 +42,7 @@ class CompiledFilter:
     needs_mac: bool
     needs_link: bool
     needs_length: bool
+    needs_payload: bool
     needs_caplen: bool
     needs_stack: bool
     cast: Cast | None
@@ -105,6 +107,7 @@ def compile_cbpf(
         needs_mac=plan.layout.needs_mac,
         needs_link=plan.layout.needs_link,
         needs_length=plan.layout.needs_length,
+        needs_payload=plan.layout.needs_payload,
         needs_caplen=plan.deferred is None,
         needs_stack=any(R10 in (insn.dst, insn.src) for insn in ebpf),
         cast=cast,
