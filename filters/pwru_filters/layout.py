@@ -8,7 +8,7 @@ from typing import Final
 
 from .frame import BASE_VALID_FROM, FRAME_MAX, FRAME_MIN, MAC_BYTES, NEAR_VALID_FROM
 from .ir import Graph, LoadAbs, LoadInd, LoadLen, LoadMsh, Site, sites
-from .ranges import Range
+from .ranges import MSH_RANGE, Range
 
 _IP: Final = 20
 _HEADERS: Final = 14 + _IP + 20
@@ -57,7 +57,7 @@ def lay_out(graph: Graph, ranges: dict[Site, Range]) -> FrameLayout:
         lowest = min(lowest, low)
         if low < NEAR_VALID_FROM and not MAC_BYTES <= low <= high + size <= NEAR_VALID_FROM:
             needs_link = True
-        needs_payload |= _is_payload(op)
+        needs_payload |= _is_payload(op, ranges.get(site))
         if high + size > FRAME_MAX:
             slow.add(site)
             high = BASE_VALID_FROM - 1
@@ -73,7 +73,7 @@ def lay_out(graph: Graph, ranges: dict[Site, Range]) -> FrameLayout:
     )
 
 
-def _is_payload(op: LoadAbs | LoadInd | LoadMsh) -> bool:
+def _is_payload(op: LoadAbs | LoadInd | LoadMsh, x: Range | None) -> bool:
     """Whether a load can lie behind an IP and a TCP header without options.
 
     What libpcap itself loads there are ports of TCP and UDP over IPv6, and protocols in a
@@ -83,6 +83,6 @@ def _is_payload(op: LoadAbs | LoadInd | LoadMsh) -> bool:
         case LoadAbs(size, off):
             return off + size > _HEADERS and (size, off) not in _IPV6_LOADS
         case LoadInd(size, off):
-            return off + size > _HEADERS - _IP
+            return off + size > _HEADERS - _IP or x is None or x.hi > MSH_RANGE.hi
         case LoadMsh():
             return False
