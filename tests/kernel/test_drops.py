@@ -16,8 +16,8 @@ for t in iptables-legacy ip6tables-legacy; do
 done
 """
 PACKETS = """
-for host in 1.1.1.1 2606:4700::1111; do timeout 0.5 bash -c "</dev/tcp/$host/81"; done
-for host in 10.1.0.2 fd00:1::2; do timeout 0.5 bash -c "</dev/tcp/$host/82"; done
+for host in 1.1.1.1 2606:4700::1111; do timeout 2 bash -c "</dev/tcp/$host/81"; done
+for host in 10.1.0.2 fd00:1::2; do timeout 2 bash -c "</dev/tcp/$host/82"; done
 for host in 10.1.0.2 fd00:1::2; do echo x > /dev/udp/$host/9; done
 true
 """
