@@ -102,7 +102,7 @@ struct config {
 	struct needs filter;
 	struct needs inner_l2;	/* for a tunnel's inner packet */
 	struct needs inner_l3;
-	bool simple;		/* a pcap filter decides, and nothing else */
+	bool simple;		/* nothing but a pcap filter decides, and one without .more */
 	bool meta;		/* netns, ifindex or mark_mask is set */
 	bool adjacent;		/* fields of the sk_buff lie side by side, see headers.bpf.h */
 	bool func_ip;		/* kernel has bpf_get_func_ip */

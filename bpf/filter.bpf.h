@@ -253,8 +253,6 @@ static __always_inline __u64 filter_hot(__u64 addr)
 	const void *packet;
 	__be16 proto;
 
-	if (cfg.filter.more)
-		return pcap_filter(addr);
 	word = HEADERS_WORD(skb);
 	mac = word >> 48;
 	network = word << 16 >> 48;
@@ -277,6 +275,7 @@ static __always_inline __u64 filter_hot(__u64 addr)
 	if (!verdict)
 		return 0;
 	skb = VIEW((struct sk_buff *)addr);
+	start = view.base;
 	end = (__u64)FIELD(skb, head) + FIELD(skb, tail);
 	return (end > start ? end - start : 0) + 1 >= verdict;	/* MATCH */
 }
@@ -292,8 +291,6 @@ static __always_inline __u64 filter_hot(__u64 addr)
 	unsigned char *start;
 	struct frame *frame;
 
-	if (cfg.filter.more)
-		return pcap_filter(addr);
 	view = READ_SPAN(skb, vlan_proto, head, span);
 	if (!view)
 		return 0;

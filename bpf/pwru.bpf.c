@@ -136,13 +136,16 @@ struct where {
 };
 
 /*
+ * Those of a sk_buff, of which view is a VIEW or what READ_SPAN returned.
  * skb->dev is not always one: while TCP keeps the sk_buff in a tree, or UDP in a
  * receive queue, its memory holds a tree node or a size (include/linux/skbuff.h).
  * A device lives in a namespace, and those have high numbers.
  */
-static __always_inline void find_where(struct net_device *dev, struct sock *sk,
-				       struct where *where)
+static __always_inline void find_where(const struct sk_buff *view, struct where *where)
 {
+	struct net_device *dev = view->dev;
+	struct sock *sk;
+
 	if (dev) {
 		dev = VIEW(dev);
 		where->netns = net_inum(FIELD(dev, nd_net.net));
@@ -152,10 +155,26 @@ static __always_inline void find_where(struct net_device *dev, struct sock *sk,
 	}
 	where->dev = NULL;
 	where->netns = 0;
+	sk = view->sk;
 	if (sk) {
 		sk = VIEW(sk);
 		where->netns = net_inum(FIELD(sk, __sk_common.skc_net.net));
 	}
+}
+
+#define DEV_SPAN 4		/* words from dev to sk */
+
+static __always_inline void find_skb_where(const struct sk_buff *skb, struct where *where)
+{
+#if !TYPED_LOADS
+	__u64 span[DEV_SPAN];
+
+	skb = READ_SPAN(skb, dev, sk, span);
+#endif
+	where->dev = NULL;
+	where->netns = 0;
+	if (skb)
+		find_where(skb, where);
 }
 
 /* Cheap conditions first. */
@@ -168,7 +187,7 @@ static __always_inline bool meta_matches(struct sk_buff *skb)
 		return false;
 	if (!cfg.netns && !cfg.ifindex)
 		return true;
-	find_where(FIELD(skb, dev), FIELD(skb, sk), &where);
+	find_skb_where(skb, &where);
 	dev = where.dev;
 	if (cfg.ifindex && (!dev || FIELD(dev, ifindex) != cfg.ifindex))
 		return false;
@@ -221,24 +240,14 @@ static __always_inline void fill_process(struct event *ev)
 	}
 }
 
-#define DEV_SPAN 4		/* words from dev to sk */
 #define LEN_SPAN 16		/* words from len to users: some 110 bytes */
 
 static __always_inline void fill_where(struct event *ev, const struct sk_buff *skb)
 {
-	const struct sk_buff *view = skb;
 	struct net_device *dev;
 	struct where where;
 
-#if !TYPED_LOADS
-	__u64 span[DEV_SPAN];
-
-	view = READ_SPAN(skb, dev, sk, span);
-#endif
-	if (view)
-		find_where(view->dev, view->sk, &where);
-	else
-		find_where(NULL, NULL, &where);
+	find_skb_where(skb, &where);
 	dev = where.dev;
 	ev->netns = where.netns;
 	if (dev) {

@@ -82,7 +82,9 @@ class KernelConfig:
     def pack(self) -> bytes:
         """The 72 bytes of the program's read-only data."""
         meta = bool(self.netns or self.ifindex or self.mark_mask)
-        simple = self.filter.on and not (meta or self.track or self.inner_l2.on or self.inner_l3.on)
+        simple = (self.filter.on and not self.filter.more) and not (
+            meta or self.track or self.inner_l2.on or self.inner_l3.on
+        )
         return CONFIG.pack(
             self.netns, self.ifindex, self.mark, self.mark_mask, self.filter.pack(),
             self.inner_l2.pack(), self.inner_l3.pack(), simple, meta, self.adjacent, self.func_ip,

@@ -179,6 +179,7 @@ def test_a_configuration_is_packed_in_the_order_of_its_fields() -> None:
     ("given", "simple"),
     [
         (KernelConfig(filter=NEEDS), True),
+        (KernelConfig(filter=FilterNeeds(78, on=True, more=True)), False),
         (KernelConfig(), False),
         (KernelConfig(filter=NEEDS, ifindex=3), False),
         (KernelConfig(filter=NEEDS, mark_mask=1), False),
