@@ -90,7 +90,7 @@ struct needs {
 	bool length;		/* of the whole frame */
 	bool more;		/* it asks for more than the hottest path provides */
 	bool payload;		/* it may look behind the headers */
-	__u8 pad;
+	bool tag;		/* a frame with a VLAN tag may match */
 };
 
 /* Set by Python before loading; the verifier removes what is off. */

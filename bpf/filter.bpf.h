@@ -241,7 +241,8 @@ static __noinline __u64 inner_l3(__u64 addr, const struct headers *h, const stru
 
 /*
  * The hottest code there is. Most frames have a real link header just in front of the
- * network header, or none yet, and no tag; most filters look at nothing but headers.
+ * network header, or none yet, and no tag; most filters look at nothing but headers, and
+ * match no tagged frame: for them, whether there is a tag is asked after a match.
  */
 #if TYPED_LOADS
 
@@ -256,7 +257,7 @@ static __always_inline __u64 filter_hot(__u64 addr)
 	word = HEADERS_WORD(skb);
 	mac = word >> 48;
 	network = word << 16 >> 48;
-	if (VLAN_WORD(skb))
+	if (cfg.filter.tag && VLAN_WORD(skb))
 		return pcap_filter(addr);
 	if (network - mac == ETH_HLEN) {
 		start = (__u64)FIELD(skb, head) + mac;
@@ -275,6 +276,8 @@ static __always_inline __u64 filter_hot(__u64 addr)
 	if (!verdict)
 		return 0;
 	skb = VIEW((struct sk_buff *)addr);
+	if (!cfg.filter.tag && VLAN_WORD(skb))
+		return pcap_filter(addr);
 	start = view.base;
 	end = (__u64)FIELD(skb, head) + FIELD(skb, tail);
 	return (end > start ? end - start : 0) + 1 >= verdict;	/* MATCH */
@@ -285,20 +288,23 @@ static __always_inline __u64 filter_hot(__u64 addr)
 static __always_inline __u64 filter_hot(__u64 addr)
 {
 	struct sk_buff *skb = (struct sk_buff *)addr;
-	__u32 zero = 0, wanted = cfg.filter.bytes;
-	__u64 span[HEADERS_SPAN], mac, network, tail;
+	__u32 zero = 0, wanted = cfg.filter.bytes, vlan;
+	__u64 span[HEADERS_SPAN], mac, network, tail, verdict;
 	const struct sk_buff *view;
 	unsigned char *start;
 	struct frame *frame;
 
-	view = READ_SPAN(skb, vlan_proto, head, span);
+	if (cfg.filter.tag)
+		view = READ_SPAN(skb, vlan_proto, head, span);
+	else
+		view = READ_SPAN(skb, protocol, head, span);
 	if (!view)
 		return 0;
+	if (cfg.filter.tag && VLAN_WORD(view))
+		return pcap_filter(addr);
 	mac = view->mac_header;
 	network = view->network_header;
 	tail = view->tail;
-	if (VLAN_WORD(view))
-		return pcap_filter(addr);
 	if (network - mac == ETH_HLEN) {
 		frame = bpf_map_lookup_elem(&frames, &zero);
 		if (!frame)
@@ -320,7 +326,12 @@ static __always_inline __u64 filter_hot(__u64 addr)
 	} else {
 		return pcap_filter(addr);
 	}
-	return RUN_FILTER(FILTER_CAPACITY, frame, frame);
+	verdict = RUN_FILTER(FILTER_CAPACITY, frame, frame);
+	if (cfg.filter.tag || !verdict)
+		return verdict;
+	if (bpf_probe_read_kernel(&vlan, sizeof(vlan), (void *)skb + OFFSET(vlan_proto)) || vlan)
+		return pcap_filter(addr);
+	return verdict;
 }
 
 #endif

@@ -19,7 +19,7 @@ TUPLE = struct.Struct("=16s16sHHBBBB")
 
 STACK = struct.Struct(f"={STACK_MAX}Q")
 
-NEEDS = struct.Struct("=H5?x")
+NEEDS = struct.Struct("=H6?")
 """struct needs, see ``FilterNeeds``."""
 
 CONFIG = struct.Struct("=4I8s8s8s10?6xQQ")
@@ -52,10 +52,13 @@ class FilterNeeds:
     length: bool = False
     more: bool = False
     payload: bool = False
+    tag: bool = False
 
     def pack(self) -> builtins.bytes:
         """8 bytes."""
-        return NEEDS.pack(self.bytes, self.on, self.link, self.length, self.more, self.payload)
+        return NEEDS.pack(
+            self.bytes, self.on, self.link, self.length, self.more, self.payload, self.tag
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from .errors import FilterTooLargeError
 from .frame import Cast
 from .libpcap import compile_expression
 from .plan import Plan, make_plan
+from .tagged import can_match_tagged
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,7 @@ class CompiledFilter:
     needs_length: it reads the field len.
     needs_payload: it may look behind the headers.
     needs_caplen: it reads the field caplen; always so of a copied frame.
+    needs_tag: a frame with a VLAN tag may match it.
     needs_stack: it uses up to 72 bytes below r10.
     """
 
@@ -44,6 +46,7 @@ class CompiledFilter:
     needs_length: bool
     needs_payload: bool
     needs_caplen: bool
+    needs_tag: bool
     needs_stack: bool
     cast: Cast | None
     _plan: Plan = field(repr=False, compare=False)
@@ -109,6 +112,7 @@ def compile_cbpf(
         needs_length=plan.layout.needs_length,
         needs_payload=plan.layout.needs_payload,
         needs_caplen=plan.deferred is None,
+        needs_tag=can_match_tagged(plan.graph),
         needs_stack=any(R10 in (insn.dst, insn.src) for insn in ebpf),
         cast=cast,
         _plan=plan,

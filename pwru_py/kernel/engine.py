@@ -347,6 +347,7 @@ def _needs(compiled: CompiledFilter | None, features: Features) -> FilterNeeds:
         or not features.adjacent
         or (compiled.cast is not None and compiled.needs_caplen),
         payload=compiled.needs_payload,
+        tag=compiled.needs_tag,
     )
 
 

@@ -154,7 +154,7 @@ def test_cookies(compiled: dict[str, int]) -> None:
     assert compiled["COOKIE_REASON_ARG(0x12345678ULL)"] == 0x8
 
 
-NEEDS = FilterNeeds(78, on=True, link=False, length=True, more=False, payload=True)
+NEEDS = FilterNeeds(78, on=True, link=False, length=True, more=False, payload=True, tag=False)
 
 
 def test_needs_are_packed_in_the_order_of_their_fields() -> None:

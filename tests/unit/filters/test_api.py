@@ -291,6 +291,26 @@ def test_who_looks_at_payload(expression: str, payload: bool) -> None:
     assert compile_filter(expression).needs_payload == payload
 
 
+@pytest.mark.parametrize(
+    ("expression", "tagged"),
+    [
+        ("dst host 1.1.1.1 and udp and dst port 53", False),
+        ("tcp or icmp", False),
+        ("arp or ip6", False),
+        ("ether proto 0x88a8", True),
+        ("vlan 7 and tcp", True),
+        ("not port 22", True),
+        ("len > 100", True),
+        ("ether host 02:00:00:00:00:01", True),
+        ("ether[14] = 1", True),
+        ("", True),
+        ("tcp[tcpflags] & tcp-syn != 0", False),
+    ],
+)
+def test_whether_a_tagged_frame_can_match(expression: str, tagged: bool) -> None:
+    assert compile_filter(expression).needs_tag == tagged
+
+
 def test_listing_of_everything_that_can_be_emitted() -> None:
     expressions = (
         "",
