@@ -76,17 +76,20 @@ extern const struct pcpu_hot pcpu_hot __ksym __weak;	/* 6.2 to 6.14 */
 
 /*
  * Kernels whose BTF lacks the counter (5.10): interrupts and the softirqs they
- * lead to run on a stack of their own, tasks, ksoftirqd included, on theirs.
+ * lead to run on a stack of their own, tasks on theirs; ksoftirqd does nothing else.
  */
-static __always_inline __u8 stack_context(struct pt_regs *ctx)
+static __always_inline __u8 stack_context(struct pt_regs *ctx, const char *comm)
 {
 	struct task_struct *task = (void *)bpf_get_current_task();
 	__u64 base = (__u64)BPF_CORE_READ(task, stack);
 
+	if (!__builtin_memcmp(comm, "ksoftirq", 8))
+		return CONTEXT_SOFTIRQ;
 	return STACK_POINTER(ctx) - base < THREAD_SIZE ? CONTEXT_TASK : CONTEXT_SOFTIRQ;
 }
 
-static __always_inline __u8 cpu_context(struct pt_regs *ctx)
+/* comm: of the current task. */
+static __always_inline __u8 cpu_context(struct pt_regs *ctx, const char *comm)
 {
 	int count;
 
@@ -99,7 +102,7 @@ static __always_inline __u8 cpu_context(struct pt_regs *ctx)
 
 		count = p->preempt_count;
 	} else {
-		return stack_context(ctx);
+		return stack_context(ctx, comm);
 	}
 	/* A breakpoint probe runs as if in an NMI: then the bits above say nothing. */
 	if ((count & HARDIRQ_MASK) && !(count & NMI_MASK))
@@ -283,7 +286,7 @@ static __always_inline void fill(struct event *ev, struct pt_regs *ctx, __u64 ad
 	ev->len = view->len;
 	ev->proto = bpf_ntohs(h.protocol);
 	ev->cpu = bpf_get_smp_processor_id();
-	ev->context = cpu_context(ctx);
+	ev->context = cpu_context(ctx, ev->comm);
 	ev->flags = followed ? EVENT_TRACKED : 0;
 	if (view->users.refs.counter > 1)
 		ev->flags |= EVENT_SHARED;
