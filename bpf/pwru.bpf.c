@@ -74,6 +74,8 @@ struct {
 extern const int __preempt_count __ksym __weak;		/* up to 6.1, again from 6.15 */
 extern const struct pcpu_hot pcpu_hot __ksym __weak;	/* 6.2 to 6.14 */
 
+#define KSOFTIRQ 0x71726974666f736bULL	/* "ksoftirq", little-endian */
+
 /*
  * Kernels whose BTF lacks the counter (5.10): interrupts and the softirqs they
  * lead to run on a stack of their own, tasks on theirs; ksoftirqd does nothing else.
@@ -83,12 +85,12 @@ static __always_inline __u8 stack_context(struct pt_regs *ctx, const char *comm)
 	struct task_struct *task = (void *)bpf_get_current_task();
 	__u64 base = (__u64)BPF_CORE_READ(task, stack);
 
-	if (!__builtin_memcmp(comm, "ksoftirq", 8))
+	if (*(const __u64 *)comm == KSOFTIRQ)
 		return CONTEXT_SOFTIRQ;
 	return STACK_POINTER(ctx) - base < THREAD_SIZE ? CONTEXT_TASK : CONTEXT_SOFTIRQ;
 }
 
-/* comm: of the current task. */
+/* comm: of the current task, aligned. */
 static __always_inline __u8 cpu_context(struct pt_regs *ctx, const char *comm)
 {
 	int count;
