@@ -108,10 +108,17 @@ struct config {
 	bool tuple;
 	bool stack;
 	bool queue;		/* events go to the queue, not to the ring */
-	bool pad[1];
+	__u8 trampoline;	/* enum trampoline */
 };
 
-/* What a probe carries: 1 + the function's index in the plan, argument registers. */
+/* How a program is run: by a kprobe, or by a BPF trampoline (fentry). */
+enum trampoline {
+	TRAMPOLINE_NONE,
+	TRAMPOLINE_ALONE,	/* no other program of ours runs at functions */
+	TRAMPOLINE_SHARED,	/* modules have programs of their own */
+};
+
+/* What a probe carries: 1 + the function's index in the plan, argument registers or slots. */
 #define COOKIE_TARGET(cookie) ((__u32)((cookie) >> 8))
 #define COOKIE_SKB_ARG(cookie) ((__u32)((cookie) >> 4 & 0xf))
 #define COOKIE_REASON_ARG(cookie) ((__u32)((cookie) & 0xf))	/* 0: none */
@@ -122,6 +129,7 @@ enum counter {
 	COUNT_TRACK_FULL,	/* a packet could not be followed */
 	COUNT_TRACK_NEW,	/* packets followed */
 	COUNT_TRACK_END,	/* of these, forgotten because the address was used anew */
+	COUNT_NESTED,		/* hits skipped because another program of ours was running */
 	COUNT_MAX,
 };
 

@@ -22,12 +22,12 @@ STACK = struct.Struct(f"={STACK_MAX}Q")
 NEEDS = struct.Struct("=H4?")
 """struct needs, see ``FilterNeeds``."""
 
-CONFIG = struct.Struct("=4I6s6s6s9?x")
+CONFIG = struct.Struct("=4I6s6s6s9?B")
 """struct config, see ``KernelConfig``."""
 
 COOKIE_TARGET_SHIFT, COOKIE_SKB_SHIFT = 8, 4
-"""A probe's cookie: 1 + the function's index in the plan; the sk_buff's argument register; in the
-lowest bits the drop reason's, 0 without."""
+"""A probe's cookie: 1 + the function's index in the plan; the sk_buff's argument register or slot;
+in the lowest bits the drop reason's, 0 without."""
 
 EVENT_REASON = 1
 EVENT_TRACKED = 2
@@ -37,7 +37,9 @@ L3_ARP, L3_IPV4, L3_IPV6 = 1, 4, 6
 
 IDS_NONE, IDS_PORTS, IDS_ICMP, IDS_ICMP_ECHO, IDS_FRAGMENT = range(5)
 
-COUNT_BUFFER_FULL, COUNT_TRACK_FULL, COUNT_TRACK_NEW, COUNT_TRACK_END = range(4)
+COUNT_BUFFER_FULL, COUNT_TRACK_FULL, COUNT_TRACK_NEW, COUNT_TRACK_END, COUNT_NESTED = range(5)
+
+TRAMPOLINE_NONE, TRAMPOLINE_ALONE, TRAMPOLINE_SHARED = range(3)
 
 assert (EVENT.size, TUPLE.size, CONFIG.size) == (136, 40, 44)
 
@@ -75,6 +77,7 @@ class KernelConfig:
     tuple: bool = True
     stack: bool = False
     queue: bool = False
+    trampoline: int = TRAMPOLINE_NONE
 
     def pack(self) -> bytes:
         """The 44 bytes of the program's read-only data."""
@@ -83,7 +86,7 @@ class KernelConfig:
         return CONFIG.pack(
             self.netns, self.ifindex, self.mark, self.mark_mask, self.filter.pack(),
             self.inner_l2.pack(), self.inner_l3.pack(), simple, meta, self.adjacent, self.func_ip,
-            self.cookie, self.track, self.tuple, self.stack, self.queue,
+            self.cookie, self.track, self.tuple, self.stack, self.queue, self.trampoline,
         )  # fmt: skip
 
     @property

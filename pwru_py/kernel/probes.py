@@ -33,6 +33,9 @@ class Probes(Protocol):
 
     def attach(self) -> None: ...
 
+    def skipped(self) -> int:
+        """Hits that the kernel skipped in programs that only the backend knows."""
+
     def interrupt(self) -> None:
         """Attach no more; safe in a signal handler."""
 
@@ -132,6 +135,9 @@ class KprobeMulti:
             self._links.append(link)
             self.attached += len(pairs)
 
+    def skipped(self) -> int:
+        return 0
+
     def interrupt(self) -> None:
         self._stop.set()
 
@@ -200,6 +206,9 @@ class Kprobes:
             with contextlib.suppress(OSError):
                 os.close(fd)
             raise
+
+    def skipped(self) -> int:
+        return 0
 
     def interrupt(self) -> None:
         self._stop.set()
