@@ -197,11 +197,11 @@ class Kprobes:
                 self.failed.append((target, error.errno))
 
     def _attach_one(self, index: int, target: Target) -> Link:
+        program = self._programs[index]
+        carries = self._cookies or program.name == _SHARED
         fd = perf.open_kprobe(self._pmu, target.name, target.addr)
         try:
-            return self._programs[index].attach_perf_event(
-                fd, cookie(index, target) if self._cookies else 0
-            )
+            return program.attach_perf_event(fd, cookie(index, target) if carries else 0)
         except AttachError:
             with contextlib.suppress(OSError):
                 os.close(fd)
