@@ -87,7 +87,7 @@ struct needs {
 	bool on;		/* the filter has been spliced in */
 	bool link;		/* bytes below 18 other than the EtherType */
 	bool length;		/* of the whole frame */
-	bool more;		/* any of link, length; or the captured length */
+	bool more;		/* it asks for more than the hottest path provides */
 };
 
 /* Set by Python before loading; the verifier removes what is off. */
@@ -157,6 +157,7 @@ struct frame_view {
 #ifdef __bpf__
 _Static_assert(sizeof(struct event_tuple) == 40, "layout.py: TUPLE");
 _Static_assert(sizeof(struct event) == 136, "layout.py: EVENT");
+_Static_assert(sizeof(struct needs) == 6, "layout.py: NEEDS");
 _Static_assert(sizeof(struct config) == 44, "layout.py: CONFIG");
 #endif
 

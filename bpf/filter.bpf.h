@@ -203,8 +203,8 @@ static __noinline int view_rare(__u64 addr, struct frame_view *view)
 static __always_inline __u64 filter_frame(__u64 addr)
 {
 	struct sk_buff *skb = VIEW((struct sk_buff *)addr);
-	__u64 word = *(const __u64 *)((const void *)skb + OFFSET(protocol));
-	__u64 vlan = *(const __u32 *)((const void *)skb + OFFSET(vlan_proto));
+	__u64 word = HEADERS_WORD(skb);
+	__u64 vlan = VLAN_WORD(skb);
 	__u64 mac = word >> 48, network = word << 16 >> 48, end;
 	struct frame_view view;
 	struct link link = {};
@@ -241,7 +241,7 @@ run:
 		return 0;
 	skb = VIEW((struct sk_buff *)addr);
 	end = (__u64)FIELD(skb, head) + FIELD(skb, tail);
-	return (end > view.base ? end - view.base : 0) + 1 >= verdict;
+	return (end > view.base ? end - view.base : 0) + 1 >= verdict; /* MATCH */
 }
 
 #define INNER_FILTER(name)						\
@@ -258,18 +258,65 @@ static __noinline __u64 name(__u64 addr, const struct headers *h, const struct l
 
 #else
 
-static __always_inline __u64 filter_frame(__u64 addr)
+static __noinline struct frame *copy_rare(__u64 addr)
 {
 	struct sk_buff *skb = (struct sk_buff *)addr;
 	struct link link = {};
-	struct frame *frame;
 	struct headers h;
 
 	read_headers(skb, &h);
 	if (!find_link(skb, &h, &link))
+		return NULL;
+	return copy_frame(skb, &h, &link, h.tagged, &cfg.filter);
+}
+
+static __always_inline __u64 filter_frame(__u64 addr)
+{
+	struct sk_buff *skb = (struct sk_buff *)addr;
+	__u32 zero = 0, wanted = cfg.filter.bytes;
+	__u64 span[HEADERS_SPAN], mac, network, tail;
+	const struct sk_buff *view;
+	unsigned char *start;
+	struct frame *frame;
+
+	if (cfg.filter.more)
+		goto rare;
+	view = READ_SPAN(skb, vlan_proto, head, span);
+	if (!view)
 		return 0;
-	frame = copy_frame(skb, &h, &link, h.tagged, &cfg.filter);
-	return frame ? RUN_FILTER(FILTER_CAPACITY, frame, frame) : 0;
+	mac = view->mac_header;
+	network = view->network_header;
+	tail = view->tail;
+	if (VLAN_WORD(view))
+		goto rare;
+	if (network - mac == ETH_HLEN) {
+		frame = bpf_map_lookup_elem(&frames, &zero);
+		if (!frame)
+			return 0;
+		start = view->head + mac;
+		frame->base = (__u64)start;
+		frame->caplen = tail > mac ? tail - mac : 0;
+		bpf_probe_read_kernel(frame->bytes, wanted, start);
+	} else if (mac == HEADER_UNSET && network && view->protocol) {
+		frame = bpf_map_lookup_elem(&frames, &zero);
+		if (!frame)
+			return 0;
+		start = view->head + network;
+		frame->base = (__u64)start - ETH_HLEN;
+		frame->caplen = ETH_HLEN + (tail > network ? tail - network : 0);
+		bpf_probe_read_kernel(frame->bytes + ETH_HLEN, wanted - ETH_HLEN, start);
+		*(__be16 *)(frame->bytes + 12) =
+			network_protocol(view->protocol, frame->bytes[ETH_HLEN]);
+	} else {
+		goto rare;
+	}
+	goto run;
+rare:
+	frame = copy_rare(addr);
+	if (!frame)
+		return 0;
+run:
+	return RUN_FILTER(FILTER_CAPACITY, frame, frame);
 }
 
 #define INNER_FILTER(name)						\

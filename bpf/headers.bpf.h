@@ -30,19 +30,24 @@ extern void *bpf_rdonly_cast(const void *obj, __u32 btf_id) __ksym __weak;
 })
 #endif
 
-/* n words of 8 bytes at any kernel address; 0 where there is nothing. */
-static __always_inline void read_words(__u64 *to, const void *from, int n)
+/* n (up to 5) words of 8 bytes at any kernel address; 0 where there is nothing. */
+static __always_inline void read_words(__u64 *to, const void *from, const int n)
 {
 	const __u64 *view = VIEW(from);
-	int i;
 
 	if (!TYPED_LOADS) {
 		bpf_probe_read_kernel(to, n * 8, from);
 		return;
 	}
-#pragma unroll
-	for (i = 0; i < n; i++)
-		to[i] = view[i];
+	to[0] = view[0];
+	if (n > 1)
+		to[1] = view[1];
+	if (n > 2)
+		to[2] = view[2];
+	if (n > 3)
+		to[3] = view[3];
+	if (n > 4)
+		to[4] = view[4];
 }
 
 static __always_inline __be16 read_be16(const void *from)
@@ -92,51 +97,67 @@ static __always_inline bool has_tag(struct sk_buff *skb, const struct headers *h
 
 /*
  * Where the fields lie as on every kernel so far (cfg.adjacent: Python has looked), a few
- * words hold them all: vlan_proto, vlan_tci | protocol, transport_header | network_header,
- * mac_header | tail | head, and one short span holds these.
+ * words hold them all: vlan_proto, vlan_tci | protocol, transport_header, network_header,
+ * mac_header | tail | head.
  */
-#if TYPED_LOADS
-static __always_inline void read_adjacent(struct sk_buff *skb, struct headers *h)
+#define VLAN_WORD(view) (*(const __u32 *)((const void *)(view) + OFFSET(vlan_proto)))
+#define HEADERS_WORD(view) (*(const __u64 *)((const void *)(view) + OFFSET(protocol)))
+
+/*
+ * Without typed loads: the 8-byte words from that of the field `from` to that of the field
+ * `to`, copied to where they would be if the sk_buff began at the returned address, so that
+ * its fields can be read there. NULL when that fails.
+ */
+#define READ_SPAN(skb, from, to, span) ({				\
+	const __u64 __first = OFFSET(from) & ~7ULL;	/* aligned as on the stack */ \
+	const __u64 __size = OFFSET(to) + sizeof((skb)->to) - __first;	\
+	const void *__view = (span);					\
+	__s64 __back = 0;						\
+									\
+	/* The verifier lets us add to a stack pointer, not subtract, and cannot negate. */ \
+	asm volatile("%0 -= %1" : "+r"(__back) : "r"(__first));	\
+	if (__size > sizeof(span) ||					\
+	    bpf_probe_read_kernel(span, __size, (const void *)(skb) + __first)) \
+		__view = NULL;						\
+	else								\
+		__view += __back;					\
+	(const struct sk_buff *)__view;					\
+})
+#define HEADERS_SPAN 12		/* words from vlan_proto to head: 40 to 60 bytes */
+
+/* view: a VIEW, or what READ_SPAN returned. */
+static __always_inline void take_adjacent(const struct sk_buff *view, struct headers *h)
 {
-	__u32 vlan = *(const __u32 *)((const void *)skb + OFFSET(vlan_proto));
-	__u64 word = *(const __u64 *)((const void *)skb + OFFSET(protocol));
+	__u32 vlan = VLAN_WORD(view);
 
 	h->vlan_proto = vlan;
 	h->vlan_tci = vlan >> 16;
-	h->protocol = word;
-	h->network = word >> 32;
-	h->mac = word >> 48;
-	h->tail = FIELD(skb, tail);
-	h->head = FIELD(skb, head);
-}
-#else
-#define HEADERS_SPAN 96		/* bytes; they lie within 40 to 60 */
+	if (TYPED_LOADS) {
+		__u64 word = HEADERS_WORD(view);
 
-static __always_inline void read_adjacent(struct sk_buff *skb, struct headers *h)
-{
-	const __u32 first = OFFSET(vlan_proto) & ~7;	/* all is aligned on the stack, too */
-	const __u32 size = OFFSET(head) + sizeof(h->head) - first;
-	__u64 span[HEADERS_SPAN / 8];
-	const void *at = span;
-	__u32 word;
-
-	if (size > sizeof(span) || bpf_probe_read_kernel(span, size, (void *)skb + first)) {
-		__builtin_memset(h, 0, sizeof(*h));
-		return;
+		h->protocol = word;
+		h->network = word >> 32;
+		h->mac = word >> 48;
+	} else {
+		h->protocol = view->protocol;
+		h->network = view->network_header;
+		h->mac = view->mac_header;
 	}
-	word = *(const __u32 *)(at + (OFFSET(vlan_proto) - first));
-	h->vlan_proto = word;
-	h->vlan_tci = word >> 16;
-	at += OFFSET(protocol) - first;
-	h->protocol = *(const __u16 *)at;
-	word = ((const __u32 *)at)[1];
-	h->network = word;
-	h->mac = word >> 16;
-	at = span;
-	h->tail = *(const __u32 *)(at + (OFFSET(tail) - first));
-	h->head = *(unsigned char *const *)(at + (OFFSET(head) - first));
+	h->tail = view->tail;
+	h->head = view->head;
 }
-#endif
+
+static __always_inline void read_adjacent(const struct sk_buff *skb, struct headers *h)
+{
+	__u64 span[HEADERS_SPAN];
+
+	if (!TYPED_LOADS)
+		skb = READ_SPAN(skb, vlan_proto, head, span);
+	if (skb)
+		take_adjacent(skb, h);
+	else
+		__builtin_memset(h, 0, sizeof(*h));
+}
 
 static __always_inline void read_headers(struct sk_buff *skb, struct headers *h)
 {

@@ -37,8 +37,8 @@ static __always_inline bool icmp_has_id(__u8 proto, __u8 type)
 }
 
 /*
- * What stands behind the IP headers; words: its first 16 bytes, of which room are
- * the packet's.
+ * What stands behind the IP headers; words: its first 16 bytes, or 8 with typed loads, of
+ * which room are the packet's.
  */
 static __always_inline void take_ids(struct event *ev, const __u64 *words, __s64 room)
 {
@@ -47,8 +47,6 @@ static __always_inline void take_ids(struct event *ev, const __u64 *words, __s64
 	if (has_ports(t->l4) && room >= 4) {
 		*(__u32 *)&t->sport = words[0];	/* sport and dport */
 		t->ids = IDS_PORTS;
-		if (t->l4 == IPPROTO_TCP && room >= 14)
-			ev->tcp_flags = words[1] >> 40;
 	} else if (is_icmp(t) && room >= 8) {
 		t->icmp_type = words[0];
 		t->ids = IDS_ICMP;
@@ -57,40 +55,43 @@ static __always_inline void take_ids(struct event *ev, const __u64 *words, __s64
 			*(__u32 *)&t->sport = words[0] >> 32;	/* identifier, sequence */
 		}
 	}
+	if (!TYPED_LOADS && t->l4 == IPPROTO_TCP && room >= 14)
+		ev->tcp_flags = words[1] >> 40;
 }
 
 static __always_inline void read_ids(struct event *ev, unsigned char *at, unsigned char *end)
 {
 	__u64 words[2];
 
-	read_words(words, at, 2);
+	read_words(words, at, TYPED_LOADS ? 1 : 2);
 	take_ids(ev, words, end - at);
+	if (TYPED_LOADS && ev->tuple.l4 == IPPROTO_TCP && at + 14 <= end)
+		ev->tcp_flags = read_u8(at + 13);
 }
 
-/* Header and, without options, what follows, in one read. */
 static __always_inline void read_ipv4(struct event *ev, unsigned char *at, unsigned char *end)
 {
-	__u32 words[10];
-	__u64 behind[2];
+	__u64 words[5];
 
 	if (at + 20 > end)
 		return;
-	read_words((__u64 *)words, at, 5);
+	read_words(words, at, TYPED_LOADS ? 3 : 5);
 	if ((words[0] >> 4 & 0xf) != 4)
 		return;
 	ev->tuple.l3 = L3_IPV4;
-	ev->tuple.l4 = words[2] >> 8;
-	*(__u32 *)ev->tuple.saddr = words[3];
-	*(__u32 *)ev->tuple.daddr = words[4];
-	if (words[1] >> 16 & bpf_htons(0x1fff)) {	/* a later fragment carries no ports */
+	ev->tuple.l4 = words[1] >> 8;
+	*(__u32 *)ev->tuple.saddr = words[1] >> 32;
+	*(__u32 *)ev->tuple.daddr = words[2];
+	if (words[0] >> 48 & bpf_htons(0x1fff)) {	/* a later fragment carries no ports */
 		ev->tuple.ids = IDS_FRAGMENT;
 		return;
 	}
-	if ((words[0] & 0xf) != 5)
+	if (TYPED_LOADS || (words[0] & 0xf) != 5)
 		return read_ids(ev, at + (words[0] & 0xf) * 4, end);
-	behind[0] = words[5] | (__u64)words[6] << 32;
-	behind[1] = words[7] | (__u64)words[8] << 32;
-	take_ids(ev, behind, end - at - 20);
+	/* Without options, what follows has come with the header. */
+	words[0] = words[2] >> 32 | words[3] << 32;
+	words[1] = words[3] >> 32 | words[4] << 32;
+	take_ids(ev, words, end - at - 20);
 }
 
 static __always_inline void read_ipv6(struct event *ev, unsigned char *at, unsigned char *end)

@@ -146,11 +146,9 @@ struct where {
  * receive queue, its memory holds a tree node or a size (include/linux/skbuff.h).
  * A device lives in a namespace, and those have high numbers.
  */
-static __always_inline void find_where(struct sk_buff *skb, struct where *where)
+static __always_inline void find_where(struct net_device *dev, struct sock *sk,
+				       struct where *where)
 {
-	struct net_device *dev = FIELD(skb, dev);
-	struct sock *sk;
-
 	if (dev) {
 		dev = VIEW(dev);
 		where->netns = net_inum(FIELD(dev, nd_net.net));
@@ -160,7 +158,6 @@ static __always_inline void find_where(struct sk_buff *skb, struct where *where)
 	}
 	where->dev = NULL;
 	where->netns = 0;
-	sk = FIELD(skb, sk);
 	if (sk) {
 		sk = VIEW(sk);
 		where->netns = net_inum(FIELD(sk, __sk_common.skc_net.net));
@@ -177,7 +174,7 @@ static __always_inline bool meta_matches(struct sk_buff *skb)
 		return false;
 	if (!cfg.netns && !cfg.ifindex)
 		return true;
-	find_where(skb, &where);
+	find_where(FIELD(skb, dev), FIELD(skb, sk), &where);
 	dev = where.dev;
 	if (cfg.ifindex && (!dev || FIELD(dev, ifindex) != cfg.ifindex))
 		return false;
@@ -230,12 +227,24 @@ static __always_inline void fill_process(struct event *ev)
 	}
 }
 
-static __always_inline void fill_where(struct event *ev, struct sk_buff *skb)
+#define DEV_SPAN 4		/* words from dev to sk */
+#define LEN_SPAN 16		/* words from len to users: some 110 bytes */
+
+static __always_inline void fill_where(struct event *ev, const struct sk_buff *skb)
 {
+	const struct sk_buff *view = skb;
 	struct net_device *dev;
 	struct where where;
 
-	find_where(skb, &where);
+#if !TYPED_LOADS
+	__u64 span[DEV_SPAN];
+
+	view = READ_SPAN(skb, dev, sk, span);
+#endif
+	if (view)
+		find_where(view->dev, view->sk, &where);
+	else
+		find_where(NULL, NULL, &where);
 	dev = where.dev;
 	ev->netns = where.netns;
 	if (dev) {
@@ -249,25 +258,31 @@ static __always_inline void fill_where(struct event *ev, struct sk_buff *skb)
 	}
 }
 
+
+/* view: a VIEW, or what READ_SPAN returned. */
 static __always_inline void fill(struct event *ev, struct pt_regs *ctx, __u64 addr,
-				 __u64 cookie, bool followed)
+				 const struct sk_buff *view, __u64 cookie, bool followed)
 {
 	struct sk_buff *skb = VIEW((struct sk_buff *)addr);
 	struct headers h;
 
-	read_headers(skb, &h);
+	if (cfg.adjacent)
+		take_adjacent(view, &h);
+	else
+		read_headers(skb, &h);
+	h.tagged = false;	/* nobody asks */
 	ev->ts_ns = bpf_ktime_get_ns();
 	ev->skb = addr;
 	ev->func = cfg.func_ip || cfg.trampoline ? bpf_get_func_ip(ctx) : PROBED_ADDR(ctx);
 	fill_process(ev);
 	fill_where(ev, skb);
-	ev->mark = FIELD(skb, mark);
-	ev->len = FIELD(skb, len);
+	ev->mark = view->mark;
+	ev->len = view->len;
 	ev->proto = bpf_ntohs(h.protocol);
 	ev->cpu = bpf_get_smp_processor_id();
 	ev->context = cpu_context(ctx);
 	ev->flags = followed ? EVENT_TRACKED : 0;
-	if (FIELD(skb, users.refs.counter) > 1)
+	if (view->users.refs.counter > 1)
 		ev->flags |= EVENT_SHARED;
 	if (cfg.cookie && !cookie)
 		cookie = bpf_get_attach_cookie(ctx);
@@ -308,11 +323,18 @@ static __always_inline struct event *new_record(void)
 	return bpf_ringbuf_reserve(&ring, sizeof(struct event), 0);
 }
 
-/* cookie: the probe's, or 0 where the program has not read it. */
 static __noinline int emit(struct pt_regs *ctx, __u64 addr, __u64 cookie, bool followed)
 {
+	const struct sk_buff *view = VIEW((const struct sk_buff *)addr);
 	struct event *ev;
 
+#if !TYPED_LOADS
+	__u64 span[LEN_SPAN];
+
+	view = READ_SPAN(view, len, users, span);
+	if (!view)
+		return 0;
+#endif
 	if (paused)
 		return 0;
 	ev = new_record();
@@ -320,7 +342,7 @@ static __noinline int emit(struct pt_regs *ctx, __u64 addr, __u64 cookie, bool f
 		count(COUNT_BUFFER_FULL);
 		return 0;
 	}
-	fill(ev, ctx, addr, cookie, followed);
+	fill(ev, ctx, addr, view, cookie, followed);
 	if (cfg.stack)
 		fill_stack((struct event_with_stack *)ev, ctx);
 	if (!cfg.queue)
@@ -330,32 +352,33 @@ static __noinline int emit(struct pt_regs *ctx, __u64 addr, __u64 cookie, bool f
 	return 0;
 }
 
-/* Conditions beside the pcap filter, and packets that are followed. */
-static __noinline int trace_else(struct pt_regs *ctx, __u64 addr, __u64 cookie)
-{
-	bool followed = cfg.track && is_followed(addr);
+enum verdict { REJECT, MATCH, FOLLOWED };
 
+/* Conditions beside the pcap filter, and packets that are followed. */
+static __noinline __u64 decide(__u64 addr)
+{
 	if (!addr)
-		return 0;
-	if (!followed) {
-		if (cfg.meta && !meta_matches(VIEW((struct sk_buff *)addr)))
-			return 0;
-		if (cfg.filter.on && !pcap_filter(addr))
-			return 0;
-		if ((cfg.inner_l2.on || cfg.inner_l3.on) && !inner_matches(addr))
-			return 0;
-		if (cfg.track && !paused)
-			follow(addr);
-	}
-	return emit(ctx, addr, cookie, followed);
+		return REJECT;
+	if (cfg.track && is_followed(addr))
+		return FOLLOWED;
+	if (cfg.meta && !meta_matches(VIEW((struct sk_buff *)addr)))
+		return REJECT;
+	if (cfg.filter.on && !pcap_filter(addr))
+		return REJECT;
+	if ((cfg.inner_l2.on || cfg.inner_l3.on) && !inner_matches(addr))
+		return REJECT;
+	if (cfg.track && !paused)
+		follow(addr);
+	return MATCH;
 }
 
+/* cookie: the probe's, or 0 where the program has not read it. */
 static __always_inline int trace(struct pt_regs *ctx, __u64 addr, __u64 cookie)
 {
-	if (!cfg.simple)
-		return trace_else(ctx, addr, cookie);
-	if (filter_frame(addr))
-		emit(ctx, addr, cookie, false);
+	__u64 verdict = cfg.simple ? filter_frame(addr) : decide(addr);
+
+	if (verdict)
+		emit(ctx, addr, cookie, verdict == FOLLOWED);
 	return 0;
 }
 
@@ -383,23 +406,21 @@ struct {
 
 /*
  * A trampoline keeps the task on its CPU, but an interrupt or another task can come in
- * between, and hit a function whose program is another one.
+ * between, and hit a function whose program is another one. NULL: this hit is skipped.
  */
-static __always_inline int trace_alone(struct pt_regs *ctx, __u64 addr, __u64 cookie)
+static __always_inline volatile __u32 *begin_alone(void)
 {
 	__u32 zero = 0;
 	volatile __u32 *busy = bpf_map_lookup_elem(&running, &zero);
 
 	if (!busy)
-		return 0;
+		return NULL;
 	if (*busy) {
 		count(COUNT_NESTED);
-		return 0;
+		return NULL;
 	}
 	*busy = 1;
-	trace(ctx, addr, cookie);
-	*busy = 0;
-	return 0;
+	return busy;
 }
 
 /*
@@ -416,10 +437,17 @@ int skb_any(struct pt_regs *ctx)
 {
 	__u64 cookie = bpf_get_attach_cookie(ctx);
 	__u64 addr = argument(ctx, COOKIE_SKB_ARG(cookie));
+	volatile __u32 *busy = NULL;
 
-	if (cfg.trampoline == TRAMPOLINE_SHARED)
-		return trace_alone(ctx, addr, cookie);
-	return trace(ctx, addr, cookie);
+	if (cfg.trampoline == TRAMPOLINE_SHARED) {
+		busy = begin_alone();
+		if (!busy)
+			return 0;
+	}
+	trace(ctx, addr, cookie);
+	if (busy)
+		*busy = 0;
+	return 0;
 }
 
 /*

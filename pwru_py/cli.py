@@ -100,9 +100,9 @@ def _os_error(error: OSError, where: str) -> str:
 
 def _run(options: Options) -> int:
     if options.dump_filter:
-        from .kernel.objects import compile_expression
+        from .kernel.prepare import filter_listing
 
-        sys.stdout.write(compile_expression(options.config.filter).listing())
+        sys.stdout.write(filter_listing(options.config))
         return _STATUS_OK
     from .tracer import Tracer
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from .cbpf import AluOp
+from .deferred import Need
 from .ir import (
     CELL_A,
     CELL_X,
@@ -46,7 +47,7 @@ _JUMP = {0x10: "==", 0x20: ">", 0x30: ">=", 0x40: "&"}
 def block_lines(plan: Plan) -> list[str]:
     """Each block: its label, guards, operations and where it goes."""
     if not plan.graph.blocks:
-        return [_target(plan.graph.entry)]
+        return [_target(plan, 0, plan.graph.entry)]
     lines: list[str] = []
     for index, block in enumerate(plan.graph.blocks):
         lines.append(f"b{index}:")
@@ -59,7 +60,7 @@ def block_lines(plan: Plan) -> list[str]:
             texts.insert(place, f"    check caplen - X >= {beyond}")
         lines += texts
         swapped = _form(plan, index, len(block.ops))
-        lines.append(f"    {_terminator(block.term)}{swapped}")
+        lines.append(f"    {_terminator(plan, index, block.term)}{swapped}")
     return lines
 
 
@@ -74,8 +75,17 @@ def _form(plan: Plan, index: int, position: int) -> str:
     return f"    ; {', '.join(notes)}" if notes else ""
 
 
-def _target(target: int) -> str:
+def _target(plan: Plan, index: int, target: int) -> str:
+    if target == MATCH and plan.deferred and index in plan.deferred:
+        return f"match({_need(plan.deferred[index])})"
     return {MATCH: "match", REJECT: "reject"}.get(target, f"b{target}")
+
+
+def _need(need: Need) -> str:
+    bounds = [f"caplen >= {need.reach}"]
+    if need.beyond_x:
+        bounds.append(f"caplen - X >= {need.beyond_x}")
+    return ", ".join(bounds)
 
 
 def _cell(cell: Cell) -> str:
@@ -104,12 +114,13 @@ def _op(op: Op) -> str:
             return "A = -A"
 
 
-def _terminator(term: Terminator) -> str:
+def _terminator(plan: Plan, index: int, term: Terminator) -> str:
     match term:
         case Goto(target):
-            return f"goto {_target(target)}"
+            return f"goto {_target(plan, index, target)}"
         case Branch(op, k, then, other):
             value = "X" if k is None else f"{k:#x}"
-            return f"if A {_JUMP[op]} {value} goto {_target(then)} else {_target(other)}"
+            yes, no = (_target(plan, index, target) for target in (then, other))
+            return f"if A {_JUMP[op]} {value} goto {yes} else {no}"
         case ReturnA():
             return "return A"

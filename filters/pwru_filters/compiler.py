@@ -50,7 +50,9 @@ class CompiledFilter:
         return b"".join(insn.to_bytes() for insn in self.ebpf)
 
     def listing(self) -> str:
-        """All passes in text: cBPF as `tcpdump -d`, blocks, eBPF as the verifier, figures."""
+        """All passes in text: the expression, cBPF as `tcpdump -d`, blocks, eBPF as the verifier
+        prints it, figures.
+        """
         # Imported when asked for: a start needs none of the text.
         from .blocks_text import block_lines
         from .cbpf_text import cbpf_lines
@@ -64,7 +66,8 @@ class CompiledFilter:
             frame_line(self._plan),
         ]
         blocks, insns = block_lines(self._plan), ebpf_lines(self.ebpf)
-        return "\n".join([*cbpf_lines(self.cbpf), "", *blocks, "", *insns, "", *figures, ""])
+        passes = [[self.expression], cbpf_lines(self.cbpf), blocks, insns, figures]
+        return "\n".join(line for lines in passes for line in (*lines, ""))
 
 
 def compile_filter(

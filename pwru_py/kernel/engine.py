@@ -34,6 +34,8 @@ from .transport import QueueReader, Reader, RingReader
 if TYPE_CHECKING:
     from pwru_filters import CompiledFilter
 
+    from .features import Features
+
 _KALLSYMS_BUFFER = 1 << 18
 
 
@@ -120,9 +122,9 @@ class Engine:
             ifindex=ifindex,
             mark=mark.value & mark.mask if mark else 0,
             mark_mask=mark.mask if mark else 0,
-            filter=_needs(compiled.get(OUTER)),
-            inner_l2=_needs(compiled.get(INNER_L2)),
-            inner_l3=_needs(compiled.get(INNER_L3)),
+            filter=_needs(compiled.get(OUTER), features),
+            inner_l2=_needs(compiled.get(INNER_L2), features),
+            inner_l3=_needs(compiled.get(INNER_L3), features),
             adjacent=features.adjacent,
             func_ip=features.func_ip,
             cookie=self._all_cookies,
@@ -323,7 +325,7 @@ class Engine:
         self._wake_read = self._wake_write = -1
 
 
-def _needs(compiled: CompiledFilter | None) -> FilterNeeds:
+def _needs(compiled: CompiledFilter | None, features: Features) -> FilterNeeds:
     if compiled is None:
         return FilterNeeds()
     return FilterNeeds(
@@ -331,7 +333,11 @@ def _needs(compiled: CompiledFilter | None) -> FilterNeeds:
         on=True,
         link=compiled.needs_link,
         length=compiled.needs_length,
-        more=compiled.needs_link or compiled.needs_length or compiled.needs_caplen,
+        more=compiled.needs_link
+        or compiled.needs_length
+        or not compiled.frame_bytes
+        or not features.adjacent
+        or (compiled.cast is not None and compiled.needs_caplen),
     )
 
 

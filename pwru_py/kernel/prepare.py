@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..config import Backend, Config
-from ..errors import FeatureUnsupportedError, PrivilegeError
+from ..errors import FeatureUnsupportedError, NotFoundError, PrivilegeError
 from ..kallsyms import Symbols, blacklist, filter_functions
 from ..plan import Attachable, Candidates, Plan, find_candidates, make_plan
 from . import system
 from .features import Features
-from .objects import adapt, compile_all
+from .objects import OUTER, adapt, compile_all, compile_expression
 from .types import KernelTypes, Known
 
 if TYPE_CHECKING:
@@ -52,6 +52,18 @@ def prepare(config: Config) -> Prepared:
     symbols, plan = _locate(plan, backend, symbols, attachable)
     compiled = adapt(compiled, features)
     return Prepared(types, known, features, backend, plan, symbols, compiled)
+
+
+def filter_listing(config: Config) -> str:
+    """How the filter becomes a program, as this kernel would get it. Raises FilterError."""
+    compiled = compile_all(Config(filter=config.filter)) or {OUTER: compile_expression("")}
+    try:
+        features = KernelTypes(config.kernel_btf).known().features
+    except (FeatureUnsupportedError, NotFoundError):
+        pass  # without BTF nothing can be traced, but a listing can be had
+    else:
+        compiled = adapt(compiled, features)
+    return compiled[OUTER].listing()
 
 
 def _choose_backend(config: Config, features: Features) -> Backend:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pwru_py import layout
-from pwru_py.layout import KernelConfig
+from pwru_py.layout import FilterNeeds, KernelConfig
 from pwru_py.model import Context
 
 HEADER = Path(__file__).parents[2] / "bpf" / "event.h"
@@ -25,7 +25,12 @@ MEMBERS = {
         "tcp_flags stack_len comm ifname tuple",
     ),
     "event_tuple": (layout.TUPLE, "saddr daddr sport dport l3 l4 ids icmp_type"),
-    "config": (layout.CONFIG, " ".join(field.name for field in fields(KernelConfig))),
+    "needs": (layout.NEEDS, " ".join(field.name for field in fields(FilterNeeds))),
+    "config": (
+        layout.CONFIG,
+        "netns ifindex mark mark_mask filter inner_l2 inner_l3 simple meta adjacent func_ip cookie "
+        "track tuple stack queue trampoline",
+    ),
 }
 CONSTANTS = [
     "EVENT_REASON",
@@ -121,6 +126,7 @@ def test_the_headers_own_assertions_say_the_same() -> None:
     assert {name: int(size) for _, size, name in found} == {
         "EVENT": layout.EVENT.size,
         "TUPLE": layout.TUPLE.size,
+        "NEEDS": layout.NEEDS.size,
         "CONFIG": layout.CONFIG.size,
     }
 
@@ -148,7 +154,39 @@ def test_cookies(compiled: dict[str, int]) -> None:
     assert compiled["COOKIE_REASON_ARG(0x12345678ULL)"] == 0x8
 
 
+NEEDS = FilterNeeds(78, on=True, link=False, length=True, more=False)
+
+
+def test_needs_are_packed_in_the_order_of_their_fields() -> None:
+    values = tuple(getattr(NEEDS, field.name) for field in fields(FilterNeeds))
+    assert layout.NEEDS.unpack(NEEDS.pack()) == values
+
+
 def test_a_configuration_is_packed_in_the_order_of_its_fields() -> None:
-    given = KernelConfig(1, 2, 3, 4, 5, True, False, True, False, True, False, True, False)
-    values = tuple(getattr(given, field.name) for field in fields(KernelConfig))
-    assert layout.CONFIG.unpack(given.pack()) == values
+    given = KernelConfig(1, 2, 3, 4, NEEDS, FilterNeeds(), NEEDS, True, False, True, False, True)
+    names = MEMBERS["config"][1].split()
+    packed = dict(zip(names, layout.CONFIG.unpack(given.pack()), strict=True))
+    assert (packed.pop("simple"), packed.pop("meta")) == (False, True)
+    assert packed == {
+        field.name: value.pack() if isinstance(value, FilterNeeds) else value
+        for field in fields(KernelConfig)
+        for value in [getattr(given, field.name)]
+    }
+
+
+@pytest.mark.parametrize(
+    ("given", "simple"),
+    [
+        (KernelConfig(filter=NEEDS), True),
+        (KernelConfig(), False),
+        (KernelConfig(filter=NEEDS, ifindex=3), False),
+        (KernelConfig(filter=NEEDS, mark_mask=1), False),
+        (KernelConfig(filter=NEEDS, netns=1), False),
+        (KernelConfig(filter=NEEDS, track=True), False),
+        (KernelConfig(filter=NEEDS, inner_l2=NEEDS), False),
+        (KernelConfig(inner_l3=NEEDS), False),
+    ],
+)
+def test_simple_is_a_filter_alone(given: KernelConfig, simple: bool) -> None:
+    names = MEMBERS["config"][1].split()
+    assert layout.CONFIG.unpack(given.pack())[names.index("simple")] == simple

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
@@ -201,6 +202,8 @@ def test_tcpdump_format(libpcap: Libpcap) -> None:
 
 
 LISTING = """\
+ip proto 6
+
 (000) ldh      [12]
 (001) jeq      #0x800           jt 2\tjf 5
 (002) ldb      [23]
@@ -216,22 +219,59 @@ b1:
     A = frame[23:1]
     if A == 0x6 goto match else reject
 
-0: (b4) w0 = 0
-1: (61) r4 = *(u32 *)(r1 +8)
-2: (a5) if r4 < 0x18 goto pc+5
-3: (69) r2 = *(u16 *)(r1 +28)
-4: (56) if w2 != 0x8 goto pc+3
-5: (71) r2 = *(u8 *)(r1 +39)
-6: (56) if w2 != 0x6 goto pc+1
-7: (b4) w0 = 1
+0: (61) r4 = *(u32 *)(r1 +8)
+1: (a5) if r4 < 0x18 goto pc+5
+2: (69) r2 = *(u16 *)(r1 +36)
+3: (56) if w2 != 0x8 goto pc+3
+4: (71) r2 = *(u8 *)(r1 +47)
+5: (56) if w2 != 0x6 goto pc+1
+6: (b4) w0 = 1
 
-24 bytes read per packet, 6 cBPF and 8 eBPF instructions
-frame: base u64 @0, caplen u32 @8, len u32 @12, bytes[256] @16
+the first 24 bytes are copied for each packet, 6 cBPF and 7 eBPF instructions
+frame in r1: base u64 @0, caplen u32 @8, len u32 @12, bytes[256] @24
+"""
+VIEWED = """\
+b0:
+    A = frame[12:2]    ; network order
+    if A == 0x800 goto b1 else reject    ; network order
+b1:
+    A = frame[23:1]
+    if A == 0x6 goto match(caplen >= 24) else reject
+
+0: (69) r3 = *(u16 *)(r1 +36)
+1: (56) if w3 != 0x8 goto pc+3
+2: (71) r3 = *(u8 *)(r2 +23)
+3: (56) if w3 != 0x6 goto pc+1
+4: (b4) w0 = 25
+
+the first 24 bytes are looked at in place, 6 cBPF and 5 eBPF instructions
+frame in r1: base u64 @0, caplen u32 @8, len u32 @12, near u64 @16 and in r2, bytes[24] @24
 """
 
 
 def test_listing() -> None:
     assert compile_filter("ip proto 6").listing() == LISTING
+
+
+def test_listing_of_a_viewed_frame() -> None:
+    listing = compile_filter("ip proto 6", cast=ebpf_interp.CAST).listing()
+    assert listing == LISTING[: LISTING.index("b0:")] + VIEWED
+
+
+@pytest.mark.parametrize(
+    ("expression", "matches"),
+    [
+        ("tcp or icmp", ["caplen >= 55", "caplen >= 21", "caplen >= 24"]),
+        ("ip and udp dst port 53", ["caplen >= 24, caplen - X >= 18"]),
+        ("ip[ip[2:2]] = 5 or tcp", []),  # a place that depends on a value: checked before
+        ("ip[300] = 7", []),  # calls a helper, so too
+    ],
+)
+def test_checks_that_wait_for_the_verdict(expression: str, matches: list[str]) -> None:
+    compiled = compile_filter(expression, cast=ebpf_interp.CAST)
+    found = set(re.findall(r"match\((.*?)\)", compiled.listing()))
+    assert found == set(matches)
+    assert compiled.needs_caplen == (not matches)
 
 
 def test_listing_of_everything_that_can_be_emitted() -> None:
@@ -245,8 +285,8 @@ def test_listing_of_everything_that_can_be_emitted() -> None:
         "ip[2:2] % 7 * 2 = 4",
     )
     for expression in expressions:
-        listing = compile_filter(expression).listing()
-        assert "instructions" in listing
+        for cast in (None, ebpf_interp.CAST):
+            assert "instructions" in compile_filter(expression, cast=cast).listing()
     assert "call bpf_probe_read_kernel#113" in compile_filter("ip[300] = 1").listing()
 
 

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""All expressions over all traffic, once: what the tracer showed and what tcpdump saw."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+
+from tests.kernel.filter_cases import EXPRESSIONS, PAYLOAD
+from tests.kernel.filter_network import EXACT, PORTS
+from tests.kernel.inside import traffic
+from tests.kernel.inside.capture import Capture
+from tests.kernel.inside.watch import Watch, count
+
+FUNCTIONS = (
+    "dev_hard_start_xmit", "__netif_receive_skb", "tcf_classify(_ingress)?", "arp_xmit",
+    "__ip_local_out", "ip_output", "ip_finish_output2", "ip_local_deliver",
+    "ip6_local_out", "ip6_finish_output2", "ip6_input",
+)  # fmt: skip
+BEFORE_HEADERS = ("__ip_queue_xmit", "ip6_xmit")
+"""Where TCP's packets have no header of the network layer yet."""
+WITHOUT_HEADERS = ("", "ip or ip6 or arp", "not ip", "len > 0", "tcp")
+EXPEDITED = "/sys/kernel/rcu_expedited"
+SETTLE_S = 1.0  # packets on their way to a softirq
+
+
+def _counts(watch: Watch) -> dict[str, list[list[object]]]:
+    """Expression to rows of function, interface, mark, packet, how often."""
+    return {
+        expression: [[*seen, times] for seen, times in count(events).items()]
+        for expression, events in watch.finish().items()
+    }
+
+
+def main() -> None:
+    started_s = time.monotonic()
+
+    def lap(what: str) -> None:
+        print(f"{time.monotonic() - started_s:6.1f} s: {what}", file=sys.stderr)
+
+    expressions = (*EXPRESSIONS, *PAYLOAD)
+    watch = Watch(FUNCTIONS, ["", *expressions])
+    lap("compiled")
+    tun = traffic.open_tun()
+    watch.attach()
+    early = Watch(BEFORE_HEADERS, WITHOUT_HEADERS)
+    early.attach()
+    lap("attached")
+    capture = Capture(PORTS, EXACT, expressions)
+    lap("sockets opened")
+    traffic.send_raw(traffic.raw_frames())
+    traffic.send_stack(tun)
+    time.sleep(SETTLE_S)
+    lap("sent")
+    captured = capture.finish()
+    told = {"shown": _counts(watch), "early": _counts(early), **captured}
+    lap("read")
+    json.dump({"functions": watch.functions, **told}, sys.stdout)
+    sys.stdout.flush()
+    # Hundreds of single probes, and the kernel waits for its grace periods at each.
+    Path(EXPEDITED).write_text("1")
+    watch.close()
+    early.close()
+    Path(EXPEDITED).write_text("0")
+    lap("detached")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Many expressions at once: one Engine for each, all attached to the same functions.
+
+So the system is read once, and every expression sees the very same packets.
+"""
+
+from __future__ import annotations
+
+import resource
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from pwru_py.config import Config
+from pwru_py.decode import Decoder
+from pwru_py.errors import LoadError
+from pwru_py.kernel.engine import Engine
+from pwru_py.kernel.objects import compile_all
+from pwru_py.kernel.prepare import Prepared, prepare
+from pwru_py.model import Event
+
+BUFFER_BYTES = 1 << 20
+OPEN_FILES = 1 << 16
+
+
+class Watch:
+    """Engines that record from ``attach`` on; ``""`` among the expressions records everything."""
+
+    def __init__(self, functions: Sequence[str], expressions: Sequence[str]) -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES, OPEN_FILES))
+        prepared = prepare(Config(filter_func="|".join(functions)))
+        self.functions = sorted(target.name for target in prepared.plan.targets)
+        self._engines = {e: _engine(e, prepared) for e in expressions}
+
+    def attach(self) -> None:
+        for expression, engine in self._engines.items():
+            try:
+                engine.load()
+            except LoadError as error:
+                raise AssertionError(f"{expression}: {error}\n{error.log}") from error
+            engine.attach()
+        for engine in self._engines.values():
+            while not engine.probes.done:  # single kprobes: the rest follows in a thread
+                pass
+            assert not engine.probes.failed, engine.probes.failed
+
+    def finish(self) -> dict[str, list[Event]]:
+        """Ends recording; the events of each expression. Raises when any was lost."""
+        found = {}
+        for engine in self._engines.values():
+            engine.pause()
+        for expression, engine in self._engines.items():
+            found[expression] = list(_events(engine))
+            losses = engine.losses()
+            assert not losses.buffer_full, (expression, losses)
+            assert not losses.recursion, (expression, losses)
+        return found
+
+    def close(self) -> None:
+        for engine in self._engines.values():
+            engine.close()
+
+
+def _engine(expression: str, prepared: Prepared) -> Engine:
+    config = Config(filter=expression, buffer_bytes=BUFFER_BYTES)
+    return Engine(config, replace(prepared, compiled=compile_all(config)))
+
+
+def _events(engine: Engine) -> Iterator[Event]:
+    decoder = Decoder(
+        engine.prepared.plan.targets,
+        engine.target_at,
+        str,
+        lambda _: False,
+        has_reasons=True,
+        skip=engine.reader.skip,
+        stride=engine.reader.stride,
+    )
+    while engine.reader.wait(0):
+        for run in engine.reader.read():
+            yield from decoder.decode(run, 0)
+
+
+Seen = tuple[str, str, int, str]
+"""(function, interface, mark, packet as ``identity``)."""
+
+
+def count(events: Sequence[Event]) -> Counter[Seen]:
+    """Events by what identifies them."""
+    return Counter((e.func, e.ifname, e.mark, identity(e)) for e in events)
+
+
+def identity(event: Event) -> str:
+    """Addresses, protocol, ports and TCP flags as the tracer tells them, and skb->len."""
+    if event.tuple is None:
+        return f"- {event.len}"
+    saddr, daddr, sport, dport, proto, _ = event.tuple
+    return f"{saddr}>{daddr} {proto} {sport}>{dport} {event.tcp_flags} {event.len}"

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every program that the filter compiler emits passes this kernel's verifier."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from dataclasses import replace
+from functools import cache
+from typing import TYPE_CHECKING
+
+from pwru_py.errors import FilterError
+from pwru_py.kernel.objects import compile_expression
+from tests.kernel.lab import Lab
+from tests.unit.filters.expressions import corpus
+
+if TYPE_CHECKING:
+    from pwru_filters import CompiledFilter
+
+FILE = "/tmp/compiled.pickle"
+LONG = {
+    "100 hosts": " or ".join(f"host 10.0.{n}.1" for n in range(100)),
+    "1000 hosts": " or ".join(f"host 10.{n >> 8}.{n & 255}.1" for n in range(1000)),
+    "2000 destinations": " or ".join(f"dst host 10.{n >> 8}.{n & 255}.1" for n in range(2000)),
+}
+
+
+@cache
+def programs() -> dict[str, CompiledFilter]:
+    """All that can be compiled, here, where it takes a second; by expression or by name."""
+    found = {}
+    for name, expression in {**{e: e for e in corpus() if e}, **LONG}.items():
+        try:
+            # Of what the passes made on the way nothing is loaded.
+            found[name] = replace(compile_expression(expression), _plan=None)  # type: ignore[arg-type]
+        except FilterError:
+            assert name not in LONG
+    return found
+
+
+def test_the_whole_corpus_and_the_longest_filters_load(lab: Lab) -> None:
+    compiled = programs()
+    sizes = {name: len(program.ebpf) for name, program in compiled.items()}
+    # libpcap or the compiler say no to fewer than 20 of the corpus.
+    assert len(corpus()) - 20 < len(compiled) - len(LONG) < len(corpus())
+    assert sizes["100 hosts"] > 300
+    assert sizes["2000 destinations"] > 4000
+    assert sizes["1000 hosts"] > 8000
+    lab.guest.write_file(FILE, pickle.dumps(compiled))
+    done = lab.run(f"python -m tests.kernel.inside.verifier {FILE}", timeout=300)
+    assert done.rc == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["refused"] == {}
+    assert told["loads"] >= len(compiled) / 3
