@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
  * One program per argument position, or one that is told it, attached to every
- * function that takes an sk_buff there: decide (netns, interface, mark, pcap filter, followed packet),
- * then write one record. Nothing is prepared before the verdict.
+ * function that takes an sk_buff there: decide (netns, interface, mark, pcap
+ * filter, followed packet), then write one record. Nothing is prepared before
+ * the verdict.
  */
 #include "kernel.h"
 #include <linux/bpf.h>

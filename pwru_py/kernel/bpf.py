@@ -12,6 +12,8 @@ from collections.abc import Iterator, Sequence
 from ..errors import AttachError
 
 _NUMBER = {"x86_64": 321, "aarch64": 280}
+_MEMBARRIER = {"x86_64": 324, "aarch64": 283}
+_MEMBARRIER_GLOBAL = 1
 _PROG_LOAD, _OBJ_GET_INFO_BY_FD, _BTF_GET_FD_BY_ID, _BTF_GET_NEXT_ID = 5, 15, 19, 23
 _LINK_CREATE = 28
 PROG_TYPE_TRACING = 26
@@ -83,6 +85,15 @@ def link_tracing_multi(
     if fd < 0:
         raise _failed(f"attach to {count} functions")
     return fd
+
+
+def wait_for_programs() -> bool:
+    """Returns when every program that runs now has ended; False when the kernel does not say.
+
+    A trampoline's program may be preempted. It is an RCU reader, and membarrier(2) waits for those.
+    """
+    number = ctypes.c_long(_MEMBARRIER[os.uname().machine])
+    return int(_libc.syscall(number, _MEMBARRIER_GLOBAL, 0, 0)) == 0
 
 
 def recursion_misses(program: int) -> int:

@@ -23,7 +23,7 @@ from ..layout import FilterNeeds, KernelConfig
 from ..model import Frame, Losses
 from ..plan import Target
 from ..reasons import Reasons
-from . import system
+from . import bpf, system
 from .fentry import PROGRAM, FentryMulti
 from .libbpf import BpfObject, Libbpf, Link, Program
 from .objects import INNER_L2, INNER_L3, OUTER, object_bytes
@@ -254,7 +254,8 @@ class Engine:
         """Nothing is recorded from here on; what ran already has finished on return."""
         self.paused = True
         self._paused.update(b"\0\0\0\0", b"\1\0\0\0")
-        time.sleep(0.01)
+        if self.prepared.backend is not Backend.FENTRY_MULTI or not bpf.wait_for_programs():
+            time.sleep(0.01)
 
     def losses(self) -> Losses:
         """The kernel's counters, summed over CPUs."""
