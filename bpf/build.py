@@ -31,7 +31,8 @@ VARIANTS = {
     for loads, typed in (("typed", 1), ("plain", 0))
     for size, outer, inner in (("small", 256, 128), ("large", 8192, 1024))
 }
-FILTERS = ("pcap_filter", "inner_l2", "inner_l3")
+OUTER, *INNER = FILTERS = ("pcap_filter", "inner_l2", "inner_l3")
+INNER_FUNCTIONS = {f"run_{name}": name for name in INNER}
 NOP = struct.pack("<BBhi", 0x05, 0, 0, 0)
 ZERO_R0 = struct.pack("<BBhi", 0xB7, 0, 0, 0)
 ALWAYS_TAKEN = struct.pack("<BBhi", 0x15, 0, 0, 0)
@@ -70,7 +71,7 @@ def filter_places(target: Path) -> list[tuple[str, int, int]]:
             section = elf.get_section(symbol["st_shndx"])
             start, end = symbol["st_value"], symbol["st_value"] + symbol["st_size"]
             code = section.data()
-            name = symbol.name if symbol.name in FILTERS else FILTERS[0]
+            name = INNER_FUNCTIONS.get(symbol.name, OUTER)
             at = code.find(STUB, start, end)
             while at >= 0:
                 first = at + len(STUB) - len(NOP)

@@ -12,6 +12,7 @@
 
 #define STACK_MAX 64	/* addresses kept of a stack, innermost first */
 #define FRAME_MAX 256	/* bytes of a packet that a filter may have copied */
+#define GATHER_MAX 2048	/* bytes gathered for one that looks into what lies in pages */
 
 enum event_flags {
 	EVENT_REASON = 1 << 0,	/* reason is valid */
@@ -88,6 +89,8 @@ struct needs {
 	bool link;		/* bytes below 18 other than the EtherType */
 	bool length;		/* of the whole frame */
 	bool more;		/* it asks for more than the hottest path provides */
+	bool payload;		/* it may look behind the headers */
+	__u8 pad;
 };
 
 /* Set by Python before loading; the verifier removes what is off. */
@@ -108,7 +111,10 @@ struct config {
 	bool tuple;
 	bool stack;
 	bool queue;		/* events go to the queue, not to the ring */
+	bool pages;		/* the two addresses below are known */
 	__u8 trampoline;	/* enum trampoline */
+	__u64 page_offset_base;	/* addresses of the kernel's variables of these names */
+	__u64 vmemmap_base;
 };
 
 /* How a program is run: by a kprobe, or by a BPF trampoline (fentry). */
@@ -142,7 +148,7 @@ struct frame {
 	__u32 caplen;		/* bytes of the frame in linear memory */
 	__u32 len;		/* bytes of the whole frame */
 	__u64 near;		/* typed loads: byte i (14 <= i < FRAME_MAX) is at near + i */
-	__u8 bytes[FRAME_MAX + 32];
+	__u8 bytes[2 * GATHER_MAX];
 };
 
 /* The same, with just those bytes that may be nowhere else. */
@@ -157,8 +163,8 @@ struct frame_view {
 #ifdef __bpf__
 _Static_assert(sizeof(struct event_tuple) == 40, "layout.py: TUPLE");
 _Static_assert(sizeof(struct event) == 136, "layout.py: EVENT");
-_Static_assert(sizeof(struct needs) == 6, "layout.py: NEEDS");
-_Static_assert(sizeof(struct config) == 44, "layout.py: CONFIG");
+_Static_assert(sizeof(struct needs) == 8, "layout.py: NEEDS");
+_Static_assert(sizeof(struct config) == 72, "layout.py: CONFIG");
 #endif
 
 #endif

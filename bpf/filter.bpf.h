@@ -38,6 +38,20 @@ struct {
 	__verdict;							\
 })
 
+/*
+ * A program that calls or has variables in memory uses the stack below r10, and needs a
+ * function that has nothing there.
+ */
+#define FILTER_FUNCTION(name, capacity)					\
+static __noinline __u64 name(const struct frame *frame, const void *packet) \
+{									\
+	return RUN_FILTER(capacity, frame, packet);			\
+}
+
+FILTER_FUNCTION(run_filter, FILTER_CAPACITY)
+FILTER_FUNCTION(run_inner_l2, INNER_CAPACITY)
+FILTER_FUNCTION(run_inner_l3, INNER_CAPACITY)
+
 /* Where a frame begins, and what of it is nowhere in memory. */
 struct link {
 	unsigned char *start;	/* byte i >= ETH_HLEN of the frame is at start + i */
@@ -99,6 +113,11 @@ static __always_inline struct frame *copy_frame(struct sk_buff *skb, const struc
 	frame->caplen = captured(h, link);
 	if (needs->length)
 		frame->len = whole_length(skb, link);
+	if (tagged) {
+		frame->base -= VLAN_HLEN;
+		frame->caplen += VLAN_HLEN;
+		frame->len += VLAN_HLEN;
+	}
 	if (!wanted)
 		return frame;
 	if (!tagged && !link->made)
@@ -116,161 +135,155 @@ static __always_inline struct frame *copy_frame(struct sk_buff *skb, const struc
 	bpf_probe_read_kernel(frame->bytes + done, wanted - 12, link->start + 12);
 	if (link->made)
 		*(__be16 *)(frame->bytes + done) =
-			link_protocol(link, frame->caplen, frame->bytes[done + 2]);
-	if (tagged) {
-		frame->base -= VLAN_HLEN;
-		frame->caplen += VLAN_HLEN;
-		frame->len += VLAN_HLEN;
-	}
+			link_protocol(link, captured(h, link), frame->bytes[done + 2]);
 	return frame;
 }
 
 #if TYPED_LOADS
 
 /*
- * The frame stays where it is; what the filter asks for of its first bytes is put on the
- * stack. Here all but the EtherType.
+ * The frame stays where it is; what may be nowhere in memory, of its first bytes, is put
+ * into the buffer. Only a tag from the metadata, which shifts all behind it, takes a copy.
  */
-static __always_inline void fill_view(struct sk_buff *skb, const struct link *link,
-				      const volatile struct needs *needs,
-				      struct frame_view *view)
-{
-	__u64 start = (__u64)link->start, end = (__u64)FIELD(skb, head) + FIELD(skb, tail);
-	const __u64 *words = VIEW((const void *)start);
-
-	view->caplen = end > start ? end - start : 0;
-	if (needs->length)
-		view->len = whole_length(skb, link);
-	if (needs->link) {
-		((__u64 *)view->bytes)[0] = link->made ? 0 : words[0];
-		((__u64 *)view->bytes)[1] = words[1];
-		((__u64 *)view->bytes)[2] = words[2];
-		if (link->made)
-			((__u32 *)view->bytes)[2] = 0;
-	}
-}
-
-/* Of any frame but those whose tag is in the metadata. */
-static __always_inline void view_frame(struct sk_buff *skb, const struct link *link,
-				       const volatile struct needs *needs,
-				       struct frame_view *view)
+static __always_inline struct frame *view_frame(struct sk_buff *skb, const struct headers *h,
+						const struct link *link, bool tagged,
+						const volatile struct needs *needs)
 {
 	const void *packet = VIEW((const void *)link->start);
 	__be16 proto = *(const __be16 *)(packet + ETH_HLEN - 2);
+	struct frame *frame;
+	__u32 zero = 0;
 
-	fill_view(skb, link, needs, view);
-	view->base = view->near = (__u64)link->start;
+	if (tagged) {
+		frame = copy_frame(skb, h, link, true, needs);
+		if (frame)
+			frame->near = (__u64)frame->bytes;
+		return frame;
+	}
+	frame = bpf_map_lookup_elem(&frames, &zero);
+	if (!frame)
+		return NULL;
+	frame->base = frame->near = (__u64)link->start;
+	frame->caplen = captured(h, link);
+	if (needs->length)
+		frame->len = whole_length(skb, link);
+	if (needs->link) {
+		read_words((__u64 *)frame->bytes, (const void *)link->start, 3);
+		if (link->made)
+			__builtin_memset(frame->bytes, 0, 12);
+	}
 	if (link->made)
-		proto = link_protocol(link, view->caplen, *(const __u8 *)(packet + ETH_HLEN));
-	*(__be16 *)(view->bytes + ETH_HLEN - 2) = proto;
+		proto = link_protocol(link, frame->caplen, *(const __u8 *)(packet + ETH_HLEN));
+	*(__be16 *)(frame->bytes + ETH_HLEN - 2) = proto;
+	return frame;
 }
 
-/*
- * The frames that are rare: with a tag in the metadata, which shifts all behind it and so
- * takes a copy, with a tag in its bytes, with only one of the two headers set.
- */
-static __noinline int view_rare(__u64 addr, struct frame_view *view)
+#else
+
+static __always_inline struct frame *view_frame(struct sk_buff *skb, const struct headers *h,
+						const struct link *link, bool tagged,
+						const volatile struct needs *needs)
+{
+	return NULL;
+}
+
+#endif
+
+/* The frame in the buffer, whole or in part; near is a VIEW of it with typed loads. */
+static __always_inline struct frame *find_frame(__u64 addr, const struct headers *h,
+						const struct link *link, bool tagged,
+						const volatile struct needs *needs)
 {
 	struct sk_buff *skb = VIEW((struct sk_buff *)addr);
+	struct frame *frame;
+
+	if (cfg.pages && needs->payload && FIELD(skb, data_len)) {
+		frame = copy_frame(skb, h, link, tagged, needs);
+		if (frame)
+			gather_frame(skb, h, frame);
+		return frame;
+	}
+	if (TYPED_LOADS)
+		return view_frame(skb, h, link, tagged, needs);
+	return copy_frame(skb, h, link, tagged, needs);
+}
+
+#define RUN_IN_BUFFER(run, found) ({					\
+	const struct frame *__found = (found);				\
+	__u64 __verdict = 0;						\
+									\
+	if (__found)							\
+		__verdict = run(__found, VIEW((const void *)__found->near)); \
+	__verdict && __found->caplen + 1 >= __verdict;			\
+})
+
+/* Any frame, any filter. */
+static __noinline __u64 pcap_filter(__u64 addr)
+{
 	struct link link = {};
-	struct frame *copy;
 	struct headers h;
 
-	read_headers(skb, &h);
-	if (!find_link(skb, &h, &link))
+	read_headers(VIEW((struct sk_buff *)addr), &h);
+	if (!find_link(VIEW((struct sk_buff *)addr), &h, &link))
 		return 0;
-	if (!h.tagged) {
-		view_frame(skb, &link, &cfg.filter, view);
-		return 1;
-	}
-	copy = copy_frame(skb, &h, &link, true, &cfg.filter);
-	if (!copy)
-		return 0;
-	/* By way of memory the buffer's address becomes a number. */
-	copy->near = (__u64)copy->bytes;
-	view->base = copy->base;
-	view->caplen = copy->caplen;
-	view->len = copy->len;
-	view->near = *(volatile __u64 *)&copy->near;
-	__builtin_memcpy(view->bytes, copy->bytes, sizeof(view->bytes));
-	return 1;
+	return RUN_IN_BUFFER(run_filter, find_frame(addr, &h, &link, h.tagged, &cfg.filter));
+}
+
+static __noinline __u64 inner_l2(__u64 addr, const struct headers *h, const struct link *link)
+{
+	return RUN_IN_BUFFER(run_inner_l2, find_frame(addr, h, link, false, &cfg.inner_l2));
+}
+
+static __noinline __u64 inner_l3(__u64 addr, const struct headers *h, const struct link *link)
+{
+	return RUN_IN_BUFFER(run_inner_l3, find_frame(addr, h, link, false, &cfg.inner_l3));
 }
 
 /*
  * The hottest code there is. Most frames have a real link header just in front of the
- * network header, or none yet.
+ * network header, or none yet, and no tag; most filters look at nothing but headers.
  */
-static __always_inline __u64 filter_frame(__u64 addr)
+#if TYPED_LOADS
+
+static __always_inline __u64 filter_hot(__u64 addr)
 {
 	struct sk_buff *skb = VIEW((struct sk_buff *)addr);
-	__u64 word = HEADERS_WORD(skb);
-	__u64 vlan = VLAN_WORD(skb);
-	__u64 mac = word >> 48, network = word << 16 >> 48, end;
+	__u64 word, mac, network, start, end, verdict;
 	struct frame_view view;
-	struct link link = {};
 	const void *packet;
-	__u64 verdict;
 	__be16 proto;
 
-	if (vlan)
-		goto rare;
+	if (cfg.filter.more)
+		return pcap_filter(addr);
+	word = HEADERS_WORD(skb);
+	mac = word >> 48;
+	network = word << 16 >> 48;
+	if (VLAN_WORD(skb))
+		return pcap_filter(addr);
 	if (network - mac == ETH_HLEN) {
-		link.start = FIELD(skb, head) + mac;
-		packet = VIEW((const void *)link.start);
+		start = (__u64)FIELD(skb, head) + mac;
+		packet = VIEW((const void *)start);
 		proto = *(const __be16 *)(packet + ETH_HLEN - 2);
 	} else if (mac == HEADER_UNSET && network && (__u16)word) {
-		link.start = FIELD(skb, head) + network - ETH_HLEN;
-		link.made = true;
-		packet = VIEW((const void *)link.start);
+		start = (__u64)FIELD(skb, head) + network - ETH_HLEN;
+		packet = VIEW((const void *)start);
 		proto = network_protocol(word, *(const __u8 *)(packet + ETH_HLEN));
 	} else {
-		goto rare;
+		return pcap_filter(addr);
 	}
-	if (cfg.filter.more)
-		fill_view(VIEW((struct sk_buff *)addr), &link, &cfg.filter, &view);
-	view.base = view.near = (__u64)link.start;
+	view.base = view.near = start;
 	*(__be16 *)(view.bytes + ETH_HLEN - 2) = proto;
-	goto run;
-rare:
-	if (!view_rare(addr, &view))
-		return 0;
-	packet = VIEW((const void *)view.near);
-run:
 	verdict = RUN_FILTER(FILTER_CAPACITY, &view, packet);
 	if (!verdict)
 		return 0;
 	skb = VIEW((struct sk_buff *)addr);
 	end = (__u64)FIELD(skb, head) + FIELD(skb, tail);
-	return (end > view.base ? end - view.base : 0) + 1 >= verdict; /* MATCH */
-}
-
-#define INNER_FILTER(name)						\
-static __noinline __u64 name(__u64 addr, const struct headers *h, const struct link *link) \
-{									\
-	struct sk_buff *skb = VIEW((struct sk_buff *)addr);		\
-	struct frame_view view;						\
-	__u64 verdict;							\
-									\
-	view_frame(skb, link, &cfg.name, &view);			\
-	verdict = RUN_FILTER(INNER_CAPACITY, &view, VIEW((const void *)view.near)); \
-	return verdict && view.caplen + 1 >= verdict;			\
+	return (end > start ? end - start : 0) + 1 >= verdict;	/* MATCH */
 }
 
 #else
 
-static __noinline struct frame *copy_rare(__u64 addr)
-{
-	struct sk_buff *skb = (struct sk_buff *)addr;
-	struct link link = {};
-	struct headers h;
-
-	read_headers(skb, &h);
-	if (!find_link(skb, &h, &link))
-		return NULL;
-	return copy_frame(skb, &h, &link, h.tagged, &cfg.filter);
-}
-
-static __always_inline __u64 filter_frame(__u64 addr)
+static __always_inline __u64 filter_hot(__u64 addr)
 {
 	struct sk_buff *skb = (struct sk_buff *)addr;
 	__u32 zero = 0, wanted = cfg.filter.bytes;
@@ -280,7 +293,7 @@ static __always_inline __u64 filter_frame(__u64 addr)
 	struct frame *frame;
 
 	if (cfg.filter.more)
-		goto rare;
+		return pcap_filter(addr);
 	view = READ_SPAN(skb, vlan_proto, head, span);
 	if (!view)
 		return 0;
@@ -288,7 +301,7 @@ static __always_inline __u64 filter_frame(__u64 addr)
 	network = view->network_header;
 	tail = view->tail;
 	if (VLAN_WORD(view))
-		goto rare;
+		return pcap_filter(addr);
 	if (network - mac == ETH_HLEN) {
 		frame = bpf_map_lookup_elem(&frames, &zero);
 		if (!frame)
@@ -308,35 +321,12 @@ static __always_inline __u64 filter_frame(__u64 addr)
 		*(__be16 *)(frame->bytes + 12) =
 			network_protocol(view->protocol, frame->bytes[ETH_HLEN]);
 	} else {
-		goto rare;
+		return pcap_filter(addr);
 	}
-	goto run;
-rare:
-	frame = copy_rare(addr);
-	if (!frame)
-		return 0;
-run:
 	return RUN_FILTER(FILTER_CAPACITY, frame, frame);
 }
 
-#define INNER_FILTER(name)						\
-static __noinline __u64 name(__u64 addr, const struct headers *h, const struct link *link) \
-{									\
-	struct frame *frame = copy_frame((struct sk_buff *)addr, h, link, false, &cfg.name); \
-									\
-	return frame ? RUN_FILTER(INNER_CAPACITY, frame, frame) : 0;	\
-}
-
 #endif
-
-/* For all uses but the hottest. */
-static __noinline __u64 pcap_filter(__u64 addr)
-{
-	return filter_frame(addr);
-}
-
-INNER_FILTER(inner_l2)
-INNER_FILTER(inner_l3)
 
 static __always_inline bool inner_matches(__u64 addr)
 {

@@ -9,6 +9,13 @@
 #include <linux/types.h>
 #include <stdbool.h>
 
+/* bio_vec before 6.9 (commit 21d2e6737c97): the same three, in the same order: not relocated. */
+struct skb_frag {
+	__u64 netmem;		/* struct page *, or with bit 0 set memory that no CPU sees */
+	unsigned int len;
+	unsigned int offset;
+};
+
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
 struct ns_common {
@@ -52,6 +59,7 @@ struct sk_buff {
 	struct sock *sk;
 	unsigned long _skb_refdst;
 	unsigned int len;
+	unsigned int data_len;
 	__be16 vlan_proto;
 	__u16 vlan_tci;
 	__u32 mark;
@@ -59,6 +67,7 @@ struct sk_buff {
 	__u16 network_header;
 	__u16 mac_header;
 	unsigned int tail;	/* sk_buff_data_t: an offset on 64-bit kernels */
+	unsigned int end;
 	unsigned char *head;
 	unsigned char *data;
 	__u8 encapsulation : 1;
@@ -73,6 +82,11 @@ struct sk_buff {
  */
 struct sk_buff___vlan_present {
 	__u8 vlan_present : 1;
+};
+
+struct skb_shared_info {
+	__u8 nr_frags;
+	struct skb_frag frags[1];
 };
 
 /* 6.2 (commit 64701838bf05) to 6.14 (commit 01c7bc5198e9). */
@@ -138,5 +152,7 @@ struct pt_regs {
 #define ARPHRD_ETHER 1
 #define ARPHRD_LOOPBACK 772
 #define HEADER_UNSET 0xffff
+#define PAGE_SHIFT 12
+#define STRUCT_PAGE_SHIFT 6	/* Python has looked */
 
 #endif

@@ -14,6 +14,7 @@
 #include "headers.bpf.h"
 #include "packet.bpf.h"
 #include "tunnel.bpf.h"
+#include "pages.bpf.h"
 #include "filter.bpf.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
@@ -376,7 +377,7 @@ static __noinline __u64 decide(__u64 addr)
 /* cookie: the probe's, or 0 where the program has not read it. */
 static __always_inline int trace(struct pt_regs *ctx, __u64 addr, __u64 cookie)
 {
-	__u64 verdict = cfg.simple ? filter_frame(addr) : decide(addr);
+	__u64 verdict = cfg.simple ? filter_hot(addr) : decide(addr);
 
 	if (verdict)
 		emit(ctx, addr, cookie, verdict == FOLLOWED);

@@ -79,11 +79,7 @@ def find_addresses(
     """Address to (name, module) of those that are asked for; keeps nothing of all others."""
     wanted = {_join(name, module) + b"\n": (name, module) for name, module in names}
     get = wanted.get
-    return {
-        int(line[:16], 16): key
-        for line in lines
-        if (key := get(line[19:])) is not None and line[17:18] in b"tTwW"
-    }
+    return {int(line[:16], 16): key for line in lines if (key := get(line[19:])) is not None}
 
 
 def _split(name: bytes) -> tuple[str, str]:

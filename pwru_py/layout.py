@@ -19,10 +19,10 @@ TUPLE = struct.Struct("=16s16sHHBBBB")
 
 STACK = struct.Struct(f"={STACK_MAX}Q")
 
-NEEDS = struct.Struct("=H4?")
+NEEDS = struct.Struct("=H5?x")
 """struct needs, see ``FilterNeeds``."""
 
-CONFIG = struct.Struct("=4I6s6s6s9?B")
+CONFIG = struct.Struct("=4I8s8s8s10?B5xQQ")
 """struct config, see ``KernelConfig``."""
 
 COOKIE_TARGET_SHIFT, COOKIE_SKB_SHIFT = 8, 4
@@ -41,7 +41,7 @@ COUNT_BUFFER_FULL, COUNT_TRACK_FULL, COUNT_TRACK_NEW, COUNT_TRACK_END, COUNT_NES
 
 TRAMPOLINE_NONE, TRAMPOLINE_ALONE, TRAMPOLINE_SHARED = range(3)
 
-assert (EVENT.size, TUPLE.size, CONFIG.size) == (136, 40, 44)
+assert (EVENT.size, TUPLE.size, CONFIG.size) == (136, 40, 72)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +53,11 @@ class FilterNeeds:
     link: bool = False
     length: bool = False
     more: bool = False
+    payload: bool = False
 
     def pack(self) -> builtins.bytes:
-        """6 bytes."""
-        return NEEDS.pack(self.bytes, self.on, self.link, self.length, self.more)
+        """8 bytes."""
+        return NEEDS.pack(self.bytes, self.on, self.link, self.length, self.more, self.payload)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,15 +79,19 @@ class KernelConfig:
     stack: bool = False
     queue: bool = False
     trampoline: int = TRAMPOLINE_NONE
+    page_offset_base: int = 0
+    vmemmap_base: int = 0
 
     def pack(self) -> bytes:
-        """The 44 bytes of the program's read-only data."""
+        """The 72 bytes of the program's read-only data."""
         meta = bool(self.netns or self.ifindex or self.mark_mask)
         simple = self.filter.on and not (meta or self.track or self.inner_l2.on or self.inner_l3.on)
         return CONFIG.pack(
             self.netns, self.ifindex, self.mark, self.mark_mask, self.filter.pack(),
             self.inner_l2.pack(), self.inner_l3.pack(), simple, meta, self.adjacent, self.func_ip,
-            self.cookie, self.track, self.tuple, self.stack, self.queue, self.trampoline,
+            self.cookie, self.track, self.tuple, self.stack, self.queue,
+            bool(self.page_offset_base and self.vmemmap_base), self.trampoline,
+            self.page_offset_base, self.vmemmap_base,
         )  # fmt: skip
 
     @property

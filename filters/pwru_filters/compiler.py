@@ -9,7 +9,7 @@ from .assemble import assemble
 from .blocks import build
 from .cbpf import CbpfInsn, CbpfProgram
 from .decode import validate
-from .ebpf import EbpfInsn
+from .ebpf import R10, EbpfInsn
 from .emit import emit
 from .errors import FilterTooLargeError
 from .frame import Cast
@@ -24,13 +24,15 @@ class CompiledFilter:
     cbpf: libpcap's program for Ethernet frames. ebpf: the same filter as a fragment without exit.
     On entry r1 points to struct frame (see frame.py), and r2 is its near as a pointer if the frame
     is viewed; r0 is 0. At its end, past the last instruction, r0 is 0 for no match, and for a match
-    1 + the caplen that it needs beyond what has been checked. It uses r0-r9 and 72 bytes of stack.
+    1 + the caplen that it needs beyond what has been checked. It uses r0-r9.
     cast: None for a copied frame.
     frame_bytes: how many bytes of the frame must be in bytes, or from near on; 0 = none.
     needs_mac: it may read link addresses (frame bytes 0 .. 11).
     needs_link: it may read other bytes below 18 than the EtherType.
     needs_length: it reads the field len.
+    needs_payload: it may look behind the headers.
     needs_caplen: it reads the field caplen; always so of a copied frame.
+    needs_stack: it uses up to 72 bytes below r10.
     """
 
     expression: str
@@ -40,7 +42,9 @@ class CompiledFilter:
     needs_mac: bool
     needs_link: bool
     needs_length: bool
+    needs_payload: bool
     needs_caplen: bool
+    needs_stack: bool
     cast: Cast | None
     _plan: Plan = field(repr=False, compare=False)
 
@@ -103,7 +107,9 @@ def compile_cbpf(
         needs_mac=plan.layout.needs_mac,
         needs_link=plan.layout.needs_link,
         needs_length=plan.layout.needs_length,
+        needs_payload=plan.layout.needs_payload,
         needs_caplen=plan.deferred is None,
+        needs_stack=any(R10 in (insn.dst, insn.src) for insn in ebpf),
         cast=cast,
         _plan=plan,
     )

@@ -4,10 +4,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from .frame import BASE_VALID_FROM, FRAME_MAX, FRAME_MIN, MAC_BYTES, NEAR_VALID_FROM
 from .ir import Graph, LoadAbs, LoadInd, LoadLen, LoadMsh, Site, sites
-from .ranges import Range
+from .ranges import MSH_RANGE, Range
+
+_IP: Final = 20
+_HEADERS: Final = 14 + _IP + 20
+_IPV6_LOADS: Final = frozenset(
+    (size, off + tags) for tags in (0, 4, 8) for size, off in ((2, 54), (2, 56), (1, 54))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +23,7 @@ class FrameLayout:
     needs_mac: a load may touch the link addresses, frame bytes 0 .. 11.
     needs_link: a load may touch other bytes below NEAR_VALID_FROM than just the EtherType.
     needs_length: the length of the whole frame is asked for.
+    needs_payload: a load may lie behind the headers, which are in linear memory.
     slow: loads that may lie outside the copy, and read the kernel's memory then.
 
     Invariant: a load of s bytes that does not end within frame_bytes starts at BASE_VALID_FROM
@@ -26,6 +34,7 @@ class FrameLayout:
     needs_mac: bool
     needs_link: bool
     needs_length: bool
+    needs_payload: bool
     slow: frozenset[Site]
 
 
@@ -33,7 +42,7 @@ def lay_out(graph: Graph, ranges: dict[Site, Range]) -> FrameLayout:
     """Copy all that is certain to lie within FRAME_MAX; leave the rest to helper calls."""
     wanted = 0
     lowest = FRAME_MAX
-    needs_link = False
+    needs_link = needs_payload = False
     slow: set[Site] = set()
     for site, op in sites(graph):
         match op:
@@ -48,6 +57,7 @@ def lay_out(graph: Graph, ranges: dict[Site, Range]) -> FrameLayout:
         lowest = min(lowest, low)
         if low < NEAR_VALID_FROM and not MAC_BYTES <= low <= high + size <= NEAR_VALID_FROM:
             needs_link = True
+        needs_payload |= _is_payload(op, ranges.get(site))
         if high + size > FRAME_MAX:
             slow.add(site)
             high = BASE_VALID_FROM - 1
@@ -58,5 +68,21 @@ def lay_out(graph: Graph, ranges: dict[Site, Range]) -> FrameLayout:
         needs_mac=lowest < MAC_BYTES,
         needs_link=needs_link,
         needs_length=any(isinstance(op, LoadLen) for _, op in sites(graph)),
+        needs_payload=needs_payload or bool(slow),
         slow=frozenset(slow),
     )
+
+
+def _is_payload(op: LoadAbs | LoadInd | LoadMsh, x: Range | None) -> bool:
+    """Whether a load can lie behind an IP and a TCP header without options.
+
+    What libpcap itself loads there are ports of TCP and UDP over IPv6, and protocols in a
+    fragment header, also behind VLAN tags: these count as headers.
+    """
+    match op:
+        case LoadAbs(size, off):
+            return off + size > _HEADERS and (size, off) not in _IPV6_LOADS
+        case LoadInd(size, off):
+            return off + size > _HEADERS - _IP or x is None or x.hi > MSH_RANGE.hi
+        case LoadMsh():
+            return False

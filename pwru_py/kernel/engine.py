@@ -6,7 +6,7 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from .. import layout
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from .features import Features
 
 _KALLSYMS_BUFFER = 1 << 18
+_PAGE_VARIABLES = (("page_offset_base", ""), ("vmemmap_base", ""))
 
 
 class Engine:
@@ -133,7 +134,23 @@ class Engine:
             stack=config.output_stack,
             queue=queue,
             trampoline=trampoline,
+            **self._page_variables(compiled),
         )
+
+    def _page_variables(self, compiled: dict[str, CompiledFilter]) -> dict[str, int]:
+        """Addresses that lead from a page to its bytes, if a filter looks at payload."""
+        if not any(program.needs_payload for program in compiled.values()):
+            return {}
+        found: dict[str, int] = {}
+        if self.prepared.features.small_pages and system.addresses_visible():
+            found = {name: addr for addr, (name, _) in find_symbols(_PAGE_VARIABLES).items()}
+        if len(found) < len(_PAGE_VARIABLES):
+            self.warnings.append(
+                "payload that lies in pages cannot be read on this kernel: a filter that looks "
+                "there does not match"
+            )
+            return {}
+        return found
 
     def _where(self) -> tuple[int, int]:
         """The namespace's inode and the interface's index to filter by, 0 for any."""
@@ -287,9 +304,7 @@ class Engine:
     def _locate_targets(self) -> None:
         """Reads all symbols: only when the first record asks, as a start need not wait for it."""
         targets = {(target.name, target.module): target for target in self.prepared.plan.targets}
-        with open(system.KALLSYMS, "rb", buffering=_KALLSYMS_BUFFER) as lines:
-            found = find_addresses(lines, targets)
-        self._by_addr = {addr: targets[key] for addr, key in found.items()}
+        self._by_addr = {addr: targets[key] for addr, key in find_symbols(targets).items()}
 
     def symbolize(self, addr: int, innermost: bool) -> Frame:
         """A stack's address: a return address points behind the call, the innermost does not."""
@@ -326,6 +341,12 @@ class Engine:
         self._wake_read = self._wake_write = -1
 
 
+def find_symbols(names: Iterable[tuple[str, str]]) -> dict[int, tuple[str, str]]:
+    """Address to (name, module) of the running kernel's symbols."""
+    with open(system.KALLSYMS, "rb", buffering=_KALLSYMS_BUFFER) as lines:
+        return find_addresses(lines, names)
+
+
 def _needs(compiled: CompiledFilter | None, features: Features) -> FilterNeeds:
     if compiled is None:
         return FilterNeeds()
@@ -336,9 +357,12 @@ def _needs(compiled: CompiledFilter | None, features: Features) -> FilterNeeds:
         length=compiled.needs_length,
         more=compiled.needs_link
         or compiled.needs_length
+        or compiled.needs_stack
+        or compiled.needs_payload
         or not compiled.frame_bytes
         or not features.adjacent
         or (compiled.cast is not None and compiled.needs_caplen),
+        payload=compiled.needs_payload,
     )
 
 

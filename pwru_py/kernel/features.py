@@ -18,6 +18,7 @@ class Features:
     cast_func: int  # 6.2, a35b9af4ec2c: BTF id of bpf_rdonly_cast, 0 without
     cast_type: int  # BTF id of struct bpf_raw_tracepoint_args, see bpf/headers.bpf.h
     adjacent: bool  # fields of struct sk_buff lie as read_adjacent() there reads them
+    small_pages: bool  # struct page has 64 bytes, see bpf/pages.bpf.h
     func_ip: bool  # 5.15, 9ffd9f3ff719: bpf_get_func_ip for kprobes
     cookie: bool  # 5.15, 7adfc6c9b315: bpf_get_attach_cookie
     misses: bool  # 6.7, 3acf8ace6823: skipped runs of kprobe programs are counted
@@ -35,6 +36,7 @@ class Features:
             cast_func=min(btf.named("bpf_rdonly_cast", (Kind.FUNC,)), default=0),
             cast_type=min(btf.named("bpf_raw_tracepoint_args", (Kind.STRUCT,)), default=0),
             adjacent=_adjacent(btf),
+            small_pages=[btf.size(t) for t in btf.named("page", (Kind.STRUCT,))] == [64],
             func_ip="BPF_FUNC_get_func_ip" in helpers,
             cookie="BPF_FUNC_get_attach_cookie" in helpers,
             misses=btf.has_member("bpf_link_info", "kprobe_multi", "missed"),

@@ -74,16 +74,23 @@ def compile_all(config: Config) -> dict[str, CompiledFilter]:
     }
 
 
-def adapt(compiled: dict[str, CompiledFilter], features: Features) -> dict[str, CompiledFilter]:
-    """The same filters as the variant of the object for this kernel takes them.
-
-    Raises FilterError as ``compile_expression``: with typed loads a filter can be longer.
-    """
+def cast_of(features: Features) -> Cast | None:
+    """How the object for this kernel reads packets in place; None where it copies them."""
     if not features.typed_loads:
-        return compiled
+        return None
     from pwru_filters import Cast
 
-    cast = Cast(features.cast_func, features.cast_type)
+    return Cast(features.cast_func, features.cast_type)
+
+
+def adapt(compiled: dict[str, CompiledFilter], features: Features) -> dict[str, CompiledFilter]:
+    """The same filters as the object for this kernel takes them.
+
+    Raises FilterError as ``compile_expression``: such a filter can be longer.
+    """
+    cast = cast_of(features)
+    if cast is None:
+        return compiled
     return {
         stub: compile_expression(program.expression, stub, cast)
         for stub, program in compiled.items()

@@ -212,7 +212,6 @@ def test_what_the_traffic_holds(observed: Observation) -> None:
     assert shown("ether host 02:00:00:00:00:01", TRANSMIT, "sa") > 50
 
 
-@pytest.mark.xfail(strict=True, reason="the tracer reads the linear memory of a packet alone")
 def test_payload_in_pages(observed: Observation) -> None:
     """A filter on the payload, which TCP and sendfile leave in pages."""
     places = stack_places(observed, [TRANSMIT, RECEIVE], ["sa", "sb"])

@@ -29,7 +29,7 @@ MEMBERS = {
     "config": (
         layout.CONFIG,
         "netns ifindex mark mark_mask filter inner_l2 inner_l3 simple meta adjacent func_ip cookie "
-        "track tuple stack queue trampoline",
+        "track tuple stack queue pages trampoline page_offset_base vmemmap_base",
     ),
 }
 CONSTANTS = [
@@ -154,7 +154,7 @@ def test_cookies(compiled: dict[str, int]) -> None:
     assert compiled["COOKIE_REASON_ARG(0x12345678ULL)"] == 0x8
 
 
-NEEDS = FilterNeeds(78, on=True, link=False, length=True, more=False)
+NEEDS = FilterNeeds(78, on=True, link=False, length=True, more=False, payload=True)
 
 
 def test_needs_are_packed_in_the_order_of_their_fields() -> None:
@@ -166,7 +166,8 @@ def test_a_configuration_is_packed_in_the_order_of_its_fields() -> None:
     given = KernelConfig(1, 2, 3, 4, NEEDS, FilterNeeds(), NEEDS, True, False, True, False, True)
     names = MEMBERS["config"][1].split()
     packed = dict(zip(names, layout.CONFIG.unpack(given.pack()), strict=True))
-    assert (packed.pop("simple"), packed.pop("meta")) == (False, True)
+    derived = [packed.pop(name) for name in ("simple", "meta", "pages")]
+    assert derived == [False, True, False]
     assert packed == {
         field.name: value.pack() if isinstance(value, FilterNeeds) else value
         for field in fields(KernelConfig)

@@ -11,11 +11,11 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from pwru_py.config import Config
+from pwru_py.config import Backend, Config
 from pwru_py.decode import Decoder
 from pwru_py.errors import LoadError
 from pwru_py.kernel.engine import Engine
-from pwru_py.kernel.objects import compile_all
+from pwru_py.kernel.objects import adapt, compile_all
 from pwru_py.kernel.prepare import Prepared, prepare
 from pwru_py.model import Event
 
@@ -28,7 +28,10 @@ class Watch:
 
     def __init__(self, functions: Sequence[str], expressions: Sequence[str]) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES, OPEN_FILES))
-        prepared = prepare(Config(filter_func="|".join(functions)))
+        config = Config(filter_func="|".join(functions))
+        prepared = prepare(config)
+        if prepared.backend is Backend.FENTRY_MULTI:  # runs 38 programs at a function, no more
+            prepared = prepare(replace(config, backend=Backend.KPROBE_MULTI))
         self.functions = sorted(target.name for target in prepared.plan.targets)
         self._engines = {e: _engine(e, prepared) for e in expressions}
 
@@ -63,7 +66,8 @@ class Watch:
 
 def _engine(expression: str, prepared: Prepared) -> Engine:
     config = Config(filter=expression, buffer_bytes=BUFFER_BYTES)
-    return Engine(config, replace(prepared, compiled=compile_all(config)))
+    compiled = adapt(compile_all(config), prepared.features)
+    return Engine(config, replace(prepared, compiled=compiled))
 
 
 def _events(engine: Engine) -> Iterator[Event]:
@@ -94,5 +98,5 @@ def identity(event: Event) -> str:
     """Addresses, protocol, ports and TCP flags as the tracer tells them, and skb->len."""
     if event.tuple is None:
         return f"- {event.len}"
-    saddr, daddr, sport, dport, proto, _ = event.tuple
+    saddr, daddr, sport, dport, proto, *_ = event.tuple
     return f"{saddr}>{daddr} {proto} {sport}>{dport} {event.tcp_flags} {event.len}"

@@ -274,6 +274,23 @@ def test_checks_that_wait_for_the_verdict(expression: str, matches: list[str]) -
     assert compiled.needs_caplen == (not matches)
 
 
+@pytest.mark.parametrize(
+    ("expression", "payload"),
+    [
+        ("host 1.1.1.1 and tcp port 80", False),
+        ("tcp[tcpflags] & tcp-syn != 0", False),
+        ("vlan and vlan and udp port 53", False),
+        ("icmp6[0] = 135", False),
+        ("tcp[((tcp[12:1] & 0xf0) >> 2):4] = 0x47455420", True),
+        ("udp[20] = 0", True),
+        ("ip6[40:4] = 7", True),
+        ("ip[300] = 1", True),
+    ],
+)
+def test_who_looks_at_payload(expression: str, payload: bool) -> None:
+    assert compile_filter(expression).needs_payload == payload
+
+
 def test_listing_of_everything_that_can_be_emitted() -> None:
     expressions = (
         "",
