@@ -111,12 +111,20 @@ struct config {
 	bool tuple;
 	bool stack;
 	bool queue;		/* events go to the queue, not to the ring */
-	bool pages;		/* the two below are known */
+	bool pages;		/* the two addresses below are known */
+	__u8 trampoline;	/* enum trampoline */
 	__u64 page_offset_base;	/* addresses of the kernel's variables of these names */
 	__u64 vmemmap_base;
 };
 
-/* What a probe carries: 1 + the function's index in the plan, argument registers. */
+/* How a program is run: by a kprobe, or by a BPF trampoline (fentry). */
+enum trampoline {
+	TRAMPOLINE_NONE,
+	TRAMPOLINE_ALONE,	/* no other program of ours runs at functions */
+	TRAMPOLINE_SHARED,	/* modules have programs of their own */
+};
+
+/* What a probe carries: 1 + the function's index in the plan, argument registers or slots. */
 #define COOKIE_TARGET(cookie) ((__u32)((cookie) >> 8))
 #define COOKIE_SKB_ARG(cookie) ((__u32)((cookie) >> 4 & 0xf))
 #define COOKIE_REASON_ARG(cookie) ((__u32)((cookie) & 0xf))	/* 0: none */
@@ -127,6 +135,7 @@ enum counter {
 	COUNT_TRACK_FULL,	/* a packet could not be followed */
 	COUNT_TRACK_NEW,	/* packets followed */
 	COUNT_TRACK_END,	/* of these, forgotten because the address was used anew */
+	COUNT_NESTED,		/* hits skipped because another program of ours was running */
 	COUNT_MAX,
 };
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * One program per argument position, attached to every function that takes an
- * sk_buff there: decide (netns, interface, mark, pcap filter, followed packet),
- * then write one record. Nothing is prepared before the verdict.
+ * One program per argument position, or one that is told it, attached to every
+ * function that takes an sk_buff there: decide (netns, interface, mark, pcap
+ * filter, followed packet), then write one record. Nothing is prepared before
+ * the verdict.
  */
 #include "kernel.h"
 #include <linux/bpf.h>
@@ -61,8 +62,9 @@ static __always_inline void count(__u32 what)
 
 /*
  * A record being built for the queue. The kernel runs no second kprobe
- * program on a CPU while one is active (bpf_prog_active), so one per CPU is
- * enough; the same holds for the frame in filter.bpf.h.
+ * program on a CPU while one is active (bpf_prog_active), and no trampoline's
+ * program again; among several of those "running" sees to it. So one per CPU
+ * is enough; the same holds for the frame in filter.bpf.h.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -104,7 +106,7 @@ static __always_inline __u8 cpu_context(struct pt_regs *ctx, const char *comm)
 
 		count = p->preempt_count;
 	} else {
-		return stack_context(ctx, comm);
+		return cfg.trampoline ? CONTEXT_UNKNOWN : stack_context(ctx, comm);
 	}
 	/* A breakpoint probe runs as if in an NMI: then the bits above say nothing. */
 	if ((count & HARDIRQ_MASK) && !(count & NMI_MASK))
@@ -112,9 +114,15 @@ static __always_inline __u8 cpu_context(struct pt_regs *ctx, const char *comm)
 	return count & SOFTIRQ_SERVING ? CONTEXT_SOFTIRQ : CONTEXT_TASK;
 }
 
-/* The register that holds argument pos (1 = first); 0 for any other pos. */
+/* The register, or the trampoline's slot, of argument pos (1 = first); 0 for any other pos. */
 static __always_inline __u64 argument(struct pt_regs *ctx, __u32 pos)
 {
+	__u64 value = 0;
+
+	if (cfg.trampoline) {
+		bpf_get_func_arg(ctx, pos - 1, &value);
+		return value;
+	}
 	switch (pos) {
 	case 1: return ARG1(ctx);
 	case 2: return ARG2(ctx);
@@ -281,7 +289,7 @@ static __always_inline void fill(struct event *ev, struct pt_regs *ctx, __u64 ad
 	h.tagged = false;	/* nobody asks */
 	ev->ts_ns = bpf_ktime_get_ns();
 	ev->skb = addr;
-	ev->func = cfg.func_ip ? bpf_get_func_ip(ctx) : PROBED_ADDR(ctx);
+	ev->func = cfg.func_ip || cfg.trampoline ? bpf_get_func_ip(ctx) : PROBED_ADDR(ctx);
 	fill_process(ev);
 	fill_where(ev, skb);
 	ev->mark = view->mark;
@@ -404,18 +412,58 @@ SKB_PROGRAM(4)
 SKB_PROGRAM(5)
 SKB_PROGRAM(6)
 
+/* Whether a program of a trampoline is running on the CPU; see TRAMPOLINE_SHARED. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} running SEC(".maps");
+
+/*
+ * A trampoline keeps the task on its CPU, but an interrupt or another task can come in
+ * between, and hit a function whose program is another one. NULL: this hit is skipped.
+ */
+static __always_inline volatile __u32 *begin_alone(void)
+{
+	__u32 zero = 0;
+	volatile __u32 *busy = bpf_map_lookup_elem(&running, &zero);
+
+	if (!busy)
+		return NULL;
+	if (*busy) {
+		count(COUNT_NESTED);
+		return NULL;
+	}
+	*busy = 1;
+	return busy;
+}
+
 /*
  * Every link costs a walk of all symbols to make and a grace period to break, and a
  * cookie some 250 instructions to find. So the few functions with the sk_buff behind
  * the third argument, and those with a drop reason, share a link and look up both
  * registers with the cookie.
+ *
+ * A trampoline has the cookie at hand: there this is the only program. Its argument is
+ * no pt_regs then, and nothing looks into it but helpers.
  */
 SEC("kprobe")
 int skb_any(struct pt_regs *ctx)
 {
 	__u64 cookie = bpf_get_attach_cookie(ctx);
+	__u64 addr = argument(ctx, COOKIE_SKB_ARG(cookie));
+	volatile __u32 *busy = NULL;
 
-	return trace(ctx, argument(ctx, COOKIE_SKB_ARG(cookie)), cookie);
+	if (cfg.trampoline == TRAMPOLINE_SHARED) {
+		busy = begin_alone();
+		if (!busy)
+			return 0;
+	}
+	trace(ctx, addr, cookie);
+	if (busy)
+		*busy = 0;
+	return 0;
 }
 
 /*

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which register holds which argument of a function: the kernel's C calling convention. Pure."""
+"""Where a function's arguments are: in registers, and in what a BPF trampoline hands on. Pure."""
 
 from __future__ import annotations
 
@@ -7,6 +7,13 @@ from .btf import Btf, Kind, TypeId
 
 REGISTERS = 6
 """Argument registers of x86-64: rdi, rsi, rdx, rcx, r8, r9 (System V ABI, section 3.2.3)."""
+
+
+SLOTS = 12
+"""MAX_BPF_FUNC_ARGS of include/linux/bpf.h: words that a BPF trampoline takes from a function."""
+
+_BY_VALUE = (Kind.INT, Kind.PTR, Kind.ENUM, Kind.ENUM64, Kind.STRUCT)
+_STRUCT_BYTES = 16
 
 
 def _words(btf: Btf, type_id: TypeId) -> int:
@@ -34,3 +41,24 @@ def argument_registers(btf: Btf, proto: TypeId) -> tuple[int, ...]:
         else:
             registers.append(0)
     return tuple(registers)
+
+
+def argument_slots(btf: Btf, proto: TypeId) -> tuple[int, ...]:
+    """For each parameter of ``proto``: its first word, from 1, of those ``bpf_get_func_arg`` has.
+
+    They are in the order of C, from registers and stack alike; a structure of 9 to 16 bytes takes
+    two. Empty for what the kernel makes no trampoline for: a variadic function, a structure
+    returned or a larger one passed by value, more than 12 words (btf_distill_func_proto() in
+    kernel/bpf/btf.c, arch_prepare_bpf_trampoline()).
+    """
+    if btf.kind(btf.resolve(btf.target(proto))) in (Kind.STRUCT, Kind.UNION):
+        return ()
+    used, slots = 0, []
+    for type_id in btf.parameter_types(proto):
+        plain = btf.resolve(TypeId(type_id))
+        size = btf.size(plain)
+        if btf.kind(plain) not in _BY_VALUE or not 0 < size <= _STRUCT_BYTES:
+            return ()
+        slots.append(used + 1)
+        used += _words(btf, plain)
+    return tuple(slots) if used <= SLOTS else ()

@@ -281,14 +281,18 @@ class Btf:
             yield Function(self._string(words[at]), TypeId(words[at + 2]))
 
     def function_protos(self) -> Iterator[tuple[int, TypeId]]:
-        """(where the name stands, prototype) of every function; ``name_at`` reads the name."""
+        """(where it stands, prototype) of every function; for ``name_at`` and ``id_at``."""
         words = self._words
         for at in self._funcs:
-            yield words[at], TypeId(words[at + 2])
+            yield at, TypeId(words[at + 2])
 
-    def name_at(self, offset: int) -> str:
-        """A name by the offset that ``function_protos`` gave."""
-        return self._string(offset)
+    def name_at(self, at: int) -> str:
+        """The name of the function that stands there."""
+        return self._string(self._words[at])
+
+    def id_at(self, at: int) -> TypeId:
+        """Its type id."""
+        return TypeId(bisect_right(self._starts, at) - 1 + self._first_id)
 
     def function(self, name: str) -> Function | None:
         """One function by its name, None when this BTF has none."""

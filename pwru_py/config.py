@@ -16,6 +16,7 @@ class Backend(StrEnum):
     AUTO = "auto"
     KPROBE = "kprobe"
     KPROBE_MULTI = "kprobe-multi"
+    FENTRY_MULTI = "fentry-multi"
 
 
 class Transport(StrEnum):

@@ -18,6 +18,7 @@ from .output.escape import escape
 from .plan import Target
 
 _CACHE_MAX = 16384
+_ENTRY_BYTES = 16  # of a function, before and with ftrace's call
 # These take a reason that says how to recycle pages, and are called for consumed packets too
 # (__kfree_skb in net/core/skbuff.c passes NOT_SPECIFIED); what serves a tracepoint repeats its
 # caller.
@@ -140,7 +141,7 @@ class Decoder:
                 reason, reason_name, drop = -1, "", func == drop_function
             if flags & shared:  # only the last holder's free is a drop, as in trace_kfree_skb
                 drop = False
-            frames = self._stack(stack, stack_len) if stack_len else ()
+            frames = self._stack(stack[:stack_len], addr) if stack_len else ()
             events.append(
                 new((
                     skb, cpu, pid, names[comm], contexts[context], func, module, addr, ts_ns,
@@ -150,6 +151,11 @@ class Decoder:
             )  # fmt: skip
         return events
 
-    def _stack(self, addrs: Sequence[int], count: int) -> tuple[Frame, ...]:
+    def _stack(self, addrs: Sequence[int], func: int) -> tuple[Frame, ...]:
+        """From the traced function on: of a trampoline the programs themselves stand before it."""
         frames = self._frames
-        return tuple(frames[addr, depth == 0] for depth, addr in enumerate(addrs[:count]))
+        for first, addr in enumerate(addrs):
+            if 0 <= addr - func < _ENTRY_BYTES:
+                addrs = addrs[first:]
+                break
+        return tuple(frames[addr, depth == 0] for depth, addr in enumerate(addrs))

@@ -22,12 +22,12 @@ STACK = struct.Struct(f"={STACK_MAX}Q")
 NEEDS = struct.Struct("=H6?")
 """struct needs, see ``FilterNeeds``."""
 
-CONFIG = struct.Struct("=4I8s8s8s10?6xQQ")
+CONFIG = struct.Struct("=4I8s8s8s10?B5xQQ")
 """struct config, see ``KernelConfig``."""
 
 COOKIE_TARGET_SHIFT, COOKIE_SKB_SHIFT = 8, 4
-"""A probe's cookie: 1 + the function's index in the plan; the sk_buff's argument register; in the
-lowest bits the drop reason's, 0 without."""
+"""A probe's cookie: 1 + the function's index in the plan; the sk_buff's argument register or slot;
+in the lowest bits the drop reason's, 0 without."""
 
 EVENT_REASON = 1
 EVENT_TRACKED = 2
@@ -37,7 +37,9 @@ L3_ARP, L3_IPV4, L3_IPV6 = 1, 4, 6
 
 IDS_NONE, IDS_PORTS, IDS_ICMP, IDS_ICMP_ECHO, IDS_FRAGMENT = range(5)
 
-COUNT_BUFFER_FULL, COUNT_TRACK_FULL, COUNT_TRACK_NEW, COUNT_TRACK_END = range(4)
+COUNT_BUFFER_FULL, COUNT_TRACK_FULL, COUNT_TRACK_NEW, COUNT_TRACK_END, COUNT_NESTED = range(5)
+
+TRAMPOLINE_NONE, TRAMPOLINE_ALONE, TRAMPOLINE_SHARED = range(3)
 
 assert (EVENT.size, TUPLE.size, CONFIG.size) == (136, 40, 72)
 
@@ -79,6 +81,7 @@ class KernelConfig:
     tuple: bool = True
     stack: bool = False
     queue: bool = False
+    trampoline: int = TRAMPOLINE_NONE
     page_offset_base: int = 0
     vmemmap_base: int = 0
 
@@ -92,8 +95,8 @@ class KernelConfig:
             self.netns, self.ifindex, self.mark, self.mark_mask, self.filter.pack(),
             self.inner_l2.pack(), self.inner_l3.pack(), simple, meta, self.adjacent, self.func_ip,
             self.cookie, self.track, self.tuple, self.stack, self.queue,
-            bool(self.page_offset_base and self.vmemmap_base), self.page_offset_base,
-            self.vmemmap_base,
+            bool(self.page_offset_base and self.vmemmap_base), self.trampoline,
+            self.page_offset_base, self.vmemmap_base,
         )  # fmt: skip
 
     @property

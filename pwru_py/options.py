@@ -62,7 +62,7 @@ FLAGS: dict[str, tuple[_Flag, ...]] = {
         ("-c --output-limit-lines", "N", "exit after N events"),
     ),
     "kernel": (
-        ("--backend", "B", "auto, kprobe or kprobe-multi"),
+        ("--backend", "B", "auto, fentry-multi, kprobe-multi or kprobe"),
         ("--transport", "T", "auto, ring or queue"),
         ("--buffer-size", "SIZE", "MiB or with K, M, G; up to a power of 2"),
         ("--kernel-btf", "FILE", "BTF for a kernel that carries none"),

@@ -12,15 +12,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from .abi import argument_registers
+from .abi import argument_registers, argument_slots
 from .btf import ALIASES, Btf, Kind, TypeId
 
 
 class Target(NamedTuple):
     """A function to attach to.
 
-    ``arg``: the register, from 1, that holds the sk_buff. ``reason_arg``: the one that holds a
-    drop reason, 0 without. ``addr``: the entry as ftrace or kallsyms gives it, 0 when unknown.
+    ``arg``: the register, from 1, that holds the sk_buff; in a plan for trampolines its slot.
+    ``reason_arg``: the one that holds a drop reason, 0 without. ``addr``: the entry as ftrace or
+    kallsyms gives it, 0 when unknown. ``btf_id``: in a plan for trampolines the function's.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Target(NamedTuple):
     addr: int
     arg: int
     reason_arg: int
+    btf_id: int = 0
 
 
 class Skipped(NamedTuple):
@@ -88,10 +90,16 @@ def _rank(target: Target) -> int:
 
 
 class Arguments(NamedTuple):
-    """In which registers a prototype has its sk_buff and its drop reason; see ``Target``."""
+    """Where a function has its sk_buff and its drop reason, see ``Target``; 0: nowhere.
+
+    First the registers, then the slots: ``abi.argument_slots``. ``btf_id``: its type.
+    """
 
     arg: int
     reason_arg: int
+    slot: int = 0
+    reason_slot: int = 0
+    btf_id: int = 0
 
 
 class _SkbTypes:
@@ -144,10 +152,12 @@ class _Prototypes:
 
     def _decide(self, proto: TypeId) -> Arguments:
         types = self._btf.parameter_types(proto)
-        registers = argument_registers(self._btf, proto)
-        skb = next(r for t, r in zip(types, registers, strict=True) if t in self._skb.pointers)
-        reason = next((r for t, r in zip(types, registers, strict=True) if self._is_reason(t)), 0)
-        return Arguments(skb, reason)
+        skb = next(n for n, t in enumerate(types) if t in self._skb.pointers)
+        reason = next((n for n, t in enumerate(types) if self._is_reason(t)), -1)
+        none = (0,) * len(types)
+        registers = (*argument_registers(self._btf, proto), 0)
+        slots = (*(argument_slots(self._btf, proto) or none), 0)
+        return Arguments(registers[skb], registers[reason], slots[skb], slots[reason])
 
     def _is_reason(self, type_id: int) -> bool:
         """``enum skb_drop_reason``, or a subsystem's (``enum ovs_drop_reason``), by value."""
@@ -165,9 +175,10 @@ def find_candidates(btf: Btf) -> dict[str, set[Arguments]]:
     prototypes = _Prototypes(btf)
     with_skb = prototypes.with_skb
     found: dict[str, set[Arguments]] = {}
-    for name_at, proto in btf.function_protos():
+    for at, proto in btf.function_protos():
         if proto in with_skb:
-            found.setdefault(btf.name_at(name_at), set()).add(prototypes.arguments(proto))
+            arguments = prototypes.arguments(proto)._replace(btf_id=btf.id_at(at))
+            found.setdefault(btf.name_at(at), set()).add(arguments)
     return found
 
 
@@ -175,19 +186,21 @@ def make_plan(
     sources: Iterable[tuple[str, Candidates]],
     attachable: Attachable,
     wanted: Callable[[str], object],
+    slots: bool = False,
 ) -> Plan:
     """The plan for the functions that ``wanted`` likes, the kernel's first, then modules'.
 
     ``sources``: (module, its candidates), '' for the kernel. ``wanted`` takes a function's name:
-    ``re.compile(RE).fullmatch``, for example.
+    ``re.compile(RE).fullmatch``, for example. ``slots``: the plan is for trampolines.
     """
+    decide = _trampoline if slots else _probe
     targets: list[Target] = []
     skipped: list[Skipped] = []
     for module, candidates in sources:
         for name, protos in candidates.items():
             if not wanted(name):
                 continue
-            decided = _target(name, module, set(protos), attachable)
+            decided = _decide(name, module, protos, attachable, decide)
             if isinstance(decided, Skipped):
                 skipped.append(decided)
             else:
@@ -196,20 +209,47 @@ def make_plan(
     return Plan(tuple(targets), tuple(skipped))
 
 
-def _target(
-    name: str, module: str, protos: set[Arguments], attachable: Attachable
+def _decide(
+    name: str,
+    module: str,
+    protos: Iterable[Arguments],
+    attachable: Attachable,
+    decide: Callable[[Iterable[Arguments]], Arguments | str],
 ) -> list[Target] | Skipped:
     addrs = attachable.functions.get((name, module))
     if addrs is None:
         return Skipped(name, module, f"not in {attachable.source}")
     if name in attachable.blacklist:
         return Skipped(name, module, "on the kprobe blacklist")
-    if len(protos) > 1:
-        return Skipped(name, module, f"{len(protos)} functions of this name differ in arguments")
-    (arguments,) = protos
-    if not arguments.arg:
-        return Skipped(name, module, "its sk_buff is passed on the stack")
+    decided = decide(protos)
+    if isinstance(decided, str):
+        return Skipped(name, module, decided)
     if len(addrs) > 1:
         # BTF tells one prototype; whether all bear it is unknown, a wrong register worse.
         return Skipped(name, module, f"{len(addrs)} functions of this name, BTF knows one")
-    return [Target(name, module, addr, *arguments) for addr in addrs or (0,)]
+    arg, reason, btf_id = decided.arg, decided.reason_arg, decided.btf_id
+    return [Target(name, module, addr, arg, reason, btf_id) for addr in addrs or (0,)]
+
+
+def _probe(protos: Iterable[Arguments]) -> Arguments | str:
+    """The registers, or why not."""
+    found = {Arguments(proto.arg, proto.reason_arg) for proto in protos}
+    if len(found) > 1:
+        return f"{len(found)} functions of this name differ in arguments"
+    (arguments,) = found
+    return arguments if arguments.arg else "its sk_buff is passed on the stack"
+
+
+def _trampoline(protos: Iterable[Arguments]) -> Arguments | str:
+    """The slots as if they were registers, or why not.
+
+    A trampoline keeps just the registers of the prototype that it is given: with that of another
+    function of this name, the traced one would lose arguments.
+    """
+    found = set(protos)
+    if len(found) > 1:
+        return f"BTF knows {len(found)} functions of this name"
+    (arguments,) = found
+    if not arguments.slot:
+        return "no trampoline takes its arguments"
+    return Arguments(arguments.slot, arguments.reason_slot, btf_id=arguments.btf_id)

@@ -23,7 +23,8 @@ from ..layout import FilterNeeds, KernelConfig
 from ..model import Frame, Losses
 from ..plan import Target
 from ..reasons import Reasons
-from . import system
+from . import bpf, system
+from .fentry import PROGRAM, FentryMulti
 from .libbpf import BpfObject, Libbpf, Link, Program
 from .objects import INNER_L2, INNER_L3, OUTER, object_bytes
 from .prepare import Prepared, read_symbols
@@ -112,6 +113,11 @@ class Engine:
                 since="5.8",
             )
         mark = config.filter_mark
+        trampoline = layout.TRAMPOLINE_NONE
+        if self.prepared.backend is Backend.FENTRY_MULTI:
+            modules = {target.module for target in self.prepared.plan.targets}
+            shared = len(modules) > 1
+            trampoline = layout.TRAMPOLINE_SHARED if shared else layout.TRAMPOLINE_ALONE
         return KernelConfig(
             netns=netns_inode,
             ifindex=ifindex,
@@ -127,6 +133,7 @@ class Engine:
             tuple=config.output_tuple,
             stack=config.output_stack,
             queue=queue,
+            trampoline=trampoline,
             **self._page_variables(compiled),
         )
 
@@ -178,6 +185,8 @@ class Engine:
                 program.set_autoload(program.name in wanted)
                 if self.prepared.backend is Backend.KPROBE_MULTI:
                     program.set_kprobe_multi()
+                elif self.prepared.backend is Backend.FENTRY_MULTI and program.name in wanted:
+                    program.set_tracing(self.prepared.features.fentry_multi)
                 if program.name in wanted:
                     self._programs[program.name] = program
             elif self.config.filter_track_skb:
@@ -190,6 +199,8 @@ class Engine:
                     self._followers.append(program)
 
     def _program_name(self, target: Target) -> str:
+        if self.prepared.backend is Backend.FENTRY_MULTI:
+            return PROGRAM
         return program_name(target, self.prepared.features.cookie)
 
     def _size_maps(self, settings: KernelConfig) -> None:
@@ -222,7 +233,10 @@ class Engine:
         targets = self.prepared.plan.targets
         cookies = self._all_cookies
         programs = [self._programs[self._program_name(target)] for target in targets]
-        if self.prepared.backend is Backend.KPROBE_MULTI:
+        if self.prepared.backend is Backend.FENTRY_MULTI:
+            attach_type = self.prepared.features.fentry_multi
+            self.probes = FentryMulti(self._programs[PROGRAM], targets, attach_type)
+        elif self.prepared.backend is Backend.KPROBE_MULTI:
             self.probes = KprobeMulti(programs, targets, cookies)
         else:
             pmu = system.kprobe_pmu()
@@ -257,7 +271,8 @@ class Engine:
         """Nothing is recorded from here on; what ran already has finished on return."""
         self.paused = True
         self._paused.update(b"\0\0\0\0", b"\1\0\0\0")
-        time.sleep(0.01)
+        if self.prepared.backend is not Backend.FENTRY_MULTI or not bpf.wait_for_programs():
+            time.sleep(0.01)
 
     def losses(self) -> Losses:
         """The kernel's counters, summed over CPUs."""
@@ -266,8 +281,9 @@ class Engine:
         read = self._counters.per_cpu_sum
         forgotten = read(layout.COUNT_TRACK_NEW) - read(layout.COUNT_TRACK_END)
         recursion = None
-        if self.prepared.features.misses:
+        if self.prepared.features.misses or self.prepared.backend is Backend.FENTRY_MULTI:
             recursion = sum(program.recursion_misses() for program in self._programs.values())
+            recursion += self.probes.skipped() + read(layout.COUNT_NESTED)
         return Losses(
             buffer_full=read(layout.COUNT_BUFFER_FULL),
             track_full=read(layout.COUNT_TRACK_FULL)

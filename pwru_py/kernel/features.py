@@ -13,6 +13,7 @@ class Features:
     """Each is a plain yes or no; the commit that brought it stands beside it."""
 
     kprobe_multi: bool  # 5.18, 0dcac2725406, with CONFIG_FPROBE
+    fentry_multi: int  # 7.2: number of BPF_TRACE_FENTRY_MULTI, 0 where nothing attaches by it
     ring: bool  # 5.8, 457f44363a88
     cast_func: int  # 6.2, a35b9af4ec2c: BTF id of bpf_rdonly_cast, 0 without
     cast_type: int  # BTF id of struct bpf_raw_tracepoint_args, see bpf/headers.bpf.h
@@ -25,9 +26,12 @@ class Features:
     @classmethod
     def of(cls, btf: Btf) -> Features:
         helpers = btf.enum("bpf_func_id")
+        attach_types = btf.enum("bpf_attach_type")
+        direct_calls = btf.function("bpf_trampoline_multi_attach") is not None
         return cls(
-            kprobe_multi="BPF_TRACE_KPROBE_MULTI" in btf.enum("bpf_attach_type")
+            kprobe_multi="BPF_TRACE_KPROBE_MULTI" in attach_types
             and btf.function("register_fprobe_ips") is not None,
+            fentry_multi=attach_types.get("BPF_TRACE_FENTRY_MULTI", 0) if direct_calls else 0,
             ring="BPF_MAP_TYPE_RINGBUF" in btf.enum("bpf_map_type"),
             cast_func=min(btf.named("bpf_rdonly_cast", (Kind.FUNC,)), default=0),
             cast_type=min(btf.named("bpf_raw_tracepoint_args", (Kind.STRUCT,)), default=0),

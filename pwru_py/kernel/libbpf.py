@@ -13,6 +13,7 @@ from ctypes import POINTER, c_bool, c_char_p, c_int, c_size_t, c_uint32, c_uint6
 from ..errors import AttachError, FeatureUnsupportedError, LoadError
 
 BPF_TRACE_KPROBE_MULTI = 42  # enum bpf_attach_type
+BPF_PROG_TYPE_TRACING = 26
 BPF_ANY = 0
 
 
@@ -65,7 +66,10 @@ _SIGNATURES = {
     "bpf_program__name": (c_char_p, (c_void_p,)),
     "bpf_program__fd": (c_int, (c_void_p,)),
     "bpf_program__set_autoload": (c_int, (c_void_p, c_bool)),
+    "bpf_program__set_type": (c_int, (c_void_p, c_int)),
     "bpf_program__set_expected_attach_type": (c_int, (c_void_p, c_int)),
+    "bpf_program__insns": (c_void_p, (c_void_p,)),
+    "bpf_program__insn_cnt": (c_size_t, (c_void_p,)),
     "bpf_program__attach": (c_void_p, (c_void_p,)),
     "bpf_program__attach_kprobe_multi_opts": (
         c_void_p,
@@ -206,6 +210,16 @@ class Program:
 
     def set_kprobe_multi(self) -> None:
         self._lib.lib.bpf_program__set_expected_attach_type(self._pointer, BPF_TRACE_KPROBE_MULTI)
+
+    def set_tracing(self, attach_type: int) -> None:
+        """For functions that are named when it is attached; the section's words count no more."""
+        self._lib.lib.bpf_program__set_type(self._pointer, BPF_PROG_TYPE_TRACING)
+        self._lib.lib.bpf_program__set_expected_attach_type(self._pointer, attach_type)
+
+    def instructions(self) -> bytes:
+        """As they were loaded: relocated, with the maps of the object."""
+        count = self._lib.lib.bpf_program__insn_cnt(self._pointer)
+        return ctypes.string_at(self._lib.lib.bpf_program__insns(self._pointer), 8 * count)
 
     def _link(self, pointer: int | None, what: str) -> Link:
         if not pointer:

@@ -41,14 +41,14 @@ def prepare(config: Config) -> Prepared:
     types = KernelTypes(config.kernel_btf)
     known = types.known()
     features = known.features
-    backend = _choose_backend(config.backend, features)
+    backend = _choose_backend(config, features)
     sources: list[tuple[str, Candidates]] = [("", known.candidates)]
     if config.kmods or config.all_kmods:
         modules = system.module_btfs(types.btf, config.kmods, config.all_kmods)
         sources += [(btf.name, find_candidates(btf)) for btf in modules]
     wanted = re.compile(config.filter_func or ".*").fullmatch
     attachable, symbols = _attachable(backend)
-    plan = make_plan(sources, attachable, wanted)
+    plan = make_plan(sources, attachable, wanted, slots=backend is Backend.FENTRY_MULTI)
     symbols, plan = _locate(plan, backend, symbols, attachable)
     compiled = adapt(compiled, features)
     return Prepared(types, known, features, backend, plan, symbols, compiled)
@@ -66,7 +66,28 @@ def filter_listing(config: Config) -> str:
     return compiled[OUTER].listing()
 
 
-def _choose_backend(asked: Backend, features: Features) -> Backend:
+def _choose_backend(config: Config, features: Features) -> Backend:
+    asked = config.backend
+    if asked is Backend.FENTRY_MULTI and not features.fentry_multi:
+        raise FeatureUnsupportedError(
+            "this kernel has no fentry-multi (Linux 7.2 with ftrace's direct calls): "
+            "leave --backend out, or use another one",
+            feature="fentry-multi",
+            since="7.2",
+        )
+    # The BTF of a module is told to nobody else, and its functions are found in that alone.
+    modules = config.all_kmods or config.kmods
+    allowed = not modules or system.has_capability(system.CAP_SYS_ADMIN)
+    if asked is Backend.FENTRY_MULTI and not allowed:
+        raise PrivilegeError(
+            "cannot attach to functions of modules: fentry-multi needs CAP_SYS_ADMIN for it: "
+            "use --backend kprobe-multi",
+            ("CAP_SYS_ADMIN",),
+        )
+    if asked is Backend.FENTRY_MULTI or (
+        asked is Backend.AUTO and features.fentry_multi and allowed
+    ):
+        return Backend.FENTRY_MULTI
     if asked is Backend.KPROBE_MULTI and not features.kprobe_multi:
         raise FeatureUnsupportedError(
             "this kernel has no kprobe-multi (Linux 5.18 with CONFIG_FPROBE): "
@@ -114,6 +135,8 @@ def _locate(
     names = {target.name for target in plan.targets}
     shared = sum(name in names for name, _module in attachable.functions) > len(names)
     if not plan.targets or (backend is Backend.KPROBE_MULTI and not shared):
+        return symbols, plan
+    if backend is Backend.FENTRY_MULTI:
         return symbols, plan
     symbols = symbols or read_symbols()
     found = symbols.addresses((t.name, t.module) for t in plan.targets)

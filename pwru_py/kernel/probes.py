@@ -33,6 +33,9 @@ class Probes(Protocol):
 
     def attach(self) -> None: ...
 
+    def skipped(self) -> int:
+        """Hits that the kernel skipped in programs that only the backend knows."""
+
     def interrupt(self) -> None:
         """Attach no more; safe in a signal handler."""
 
@@ -132,6 +135,9 @@ class KprobeMulti:
             self._links.append(link)
             self.attached += len(pairs)
 
+    def skipped(self) -> int:
+        return 0
+
     def interrupt(self) -> None:
         self._stop.set()
 
@@ -191,15 +197,18 @@ class Kprobes:
                 self.failed.append((target, error.errno))
 
     def _attach_one(self, index: int, target: Target) -> Link:
-        fd = perf.open_kprobe(self._pmu, target.name, target.addr)
         program = self._programs[index]
         carries = self._cookies or program.name == _SHARED
+        fd = perf.open_kprobe(self._pmu, target.name, target.addr)
         try:
             return program.attach_perf_event(fd, cookie(index, target) if carries else 0)
         except AttachError:
             with contextlib.suppress(OSError):
                 os.close(fd)
             raise
+
+    def skipped(self) -> int:
+        return 0
 
     def interrupt(self) -> None:
         self._stop.set()

@@ -43,10 +43,19 @@ def addresses_visible() -> bool:
     return any(int(line[:16] or b"0", 16) for line in text.splitlines()[:-1])
 
 
+def _effective(status: bytes) -> int:
+    found = re.search(rb"^CapEff:\s*([0-9a-f]+)$", status, re.MULTILINE)
+    return int(found[1], 16) if found else 0
+
+
+def has_capability(number: int) -> bool:
+    """Whether this process has the capability."""
+    return bool(_effective(read("/proc/self/status") or b"") >> number & 1)
+
+
 def missing_capabilities(status: bytes) -> tuple[str, ...]:
     """What a process with this ``/proc/PID/status`` lacks for tracing."""
-    found = re.search(rb"^CapEff:\s*([0-9a-f]+)$", status, re.MULTILINE)
-    effective = int(found[1], 16) if found else 0
+    effective = _effective(status)
     if effective >> CAP_SYS_ADMIN & 1:
         return ()
     needed = {"CAP_BPF": CAP_BPF, "CAP_PERFMON": CAP_PERFMON, "CAP_SYSLOG": CAP_SYSLOG}

@@ -123,6 +123,11 @@ class Lab:
         return self.run("grep -qw register_fprobe_ips /proc/kallsyms").rc == 0
 
     @cached_property
+    def trampolines(self) -> bool:
+        """Whether it does so by BPF trampolines, too."""
+        return self.run("grep -qw bpf_trampoline_multi_attach /proc/kallsyms").rc == 0
+
+    @cached_property
     def has_reasons(self) -> bool:
         return self.kernel != "5.10"
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from pwru_py.abi import argument_registers
+from pwru_py.abi import argument_registers, argument_slots
 from pwru_py.btf import Kind, TypeId
 
 from .btf_builder import Builder
@@ -74,3 +74,35 @@ def test_a_large_union_behind_a_typedef_is_returned_so_too() -> None:
     large = b.alias(Kind.TYPEDEF, b.union("u", 32), "u_t")
     proto = b.proto(b.ptr(0), returns=large)
     assert argument_registers(b.btf(), TypeId(proto)) == (2,)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "slots"),
+    [
+        ("ptr int enum", (1, 2, 3)),
+        ("s4 ptr", (1, 2)),
+        ("s9 ptr", (1, 3)),
+        ("typedef ptr", (1, 3)),
+        ("int128 ptr", (1, 3)),
+        ("ptr ptr ptr ptr ptr ptr ptr ptr", (1, 2, 3, 4, 5, 6, 7, 8)),
+        # on the stack as a whole, and yet in its place
+        ("ptr ptr ptr ptr ptr s16 ptr", (1, 2, 3, 4, 5, 6, 8)),
+        ("ptr ptr ptr ptr ptr ptr ptr ptr ptr ptr s16", (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11)),
+        ("ptr ptr ptr ptr ptr ptr ptr ptr ptr ptr ptr s16", ()),
+        ("s17 ptr", ()),
+        ("u16 ptr", ()),
+        ("empty ptr", ()),
+        ("ptr void", ()),
+    ],
+)
+def test_what_a_trampoline_hands_on(arguments: str, slots: tuple[int, ...]) -> None:
+    b = Builder()
+    proto = b.proto(*[TYPES[name](b) for name in arguments.split()])
+    assert argument_slots(b.btf(), TypeId(proto)) == slots
+
+
+@pytest.mark.parametrize(("returns", "taken"), [("void", True), ("ptr", True), ("s4", False)])
+def test_no_trampoline_where_a_structure_is_returned(returns: str, taken: bool) -> None:
+    b = Builder()
+    proto = b.proto(b.ptr(0), returns=TYPES[returns](b))
+    assert argument_slots(b.btf(), TypeId(proto)) == ((1,) if taken else ())

@@ -29,7 +29,7 @@ MEMBERS = {
     "config": (
         layout.CONFIG,
         "netns ifindex mark mark_mask filter inner_l2 inner_l3 simple meta adjacent func_ip cookie "
-        "track tuple stack queue pages page_offset_base vmemmap_base",
+        "track tuple stack queue pages trampoline page_offset_base vmemmap_base",
     ),
 }
 CONSTANTS = [

@@ -73,6 +73,7 @@ def test_nothing_means_the_defaults() -> None:
         ("--all-kmods", {"all_kmods": True}),
         ("--kernel-btf /tmp/vmlinux", {"kernel_btf": "/tmp/vmlinux"}),
         ("--backend kprobe-multi", {"backend": Backend.KPROBE_MULTI}),
+        ("--backend fentry-multi", {"backend": Backend.FENTRY_MULTI}),
         ("--transport queue", {"transport": Transport.QUEUE}),
         ("--output-meta=false", {"output_meta": False}),
         ("--output-meta=0 --output-meta", {}),
@@ -139,7 +140,8 @@ def test_buffer_size_is_rounded_up_to_a_power_of_two(size: str, size_bytes: int)
         ("--kmods a,,b", "--kmods: a module name is empty: give names separated by commas"),
         (
             "--backend fentry",
-            "--backend: unknown word 'fentry': give one of auto, kprobe, kprobe-multi",
+            "--backend: unknown word 'fentry': give one of auto, kprobe, kprobe-multi, "
+            "fentry-multi",
         ),
         (
             "--transport perf",

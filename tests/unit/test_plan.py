@@ -153,6 +153,37 @@ def test_what_is_left_out_is_named_with_its_reason() -> None:
     }
 
 
+def test_a_plan_for_trampolines() -> None:
+    """Slots in place of registers, the function's own type, and no name that BTF has twice."""
+    k = Kernel()
+    pair, large = k.struct("pair", 16), k.struct("large", 24)
+    made = {
+        "plain": k.func("plain", k.skb, k.reason),
+        "shifted": k.func("shifted", pair, k.skb, k.reason),
+        "far": k.func("far", *[k.number] * 7, k.skb, k.reason),
+    }
+    k.func("unfit", k.skb, large)
+    k.func("twice", k.skb, k.sock)
+    k.func("twice", k.skb, k.number)
+    module = Builder(k)
+    made["of_a_module"] = module.func("of_a_module", k.skb)
+    vmlinux = k.btf()
+    veth = module.btf(vmlinux, "veth")
+    sources = [("", find_candidates(vmlinux)), (veth.name, find_candidates(veth))]
+    found = make_plan(sources, everything(vmlinux, veth), lambda name: True, slots=True)
+    assert positions(found) == {
+        "plain": (1, 2),
+        "shifted": (3, 4),
+        "far": (8, 9),
+        "of_a_module": (1, 0),
+    }
+    assert {target.name: target.btf_id for target in found.targets} == made
+    assert why(found) == {
+        "unfit": "no trampoline takes its arguments",
+        "twice": "BTF knows 2 functions of this name",
+    }
+
+
 def test_only_wanted_names() -> None:
     k = Kernel()
     for name in ("tcp_v4_rcv", "tcp_v4_rcv_more", "udp_rcv"):

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from pwru_py.config import Config
+from pwru_py.config import Backend, Config
 from pwru_py.decode import Decoder
 from pwru_py.errors import LoadError
 from pwru_py.kernel.engine import Engine
@@ -28,7 +28,10 @@ class Watch:
 
     def __init__(self, functions: Sequence[str], expressions: Sequence[str]) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES, OPEN_FILES))
-        prepared = prepare(Config(filter_func="|".join(functions)))
+        config = Config(filter_func="|".join(functions))
+        prepared = prepare(config)
+        if prepared.backend is Backend.FENTRY_MULTI:  # runs 38 programs at a function, no more
+            prepared = prepare(replace(config, backend=Backend.KPROBE_MULTI))
         self.functions = sorted(target.name for target in prepared.plan.targets)
         self._engines = {e: _engine(e, prepared) for e in expressions}
 

@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: Apache-2.0
+"""bpf(2) itself, for what libbpf does not know yet. Layouts: include/uapi/linux/bpf.h."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import struct
+from collections.abc import Iterator, Sequence
+
+from ..errors import AttachError
+
+_NUMBER = {"x86_64": 321, "aarch64": 280}
+_MEMBARRIER = {"x86_64": 324, "aarch64": 283}
+_MEMBARRIER_GLOBAL = 1
+_PROG_LOAD, _OBJ_GET_INFO_BY_FD, _BTF_GET_FD_BY_ID, _BTF_GET_NEXT_ID = 5, 15, 19, 23
+_LINK_CREATE = 28
+PROG_TYPE_TRACING = 26
+_ATTR_BYTES = 128
+_NAME_BYTES = 16
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.syscall.restype = ctypes.c_long
+
+
+def _call(command: int, attr: bytes) -> int:
+    """The result, -1 with errno set; ``attr`` is completed with zeros."""
+    return _call_buffer(command, ctypes.create_string_buffer(attr, _ATTR_BYTES))
+
+
+def _call_buffer(command: int, buffer: ctypes.Array[ctypes.c_char]) -> int:
+    number = ctypes.c_long(_NUMBER[os.uname().machine])
+    return int(_libc.syscall(number, command, buffer, len(buffer)))
+
+
+def _failed(what: str) -> AttachError:
+    number = ctypes.get_errno()
+    return AttachError(f"cannot {what}: {os.strerror(number).lower()}", number)
+
+
+def load_tracing(name: str, instructions: bytes, attach_type: int, btf: int) -> int:
+    """A program for functions of the BTF ``btf``, a descriptor. Raises AttachError.
+
+    ``instructions``: relocated, as some other program was loaded of them.
+    """
+    code = ctypes.create_string_buffer(instructions, len(instructions))
+    words = ctypes.create_string_buffer(b"Dual BSD/GPL")
+    attr = struct.pack(
+        "=IIQQ24x16sII36xII",
+        PROG_TYPE_TRACING,
+        len(instructions) // 8,
+        ctypes.addressof(code),
+        ctypes.addressof(words),
+        name.encode()[: _NAME_BYTES - 1],
+        0,
+        attach_type,
+        0,
+        btf,
+    )
+    fd = _call(_PROG_LOAD, attr)
+    if fd < 0:
+        raise _failed(f"load {name} for a module")
+    return fd
+
+
+def link_tracing_multi(
+    program: int, attach_type: int, ids: Sequence[int], cookies: Sequence[int]
+) -> int:
+    """A link's descriptor: ``program`` at the functions with these BTF ids. Raises AttachError."""
+    count = len(ids)
+    id_array = (ctypes.c_uint32 * count)(*ids)
+    cookie_array = (ctypes.c_uint64 * count)(*cookies)
+    attr = struct.pack(
+        "=IIIIQQI",
+        program,
+        0,
+        attach_type,
+        0,
+        ctypes.addressof(id_array),
+        ctypes.addressof(cookie_array),
+        count,
+    )
+    fd = _call(_LINK_CREATE, attr)
+    if fd < 0:
+        raise _failed(f"attach to {count} functions")
+    return fd
+
+
+def wait_for_programs() -> bool:
+    """Returns when every program that runs now has ended; False when the kernel does not say.
+
+    A trampoline's program may be preempted. It is an RCU reader, and membarrier(2) waits for those.
+    """
+    number = ctypes.c_long(_MEMBARRIER[os.uname().machine])
+    return int(_libc.syscall(number, _MEMBARRIER_GLOBAL, 0, 0)) == 0
+
+
+def recursion_misses(program: int) -> int:
+    """``bpf_prog_info.recursion_misses``."""
+    info = (ctypes.c_uint64 * 32)()
+    attr = struct.pack("=IIQ", program, ctypes.sizeof(info), ctypes.addressof(info))
+    if _call(_OBJ_GET_INFO_BY_FD, attr) < 0:
+        raise _failed("read program info")
+    return int(info[26])
+
+
+def btf_by_id(number: int) -> int:
+    """A descriptor of a BTF object in the kernel. Needs CAP_SYS_ADMIN. Raises AttachError."""
+    fd = _call(_BTF_GET_FD_BY_ID, struct.pack("=I", number))
+    if fd < 0:
+        raise _failed("open the BTF of a module")
+    return fd
+
+
+def module_btfs() -> dict[str, int]:
+    """Name of a module to the id of its BTF object. Needs CAP_SYS_ADMIN. Raises AttachError."""
+    found = {}
+    for number in _btf_ids():
+        try:
+            fd = btf_by_id(number)
+        except AttachError as error:
+            if error.errno == errno.ENOENT:  # gone since
+                continue
+            raise
+        try:
+            name = _kernel_btf_name(fd)
+        finally:
+            os.close(fd)
+        if name:
+            found[name] = number
+    return found
+
+
+def _btf_ids() -> Iterator[int]:
+    last = 0
+    while True:
+        attr = ctypes.create_string_buffer(struct.pack("=I", last), _ATTR_BYTES)
+        if _call_buffer(_BTF_GET_NEXT_ID, attr) < 0:
+            return
+        last = struct.unpack_from("=I", attr, 4)[0]
+        yield last
+
+
+def _kernel_btf_name(btf: int) -> str:
+    """The name of a BTF that the kernel or a module has; '' for that of a program."""
+    name = ctypes.create_string_buffer(64)
+    # struct bpf_btf_info: btf, btf_size, id, name, name_len, kernel_btf
+    info = ctypes.create_string_buffer(
+        struct.pack("=QIIQII", 0, 0, 0, ctypes.addressof(name), len(name), 0), 40
+    )
+    attr = struct.pack("=IIQ", btf, len(info), ctypes.addressof(info))
+    if _call(_OBJ_GET_INFO_BY_FD, attr) < 0:
+        raise _failed("read BTF info")
+    of_kernel = struct.unpack_from("=I", info, 28)[0]
+    return name.value.decode() if of_kernel else ""

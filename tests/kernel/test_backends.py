@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every backend that a kernel has sees the same events of the same packet."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.kernel.lab import FEW_FUNCTIONS, Lab, Trace
+
+PACKETS = """
+echo x > /dev/udp/10.1.0.2/9
+echo x > /dev/udp/fd00:1::2/9
+timeout 2 bash -c '</dev/tcp/10.1.0.2/84'
+ping -c1 -W5 -s 2000 10.1.0.2
+true
+"""
+EXPRESSION = "(udp and dst port 9) or (tcp and dst port 84) or icmp[icmptype] = 8"
+SAME = ("skb", "func", "module", "netns", "iface", "mark", "len", "tuple", "drop", "drop_reason",
+        "context", "addr")  # fmt: skip
+
+
+def backends(lab: Lab) -> list[str]:
+    return ["kprobe", *["kprobe-multi"] * lab.multi, *["fentry-multi"] * lab.trampolines]
+
+
+def told(trace: Trace) -> list[dict[str, Any]]:
+    return [{key: event.get(key) for key in SAME} for event in trace.events]
+
+
+def traces(lab: Lab, *arguments: str, names: list[str]) -> list[Trace]:
+    """One session for each backend, all at once."""
+    running = [lab.listen("--output-json", "--backend", name, *arguments, EXPRESSION)
+               for name in names]  # fmt: skip
+    lab.inside("a", PACKETS)
+    found = [tracing.finish() for tracing in running]
+    for trace in found:
+        assert trace.rc == 0, trace.stderr
+        assert trace.summary["losses"]["buffer_full"] == 0
+    return found
+
+
+def test_the_same_events(lab: Lab) -> None:
+    names = backends(lab)
+    lab.inside("a", PACKETS)
+    lab.run("ip netns exec b iptables-legacy -A INPUT -p tcp --dport 84 -j DROP")
+    first, *others = traces(lab, "--filter-func", FEW_FUNCTIONS, names=names)
+    for other in others:
+        assert told(other) == told(first)
+    reasons = {event["drop_reason"] for event in first.events if event["drop"]}
+    if lab.has_reasons:
+        assert reasons >= {"NO_SOCKET", "NETFILTER_DROP"}
+
+
+def test_the_same_events_of_all_functions(lab: Lab) -> None:
+    """But for those that one of the two cannot reach: on the stack, or a structure returned."""
+    if not lab.trampolines:
+        pytest.skip("one backend only attaches all functions in time")
+    names = ["kprobe-multi", "fentry-multi"]
+    known = [planned(lab, name) for name in names]
+    lab.inside("a", PACKETS)
+    found = traces(lab, "--kmods", "veth,bridge", names=names)
+    both = known[0] & known[1]
+    assert len(both) > 1000
+    paths = [[e for e in told(t) if (e["func"], e["module"]) in both] for t in found]
+    assert paths[0] == paths[1]
+    assert {event["module"] for event in paths[1]} >= {"", "bridge", "veth"}
+
+
+def planned(lab: Lab, backend: str) -> set[tuple[str, str]]:
+    listed = lab.run(f"pwru-py --list-funcs --kmods veth,bridge --backend {backend}")
+    rows = [line.split() for line in listed.stdout.splitlines()[1:]]
+    return {(row[0], row[2].replace("vmlinux", "")) for row in rows if row[1] != "-"}
+
+
+def test_modules_through_the_queue(lab: Lab) -> None:
+    """Several programs share a place where a record is made."""
+    arguments = ("--kmods", "veth,bridge", "--filter-func",
+                 "br_.*|veth_xmit|ip_rcv|__dev_queue_xmit", "--filter-netns")  # fmt: skip
+    root = ["/proc/self/ns/net"]
+    if not lab.has_module_btf:
+        pytest.skip("no BTF of modules")
+    with lab.tracing("--transport", "queue", *arguments, *root, "icmp") as tracing:
+        lab.inside("a", "ping -c3 -i0.1 -W5 10.1.0.2")
+    assert tracing.trace is not None
+    assert {event["module"] for event in tracing.trace.events} == {"", "bridge", "veth"}
+
+
+def test_an_argument_on_the_stack(lab: Lab) -> None:
+    """Beyond the registers: only a trampoline gets at it."""
+    listed = lab.run("pwru-py --list-funcs --filter-func 'udp4_lib_lookup2|__udp4_lib_lookup'")
+    if not lab.trampolines:
+        assert "passed on the stack" in listed.stdout
+        return
+    assert "passed on the stack" not in listed.stdout
+    functions = "udp4_lib_lookup2|__udp4_lib_lookup|udp_rcv"
+    with lab.tracing("--filter-func", functions, "udp and dst port 9") as tracing:
+        lab.inside("a", "echo x > /dev/udp/10.1.0.2/9")
+    assert tracing.trace is not None
+    assert {"udp_rcv", "udp4_lib_lookup2"} <= set(tracing.trace.functions)
+    assert len({event["skb"] for event in tracing.trace.events}) == 1
+
+
+def test_a_backend_that_the_kernel_lacks(lab: Lab) -> None:
+    for name in {"kprobe-multi", "fentry-multi"} - set(backends(lab)):
+        done = lab.run(f"pwru-py --backend {name} icmp")
+        assert (done.rc, done.stdout) == (1, "")
+        (line,) = done.stderr.splitlines()
+        assert line.startswith(f"pwru-py: this kernel has no {name} (Linux ")
+
+
+def test_modules_need_more_than_the_usual_capabilities(lab: Lab) -> None:
+    """Without CAP_SYS_ADMIN the other backend is chosen for them; asked for, it is an error."""
+    if not lab.trampolines:
+        pytest.skip("no fentry-multi")
+    drop = "setpriv --bounding-set=-sys_admin --inh-caps=-sys_admin pwru-py --kmods bridge"
+    done = lab.run(f"{drop} --list-funcs")
+    assert "passed on the stack" in done.stdout, done.stderr
+    done = lab.run(f"{drop} --backend fentry-multi icmp")
+    assert done.rc == 1
+    (line,) = done.stderr.splitlines()
+    assert "CAP_SYS_ADMIN" in line
