@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from bench import flood, hits, start
+from bench import filter, flood, start
 from bench.functions import has_multi
 from bench.tools import Tool, peer, pwru_py
 from tests.vm.errors import LabError
@@ -61,10 +61,10 @@ def _start_icount(kernel: str, tools: Sequence[Tool]) -> str:
 
 
 def _hits(kernel: str, tools: Sequence[Tool]) -> str:
-    release, results = hits.measure(kernel, tools, icount=True, rounds=2, packets=300)
+    release, results = filter.measure(kernel, tools, icount=True, rounds=2, packets=300)
     return (
         f"## A probe hit under icount, {release}\n\n"
-        f"A nanosecond is one instruction.\n\n{hits.table([(kernel, results)], tools)}"
+        f"A nanosecond is one instruction.\n\n{filter.table([(kernel, results)], tools)}"
     )
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Nanoseconds a probe hit: ``python -m bench.hits [--kernel 6.12 …]``.
+"""Nanoseconds a probe hit: ``python -m bench.filter [--kernel 6.12 …]``.
 
 ``kernel.bpf_stats_enabled`` makes the kernel time every run of every program; that costs both
 tools the same. Packets go between two namespaces over veth. The rejected ones are UDP packets
@@ -52,7 +52,7 @@ def measure(
         "tools": [{**tool.as_json(), "arguments": words} for tool in tools],
     }
     with bench_guest(kernel, tools, icount=icount) as guest:
-        return guest.release, run_json(guest, "hits", plan, timeout=1800)
+        return guest.release, run_json(guest, "filter", plan, timeout=1800)
 
 
 def rows(kernel: str, results: Results, names: Sequence[str]) -> Iterable[list[object]]:
@@ -87,8 +87,9 @@ def table(measured: Iterable[tuple[str, Results]], tools: Sequence[Tool]) -> str
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.hits", description=__doc__)
-    parser.add_argument("--kernel", nargs="*", default=["6.12"], choices=sorted(KERNELS))
+    parser = argparse.ArgumentParser(prog="python -m bench.filter", description=__doc__)
+    kernels = ["6.12", "newest", "6.1", "5.10"]
+    parser.add_argument("--kernel", nargs="*", default=kernels, choices=sorted(KERNELS))
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--packets", type=int, default=PACKETS)
     parser.add_argument("--icount", action="store_true", help="ns are instructions, and repeat")
