@@ -20,7 +20,7 @@ from bench.table import Series, judged, markdown, number, ratio
 from bench.tools import Tool, peer, pwru_py
 from tests.vm.kernels import KERNELS
 
-ROUNDS, PACKETS = 5, 1000
+STARTS, ROUNDS, PACKETS = 3, 5, 500
 CASES = (
     {
         "expression": f"dst host {TARGET} and udp and dst port {PORT}",
@@ -40,6 +40,7 @@ def measure(
     kernel: str,
     tools: Sequence[Tool],
     *,
+    starts: int = STARTS,
     rounds: int = ROUNDS,
     packets: int = PACKETS,
     icount: bool = False,
@@ -47,11 +48,12 @@ def measure(
     """(the kernel's release, for each expression each tool's figures)."""
     words = arguments(kernel)
     plan = {
+        "starts": starts,
         "packets": packets,
         "cases": [{**case, "rounds": rounds} for case in CASES],
         "tools": [{**tool.as_json(), "arguments": words} for tool in tools],
     }
-    with bench_guest(kernel, tools, icount=icount) as guest:
+    with bench_guest(kernel, tools, cpus=1, icount=icount) as guest:
         return guest.release, run_json(guest, "filter", plan, timeout=1800)
 
 
@@ -90,6 +92,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.filter", description=__doc__)
     kernels = ["6.12", "newest", "6.1", "5.10"]
     parser.add_argument("--kernel", nargs="*", default=kernels, choices=sorted(KERNELS))
+    parser.add_argument("--starts", type=int, default=STARTS, help="of each tool, in turns")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--packets", type=int, default=PACKETS)
     parser.add_argument("--icount", action="store_true", help="ns are instructions, and repeat")
@@ -98,7 +101,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     measured = []
     for kernel in given.kernel:
         release, results = measure(
-            kernel, tools, rounds=given.rounds, packets=given.packets, icount=given.icount
+            kernel,
+            tools,
+            starts=given.starts,
+            rounds=given.rounds,
+            packets=given.packets,
+            icount=given.icount,
         )
         print(f"{kernel}: {release}")
         measured.append((kernel, results))

@@ -17,10 +17,11 @@ from bench.inside.traffic import OTHER_PORT, PORT, Flow, make_network
 _WARM_PACKETS = 64
 
 
-def measure(tool: Mapping[str, Any], case: Mapping[str, Any], packets: int) -> dict[str, Any]:
-    """One start of ``tool`` with the case's expression; its two flows, in turns."""
+def measure(
+    tool: Mapping[str, Any], case: Mapping[str, Any], packets: int, found: dict[str, Any]
+) -> None:
+    """One start of ``tool`` with the case's expression; its two flows, in turns. Into ``found``."""
     arguments = [*tool["arguments"], *tool["columns"], case["expression"]]
-    found: dict[str, Any] = {"match": [], "reject": [], "hits": []}
     with tracing(tool, arguments):
         loaded = bpfstat.programs(tool["programs"])
         found["programs"] = len(loaded)
@@ -42,7 +43,6 @@ def measure(tool: Mapping[str, Any], case: Mapping[str, Any], packets: int) -> d
                 if kind == "udp":
                     found["hits"].append(runs / sent)
                 time.sleep(0.3)
-    return found
 
 
 def main() -> None:
@@ -53,11 +53,13 @@ def main() -> None:
     ports = {"udp": ("udp", PORT), "other": ("udp", OTHER_PORT), "icmp": ("icmp", PORT)}
     for case in plan["cases"]:
         flows = {verdict: ports[case[verdict]] for verdict in ("match", "reject")}
-        one = {
-            tool["name"]: measure(tool, {**case, **flows}, plan["packets"])
-            for tool in plan["tools"]
+        found: dict[str, dict[str, Any]] = {
+            tool["name"]: {"match": [], "reject": [], "hits": []} for tool in plan["tools"]
         }
-        results.append({"expression": case["expression"], "tools": one})
+        for _ in range(plan["starts"]):
+            for tool in plan["tools"]:
+                measure(tool, {**case, **flows}, plan["packets"], found[tool["name"]])
+        results.append({"expression": case["expression"], "tools": found})
     json.dump(results, sys.stdout)
 
 
