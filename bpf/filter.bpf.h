@@ -243,10 +243,29 @@ static __noinline __u64 inner_l3(__u64 addr, const struct headers *h, const stru
  * The hottest code there is. Most frames have a real link header just in front of the
  * network header, or none yet, and no tag; most filters look at nothing but headers, and
  * match no tagged frame: for them, whether there is a tag is asked after a match.
+ *
+ * place: set on a match.
  */
+
+/* Of a header that is made of skb->protocol: does the packet's first byte agree with it? */
+static __always_inline bool agrees(__be16 protocol, __u8 first)
+{
+	if (protocol == bpf_htons(ETH_P_IP))
+		return first >> 4 == 4;
+	if (protocol == bpf_htons(ETH_P_IPV6))
+		return first >> 4 == 6;
+	return protocol;
+}
+
+static __always_inline __u64 filter_cold(__u64 addr, struct place *place)
+{
+	place->start = NULL;
+	return pcap_filter(addr);
+}
+
 #if TYPED_LOADS
 
-static __always_inline __u64 filter_hot(__u64 addr)
+static __always_inline __u64 filter_hot(__u64 addr, struct place *place)
 {
 	struct sk_buff *skb = VIEW((struct sk_buff *)addr);
 	__u64 word, mac, network, start, end, verdict;
@@ -258,17 +277,19 @@ static __always_inline __u64 filter_hot(__u64 addr)
 	mac = word >> 48;
 	network = word << 16 >> 48;
 	if (cfg.filter.tag && VLAN_WORD(skb))
-		return pcap_filter(addr);
+		return filter_cold(addr, place);
 	if (network - mac == ETH_HLEN) {
 		start = (__u64)FIELD(skb, head) + mac;
 		packet = VIEW((const void *)start);
 		proto = *(const __be16 *)(packet + ETH_HLEN - 2);
-	} else if (mac == HEADER_UNSET && network && (__u16)word) {
+	} else if (mac == HEADER_UNSET && network) {
 		start = (__u64)FIELD(skb, head) + network - ETH_HLEN;
 		packet = VIEW((const void *)start);
-		proto = network_protocol(word, *(const __u8 *)(packet + ETH_HLEN));
+		proto = word;
+		if (!agrees(proto, *(const __u8 *)(packet + ETH_HLEN)))
+			return filter_cold(addr, place);
 	} else {
-		return pcap_filter(addr);
+		return filter_cold(addr, place);
 	}
 	view.base = view.near = start;
 	*(__be16 *)(view.bytes + ETH_HLEN - 2) = proto;
@@ -277,15 +298,18 @@ static __always_inline __u64 filter_hot(__u64 addr)
 		return 0;
 	skb = VIEW((struct sk_buff *)addr);
 	if (!cfg.filter.tag && VLAN_WORD(skb))
-		return pcap_filter(addr);
+		return filter_cold(addr, place);
 	start = view.base;
 	end = (__u64)FIELD(skb, head) + FIELD(skb, tail);
+	place->start = (unsigned char *)start + ETH_HLEN;
+	place->end = (unsigned char *)end;
+	place->proto = *(__be16 *)(view.bytes + ETH_HLEN - 2);
 	return (end > start ? end - start : 0) + 1 >= verdict;	/* MATCH */
 }
 
 #else
 
-static __always_inline __u64 filter_hot(__u64 addr)
+static __always_inline __u64 filter_hot(__u64 addr, struct place *place)
 {
 	struct sk_buff *skb = (struct sk_buff *)addr;
 	__u32 zero = 0, wanted = cfg.filter.bytes, vlan;
@@ -301,7 +325,7 @@ static __always_inline __u64 filter_hot(__u64 addr)
 	if (!view)
 		return 0;
 	if (cfg.filter.tag && VLAN_WORD(view))
-		return pcap_filter(addr);
+		return filter_cold(addr, place);
 	mac = view->mac_header;
 	network = view->network_header;
 	tail = view->tail;
@@ -313,7 +337,7 @@ static __always_inline __u64 filter_hot(__u64 addr)
 		frame->base = (__u64)start;
 		frame->caplen = tail > mac ? tail - mac : 0;
 		bpf_probe_read_kernel(frame->bytes, wanted, start);
-	} else if (mac == HEADER_UNSET && network && view->protocol) {
+	} else if (mac == HEADER_UNSET && network) {
 		frame = bpf_map_lookup_elem(&frames, &zero);
 		if (!frame)
 			return 0;
@@ -321,16 +345,22 @@ static __always_inline __u64 filter_hot(__u64 addr)
 		frame->base = (__u64)start - ETH_HLEN;
 		frame->caplen = ETH_HLEN + (tail > network ? tail - network : 0);
 		bpf_probe_read_kernel(frame->bytes + ETH_HLEN, wanted - ETH_HLEN, start);
-		*(__be16 *)(frame->bytes + 12) =
-			network_protocol(view->protocol, frame->bytes[ETH_HLEN]);
+		*(__be16 *)(frame->bytes + 12) = view->protocol;
+		if (!agrees(view->protocol, frame->bytes[ETH_HLEN]))
+			return filter_cold(addr, place);
 	} else {
-		return pcap_filter(addr);
+		return filter_cold(addr, place);
 	}
 	verdict = RUN_FILTER(FILTER_CAPACITY, frame, frame);
-	if (cfg.filter.tag || !verdict)
-		return verdict;
-	if (bpf_probe_read_kernel(&vlan, sizeof(vlan), (void *)skb + OFFSET(vlan_proto)) || vlan)
-		return pcap_filter(addr);
+	if (!verdict)
+		return 0;
+	if (!cfg.filter.tag &&
+	    (bpf_probe_read_kernel(&vlan, sizeof(vlan), (void *)skb + OFFSET(vlan_proto)) || vlan))
+		return filter_cold(addr, place);
+	place->start = (unsigned char *)frame->base + ETH_HLEN;
+	place->end = (unsigned char *)frame->base + frame->caplen;
+	place->proto = *(__be16 *)(frame->bytes + 12);
+	place->copy = wanted >= ETH_HLEN + COPIED ? frame->bytes + ETH_HLEN : NULL;
 	return verdict;
 }
 

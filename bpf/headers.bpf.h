@@ -123,7 +123,13 @@ static __always_inline bool has_tag(struct sk_buff *skb, const struct headers *h
 		__view += __back;					\
 	(const struct sk_buff *)__view;					\
 })
-#define HEADERS_SPAN 12		/* words from vlan_proto to head: 40 to 60 bytes */
+#define HEADERS_SPAN 8		/* words from vlan_proto to head: 40 to 60 bytes */
+#define DEV_SPAN 4		/* from dev to sk */
+#define SKB_SPAN 26		/* from dev to users: some 200 bytes */
+
+/* A field of the sk_buff, from its view where it has one. */
+#define VIEWED(skb, view, field)					\
+	(TYPED_LOADS || cfg.adjacent ? (view)->field : FIELD(skb, field))
 
 /* view: a VIEW, or what READ_SPAN returned. */
 static __always_inline void take_adjacent(const struct sk_buff *view, struct headers *h)
@@ -246,24 +252,31 @@ static __always_inline __be16 skip_tags(__be16 proto, unsigned char **at)
 	return proto;
 }
 
-/* The network header, behind all tags, and its protocol; NULL when there is none yet. */
-static __always_inline unsigned char *network_start(struct sk_buff *skb, const struct headers *h,
-						    __be16 *proto)
-{
-	unsigned char *at;
+/* Where what follows the link header is. The filter finds that on its way, if it is run. */
+struct place {
+	unsigned char *start;	/* NULL: not known, or nowhere yet */
+	unsigned char *end;	/* of the linear memory */
+	const void *copy;	/* COPIED bytes from start on; NULL: none */
+	__be16 proto;		/* EtherType of it */
+};
+#define COPIED 40
 
+static __always_inline void find_place(struct sk_buff *skb, const struct headers *h,
+				       struct place *place)
+{
+	place->end = h->head + h->tail;
+	place->copy = NULL;
 	if (has_link_header(skb, h)) {
-		at = h->head + h->mac + ETH_HLEN;
-		*proto = read_be16(at - 2);
+		place->start = h->head + h->mac + ETH_HLEN;
+		place->proto = read_be16(place->start - 2);
 	} else if (has_network_header(skb, h)) {
-		at = h->head + h->network;
-		*proto = h->tail > h->network ? network_protocol(h->protocol, read_u8(at)) :
-						h->protocol;
+		place->start = h->head + h->network;
+		place->proto = h->protocol;
+		if (h->tail > h->network)
+			place->proto = network_protocol(h->protocol, read_u8(place->start));
 	} else {
-		return NULL;
+		place->start = NULL;
 	}
-	*proto = skip_tags(*proto, &at);
-	return at;
 }
 
 #endif

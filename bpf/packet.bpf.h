@@ -69,13 +69,18 @@ static __always_inline void read_ids(struct event *ev, unsigned char *at, unsign
 		ev->tcp_flags = read_u8(at + 13);
 }
 
-static __always_inline void read_ipv4(struct event *ev, unsigned char *at, unsigned char *end)
+/* copy: as in struct place. */
+static __always_inline void read_ipv4(struct event *ev, unsigned char *at, unsigned char *end,
+				      const __u64 *copy)
 {
 	__u64 words[5];
 
 	if (at + 20 > end)
 		return;
-	read_words(words, at, TYPED_LOADS ? 3 : 5);
+	if (!TYPED_LOADS && copy)
+		__builtin_memcpy(words, copy, COPIED);
+	else
+		read_words(words, at, TYPED_LOADS ? 3 : 5);
 	if ((words[0] >> 4 & 0xf) != 4)
 		return;
 	ev->tuple.l3 = L3_IPV4;
@@ -147,17 +152,16 @@ static __always_inline void read_arp(struct event *ev, unsigned char *at, unsign
 	*(__u32 *)ev->tuple.daddr = words[1] >> 32;
 }
 
-static __always_inline void read_tuple(struct sk_buff *skb, const struct headers *h,
-				       struct event *ev)
+static __always_inline void read_tuple(const struct place *place, struct event *ev)
 {
-	unsigned char *at, *end = h->head + h->tail;
-	__be16 proto = 0;
+	unsigned char *at = place->start, *end = place->end;
+	__be16 proto;
 
-	at = network_start(skb, h, &proto);
 	if (!at)
 		return;
+	proto = skip_tags(place->proto, &at);
 	if (proto == bpf_htons(ETH_P_IP))
-		read_ipv4(ev, at, end);
+		read_ipv4(ev, at, end, proto == place->proto ? place->copy : NULL);
 	else if (proto == bpf_htons(ETH_P_IPV6))
 		read_ipv6(ev, at, end);
 	else if (proto == bpf_htons(ETH_P_ARP))

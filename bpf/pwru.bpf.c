@@ -149,14 +149,14 @@ struct where {
 };
 
 /*
- * Those of a sk_buff, of which view is a VIEW or what READ_SPAN returned.
  * skb->dev is not always one: while TCP keeps the sk_buff in a tree, or UDP in a
  * receive queue, its memory holds a tree node or a size (include/linux/skbuff.h).
  * A device lives in a namespace, and those have high numbers.
  */
-static __always_inline void find_where(const struct sk_buff *view, struct where *where)
+static __always_inline void find_where(struct sk_buff *skb, const struct sk_buff *view,
+				       struct where *where)
 {
-	struct net_device *dev = view->dev;
+	struct net_device *dev = VIEWED(skb, view, dev);
 	struct sock *sk;
 
 	if (dev) {
@@ -168,31 +168,17 @@ static __always_inline void find_where(const struct sk_buff *view, struct where 
 	}
 	where->dev = NULL;
 	where->netns = 0;
-	sk = view->sk;
+	sk = VIEWED(skb, view, sk);
 	if (sk) {
 		sk = VIEW(sk);
 		where->netns = net_inum(FIELD(sk, __sk_common.skc_net.net));
 	}
 }
 
-#define DEV_SPAN 4		/* words from dev to sk */
-
-static __always_inline void find_skb_where(const struct sk_buff *skb, struct where *where)
-{
-#if !TYPED_LOADS
-	__u64 span[DEV_SPAN];
-
-	skb = READ_SPAN(skb, dev, sk, span);
-#endif
-	where->dev = NULL;
-	where->netns = 0;
-	if (skb)
-		find_where(skb, where);
-}
-
 /* Cheap conditions first. */
 static __always_inline bool meta_matches(struct sk_buff *skb)
 {
+	const struct sk_buff *view = skb;
 	struct net_device *dev;
 	struct where where;
 
@@ -200,7 +186,15 @@ static __always_inline bool meta_matches(struct sk_buff *skb)
 		return false;
 	if (!cfg.netns && !cfg.ifindex)
 		return true;
-	find_skb_where(skb, &where);
+#if !TYPED_LOADS
+	__u64 span[DEV_SPAN];
+
+	if (cfg.adjacent)
+		view = READ_SPAN(skb, dev, sk, span);
+	if (!view)
+		return false;
+#endif
+	find_where(skb, view, &where);
 	dev = where.dev;
 	if (cfg.ifindex && (!dev || FIELD(dev, ifindex) != cfg.ifindex))
 		return false;
@@ -253,52 +247,79 @@ static __always_inline void fill_process(struct event *ev)
 	}
 }
 
-#define LEN_SPAN 16		/* words from len to users: some 110 bytes */
+#define DEV_OFFSET(field) bpf_core_field_offset(struct net_device, field)
 
-static __always_inline void fill_where(struct event *ev, const struct sk_buff *skb)
+static __always_inline void fill_numbers(struct event *ev, struct net_device *dev)
+{
+	__u32 words[3];
+
+	/* On some kernels one copy has both. */
+	if (TYPED_LOADS || DEV_OFFSET(mtu) != DEV_OFFSET(ifindex) + 8) {
+		ev->ifindex = FIELD(dev, ifindex);
+		ev->mtu = FIELD(dev, mtu);
+	} else if (!bpf_probe_read_kernel(words, sizeof(words), &dev->ifindex)) {
+		ev->ifindex = words[0];
+		ev->mtu = words[2];
+	}
+}
+
+static __always_inline void fill_where(struct event *ev, struct sk_buff *skb,
+				       const struct sk_buff *view)
 {
 	struct net_device *dev;
 	struct where where;
 
-	find_skb_where(skb, &where);
+	find_where(skb, view, &where);
 	dev = where.dev;
 	ev->netns = where.netns;
+	ev->ifindex = 0;
+	ev->mtu = 0;
 	if (dev) {
-		ev->ifindex = FIELD(dev, ifindex);
-		ev->mtu = FIELD(dev, mtu);
+		fill_numbers(ev, dev);
 		read_words((__u64 *)ev->ifname, &dev->name, 2);
 	} else {
-		ev->ifindex = 0;
-		ev->mtu = 0;
 		__builtin_memset(ev->ifname, 0, sizeof(ev->ifname));
 	}
 }
 
-
 /* view: a VIEW, or what READ_SPAN returned. */
+static __always_inline void fill_tuple(struct event *ev, struct sk_buff *skb,
+				       const struct sk_buff *view, struct place *place)
+{
+	ev->tcp_flags = 0;
+	__builtin_memset(&ev->tuple, 0, sizeof(ev->tuple));
+	if (!cfg.tuple)
+		return;
+	if (!place->start) {
+		struct headers h;
+
+		if (cfg.adjacent)
+			take_adjacent(view, &h);
+		else
+			read_headers(skb, &h);
+		find_place(skb, &h, place);
+	}
+	read_tuple(place, ev);
+}
+
 static __always_inline void fill(struct event *ev, struct pt_regs *ctx, __u64 addr,
-				 const struct sk_buff *view, __u64 cookie, bool followed)
+				 const struct sk_buff *view, __u64 cookie, bool followed,
+				 struct place *place)
 {
 	struct sk_buff *skb = VIEW((struct sk_buff *)addr);
-	struct headers h;
 
-	if (cfg.adjacent)
-		take_adjacent(view, &h);
-	else
-		read_headers(skb, &h);
-	h.tagged = false;	/* nobody asks */
 	ev->ts_ns = bpf_ktime_get_ns();
 	ev->skb = addr;
 	ev->func = cfg.func_ip || cfg.trampoline ? bpf_get_func_ip(ctx) : PROBED_ADDR(ctx);
 	fill_process(ev);
-	fill_where(ev, skb);
-	ev->mark = view->mark;
-	ev->len = view->len;
-	ev->proto = bpf_ntohs(h.protocol);
+	fill_where(ev, skb, view);
+	ev->mark = VIEWED(skb, view, mark);
+	ev->len = VIEWED(skb, view, len);
+	ev->proto = bpf_ntohs(VIEWED(skb, view, protocol));
 	ev->cpu = bpf_get_smp_processor_id();
 	ev->context = cpu_context(ctx, ev->comm);
 	ev->flags = followed ? EVENT_TRACKED : 0;
-	if (view->users.refs.counter > 1)
+	if (VIEWED(skb, view, users.refs.counter) > 1)
 		ev->flags |= EVENT_SHARED;
 	if (cfg.cookie && !cookie)
 		cookie = bpf_get_attach_cookie(ctx);
@@ -308,11 +329,8 @@ static __always_inline void fill(struct event *ev, struct pt_regs *ctx, __u64 ad
 		ev->flags |= EVENT_REASON;
 		ev->reason = argument(ctx, COOKIE_REASON_ARG(cookie));
 	}
-	ev->tcp_flags = 0;
 	ev->stack_len = 0;
-	__builtin_memset(&ev->tuple, 0, sizeof(ev->tuple));
-	if (cfg.tuple)
-		read_tuple(skb, &h, ev);
+	fill_tuple(ev, skb, view, place);
 }
 
 /* Set by Python when the session ends: detaching takes long, recording stops at once. */
@@ -339,15 +357,17 @@ static __always_inline struct event *new_record(void)
 	return bpf_ringbuf_reserve(&ring, sizeof(struct event), 0);
 }
 
-static __noinline int emit(struct pt_regs *ctx, __u64 addr, __u64 cookie, bool followed)
+static __noinline int emit(struct pt_regs *ctx, __u64 addr, __u64 cookie, bool followed,
+			   struct place *place)
 {
 	const struct sk_buff *view = VIEW((const struct sk_buff *)addr);
 	struct event *ev;
 
 #if !TYPED_LOADS
-	__u64 span[LEN_SPAN];
+	__u64 span[SKB_SPAN];
 
-	view = READ_SPAN(view, len, users, span);
+	if (cfg.adjacent)
+		view = READ_SPAN(view, dev, users, span);
 	if (!view)
 		return 0;
 #endif
@@ -358,7 +378,7 @@ static __noinline int emit(struct pt_regs *ctx, __u64 addr, __u64 cookie, bool f
 		count(COUNT_BUFFER_FULL);
 		return 0;
 	}
-	fill(ev, ctx, addr, view, cookie, followed);
+	fill(ev, ctx, addr, view, cookie, followed, place);
 	if (cfg.stack)
 		fill_stack((struct event_with_stack *)ev, ctx);
 	if (!cfg.queue)
@@ -391,10 +411,17 @@ static __noinline __u64 decide(__u64 addr)
 /* cookie: the probe's, or 0 where the program has not read it. */
 static __always_inline int trace(struct pt_regs *ctx, __u64 addr, __u64 cookie)
 {
-	__u64 verdict = cfg.simple ? filter_hot(addr) : decide(addr);
+	struct place place;
+	__u64 verdict;
 
+	if (cfg.simple) {
+		verdict = filter_hot(addr, &place);
+	} else {
+		place.start = NULL;
+		verdict = decide(addr);
+	}
 	if (verdict)
-		emit(ctx, addr, cookie, verdict == FOLLOWED);
+		emit(ctx, addr, cookie, verdict == FOLLOWED, &place);
 	return 0;
 }
 

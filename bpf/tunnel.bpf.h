@@ -152,13 +152,18 @@ static __always_inline bool parse_inner(struct inner *inner, unsigned char *at, 
 static __always_inline bool find_inner(struct sk_buff *skb, const struct headers *h,
 				       struct inner *inner)
 {
+	struct place place;
 	unsigned char *at;
-	__be16 proto = 0;
+	__be16 proto;
 
 	if (marked_inner(skb, h, inner))
 		return true;
-	at = network_start(skb, h, &proto);
-	return at && parse_inner(inner, at, proto);
+	find_place(skb, h, &place);
+	at = place.start;
+	if (!at)
+		return false;
+	proto = skip_tags(place.proto, &at);
+	return parse_inner(inner, at, proto);
 }
 
 #endif

@@ -351,7 +351,7 @@ def _needs(compiled: CompiledFilter | None, features: Features) -> FilterNeeds:
     if compiled is None:
         return FilterNeeds()
     return FilterNeeds(
-        bytes=compiled.frame_bytes,
+        bytes=-(-compiled.frame_bytes // 8) * 8,  # the kernel copies whole words fastest
         on=True,
         link=compiled.needs_link,
         length=compiled.needs_length,

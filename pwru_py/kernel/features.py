@@ -47,7 +47,9 @@ class Features:
         return self.cast_func > 0 and self.cast_type > 0 and self.adjacent
 
 
-_SPAN_BYTES = 96  # HEADERS_SPAN
+# Most bytes that READ_SPAN copies: HEADERS_SPAN, DEV_SPAN, SKB_SPAN
+_SPANS = (("vlan_proto", "head", 8, 64), ("dev", "sk", 8, 32), ("dev", "users", 4, 208))
+_VIEWED = ("sk", "len", "mark", "vlan_proto", "protocol", "tail", "head")
 
 
 def _adjacent(btf: Btf) -> bool:
@@ -59,7 +61,11 @@ def _adjacent(btf: Btf) -> bool:
     return (
         0 <= vlan < protocol < tail < head
         and vlan % 4 == protocol % 4 == tail % 4 == head % 8 == 0
-        and head + 8 - (vlan & ~7) <= _SPAN_BYTES
+        and all(
+            0 <= at(a) <= at(b) and at(b) + size - (at(a) & ~7) <= most
+            for a, b, size, most in _SPANS
+        )
+        and all(at("dev") < at(member) < at("users") for member in _VIEWED)
         and at("vlan_tci") == vlan + 2
         and at("network_header") == protocol + 4
         and at("mac_header") == protocol + 6

@@ -15,7 +15,7 @@ import pytest
 
 from tests.kernel.filter_cases import BEFORE_LENGTH, EXPRESSIONS, PAYLOAD, READ_LENGTH
 from tests.kernel.filter_network import EXACT, SETUP, TEARDOWN
-from tests.kernel.filter_verdicts import TRANSMIT, Observation, Seen, Wire
+from tests.kernel.filter_verdicts import NOISE, TRANSMIT, Observation, Seen, Wire
 from tests.kernel.inside.traffic import raw_frames
 from tests.kernel.lab import Lab
 
@@ -225,3 +225,16 @@ def test_headers_not_yet_set_are_not_read(observed: Observation) -> None:
     assert {expression: shown.total() for expression, shown in early.items()} == dict.fromkeys(
         early, 0
     )
+
+
+def test_an_unknown_layout_of_the_sk_buff(observed: Observation) -> None:
+    """Read field by field, without typed loads, a packet is told and judged the same."""
+    assert len(observed.apart) > 5
+    for expression, shown in observed.apart.items():
+        usual = observed.shown[expression] if expression else observed.everything
+        told, expected = (
+            {seen: n for seen, n in events.items() if NOISE not in seen.packet}
+            for events in (shown, usual)
+        )
+        assert told == expected, expression
+        assert len(told) > 10, expression

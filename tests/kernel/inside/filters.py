@@ -22,6 +22,7 @@ FUNCTIONS = (
 BEFORE_HEADERS = ("__ip_queue_xmit", "ip6_xmit")
 """Where TCP's packets have no header of the network layer yet."""
 WITHOUT_HEADERS = ("", "ip or ip6 or arp", "not ip", "len > 0", "tcp")
+APART = ("", "port 53", "vlan 7", "len > 100", "tcp src port 80", "ip6[6] = 0 or ip6[6] = 44")
 EXPEDITED = "/sys/kernel/rcu_expedited"
 SETTLE_S = 1.0  # packets on their way to a softirq
 
@@ -47,6 +48,8 @@ def main() -> None:
     watch.attach()
     early = Watch(BEFORE_HEADERS, WITHOUT_HEADERS)
     early.attach()
+    apart = Watch(FUNCTIONS, APART, adjacent=False)
+    apart.attach()
     lap("attached")
     capture = Capture(PORTS, EXACT, expressions)
     lap("sockets opened")
@@ -55,7 +58,9 @@ def main() -> None:
     time.sleep(SETTLE_S)
     lap("sent")
     captured = capture.finish()
-    told = {"shown": _counts(watch), "early": _counts(early), **captured}
+    told = {
+        "shown": _counts(watch), "early": _counts(early), "apart": _counts(apart), **captured
+    }  # fmt: skip
     lap("read")
     json.dump({"functions": watch.functions, **told}, sys.stdout)
     sys.stdout.flush()
@@ -63,6 +68,7 @@ def main() -> None:
     Path(EXPEDITED).write_text("1")
     watch.close()
     early.close()
+    apart.close()
     Path(EXPEDITED).write_text("0")
     lap("detached")
 

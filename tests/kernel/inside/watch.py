@@ -24,14 +24,22 @@ OPEN_FILES = 1 << 16
 
 
 class Watch:
-    """Engines that record from ``attach`` on; ``""`` among the expressions records everything."""
+    """Engines that record from ``attach`` on; ``""`` among the expressions records everything.
 
-    def __init__(self, functions: Sequence[str], expressions: Sequence[str]) -> None:
+    ``adjacent``: False has the fields of the sk_buff read one by one, as on a kernel that lays
+    them out as no known one does.
+    """
+
+    def __init__(
+        self, functions: Sequence[str], expressions: Sequence[str], *, adjacent: bool = True
+    ) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES, OPEN_FILES))
         config = Config(filter_func="|".join(functions))
         prepared = prepare(config)
         if prepared.backend is Backend.FENTRY_MULTI:  # runs 38 programs at a function, no more
             prepared = prepare(replace(config, backend=Backend.KPROBE_MULTI))
+        if not adjacent:
+            prepared = replace(prepared, features=replace(prepared.features, adjacent=False))
         self.functions = sorted(target.name for target in prepared.plan.targets)
         self._engines = {e: _engine(e, prepared) for e in expressions}
 
