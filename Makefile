@@ -29,6 +29,7 @@ lint: $(BPF)
 	$(BIN)/lint-imports
 
 bench: $(BPF)
+	$(BIN)/pip install -q --disable-pip-version-check -e '.[dev,bench]'
 	$(BIN)/python -m bench
 
 # Installs only what is missing; as root, so that a development machine stays as it is.

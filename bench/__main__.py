@@ -1,100 +1,144 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Everything, one guest after the other, into ``bench/RESULTS.md``: ``python -m bench``."""
+"""Everything, one guest after the other: ``python -m bench``; or some of it, by name.
+
+What was measured is kept in ``results.json``, by question and kernel, so that a part can be
+measured again; ``RESULTS.md`` and ``results.svg`` are made of all that is there.
+"""
 
 from __future__ import annotations
 
 import argparse
 import ctypes.util
+import json
 import platform
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
-from functools import partial
 from pathlib import Path
+from typing import Any
 
-from bench import filter, flood, start
-from bench.functions import has_multi
+from bench import filter, flood, growth, kprobes, start
+from bench.picture import draw
+from bench.question import Question
+from bench.table import Row, markdown
 from bench.tools import Tool, peer, pwru_py
 from tests.vm.errors import LabError
 from tests.vm.kernels import KERNELS
 
-RESULTS = Path(__file__).parent / "RESULTS.md"
+HERE = Path(__file__).parent
+KEPT, RESULTS, PICTURE = HERE / "results.json", HERE / "RESULTS.md", HERE / "results.svg"
+QUESTIONS = {
+    "start": start.QUESTION,
+    "kprobes": kprobes.QUESTION,
+    "hits": filter.WALL,
+    "instructions": filter.ICOUNT,
+    "further": filter.FURTHER,
+    "flood": flood.QUESTION,
+    "growth": growth.QUESTION,
+}
 HEAD = """\
 # pwru-py beside pwru
 
-Written by `python -m bench`. Both tools ran in the same guest, in turns. Guests are emulated in
+Written by `make bench`. Both tools ran in the same guest, in turns. Guests are emulated in
 software, so ratios count, not the figures; "±" is half of (greatest - least) / median.
-What each line means: [README.md](README.md).
+What each line means: [README.md](README.md). Where the time goes, and what stands between a figure
+and its goal: [performance](../docs/performance.md).
+
+![ratios and goals, and how cost grows](results.svg)
 """
 
+Kept = dict[str, dict[str, Any]]
+"""Question, kernel: the guest's release, the tools, the date, what was measured."""
 
-def sections(kernels: Sequence[str], tools: Sequence[Tool], rounds: int) -> Iterator[str]:
-    """Markdown, a section each; yielded as they are measured. One that fails says so."""
+
+def load() -> Kept:
+    return json.loads(KEPT.read_text()) if KEPT.exists() else {}  # type: ignore[no-any-return]
+
+
+def ask(name: str, kernel: str, tools: Sequence[Tool], kept: Kept) -> None:
+    """Measures, and keeps it. A question that fails keeps what it had."""
+    begin = time.monotonic()
+    try:
+        release, measured = QUESTIONS[name].measure(kernel, tools)
+    except LabError as error:
+        print(f"not measured: {name}, {kernel}: {error}", file=sys.stderr)
+        return
+    kept.setdefault(name, {})[kernel] = {
+        "release": release,
+        "tools": [f"{tool.name} {tool.version}" for tool in tools],
+        "on": [time.strftime("%F"), *_machine()],
+        "measured": measured,
+    }
+    KEPT.write_text(json.dumps(kept, indent=None, separators=(",", ":")) + "\n")
+    print(f"{name}, {kernel}: {time.monotonic() - begin:.0f} s\n\n{_table(name, kernel, kept)}\n")
+
+
+def _rows(name: str, kernel: str, kept: Kept) -> list[Row]:
+    return QUESTIONS[name].rows(kernel, kept[name][kernel]["measured"])
+
+
+def _table(name: str, kernel: str, kept: Kept) -> str:
+    head = ["", *kept[name][kernel]["tools"], "ratio", "goal"]
+    return markdown(head, [row.cells() for row in _rows(name, kernel, kept)])
+
+
+def report(kept: Kept) -> Iterator[str]:
+    """The parts of RESULTS.md."""
     yield HEAD
-    yield "\n".join([f"- {tool.name} {tool.version}" for tool in tools] + _machine())
-    multi = [kernel for kernel in kernels if has_multi(kernel)]
-    work = [partial(_start, kernel, tools, rounds) for kernel in multi]
-    work += [partial(_start_icount, kernel, tools) for kernel in multi[:1]]
-    work += [partial(_hits, kernel, tools) for kernel in kernels]
-    work += [partial(_flood, kernel, tools, rounds) for kernel in kernels]
-    for section in work:
-        try:
-            yield section()
-        except LabError as error:
-            yield f"## Not measured: {section.func.__name__[1:]}, {section.args[0]}\n\n    {error}"
+    for name, question in QUESTIONS.items():
+        found = [kernel for kernel in question.kernels if kernel in kept.get(name, {})]
+        if not found:
+            continue
+        yield f"## {question.title}\n\n{question.note}"
+        for kernel in found:
+            entry = kept[name][kernel]
+            yield f"### {entry['release']}\n\n{_table(name, kernel, kept)}"
+            yield ", ".join(entry["on"])
 
 
-def _start(kernel: str, tools: Sequence[Tool], rounds: int) -> str:
-    release, measured = start.measure(
-        kernel, tools, rounds=rounds, events=start.EVENTS, icount=False, backend=""
-    )
-    shown = start.table(measured, tools, start.WALL)
-    return f"## Start and stop, {release}\n\nFilter `{start.FILTER[0]}`.\n\n{shown}"
-
-
-def _start_icount(kernel: str, tools: Sequence[Tool]) -> str:
-    release, measured = start.measure(kernel, tools, rounds=2, events=0, icount=True, backend="")
-    return (
-        f"## Start under icount, {release}\n\nOne CPU, whose clock counts instructions: "
-        f"a second is 10⁹ of them.\n\n{start.table(measured, tools, start.ICOUNT)}"
-    )
-
-
-def _hits(kernel: str, tools: Sequence[Tool]) -> str:
-    release, results = filter.measure(kernel, tools, icount=True, rounds=2, packets=300)
-    return (
-        f"## A probe hit under icount, {release}\n\n"
-        f"A nanosecond is one instruction.\n\n{filter.table([(kernel, results)], tools)}"
-    )
-
-
-def _flood(kernel: str, tools: Sequence[Tool], rounds: int) -> str:
-    release, figures = flood.measure(kernel, tools, rounds=rounds)
-    return f"## A flood, {release}\n\n{flood.table([(kernel, figures)], tools)}"
+def write(kept: Kept) -> None:
+    RESULTS.write_text("\n\n".join(part.strip("\n") for part in report(kept)) + "\n")
+    judged = [
+        (QUESTIONS[name].title, row)
+        for name, question in QUESTIONS.items()
+        for kernel in question.kernels
+        if kernel in kept.get(name, {})
+        for row in _rows(name, kernel, kept)
+        if row.holds is not None
+    ]
+    draw(PICTURE, judged, kept)
 
 
 def _machine() -> list[str]:
     libbpf = ctypes.util.find_library("bpf") or "libbpf"
     qemu = subprocess.run(["qemu-system-x86_64", "--version"], capture_output=True, text=True)
-    return [
-        f"- Python {platform.python_version()}, {libbpf}",
-        f"- {qemu.stdout.splitlines()[0] if qemu.stdout else 'QEMU'}",
-    ]
+    version = qemu.stdout.partition("(")[0].strip() or "QEMU"
+    return [f"Python {platform.python_version()}", libbpf, version]
+
+
+def chosen(names: Sequence[str], kernels: Sequence[str]) -> Iterator[tuple[str, str, Question]]:
+    for name in names or QUESTIONS:
+        question = QUESTIONS[name]
+        for kernel in question.kernels:
+            if not kernels or kernel in kernels:
+                yield name, kernel, question
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument(
-        "--kernel", nargs="*", default=["6.12", "newest", "6.1", "5.10"], choices=sorted(KERNELS)
-    )
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--output", type=Path, default=RESULTS)
+    parser.add_argument("question", nargs="*", help=f"of {', '.join(QUESTIONS)}; default: all")
+    parser.add_argument("--kernel", nargs="*", default=[], choices=sorted(KERNELS))
+    parser.add_argument("--draw", action="store_true", help="measure nothing, write the report")
     given = parser.parse_args(argv)
-    written: list[str] = []
-    for section in sections(given.kernel, (pwru_py(), peer()), given.rounds):
-        print(f"{section}\n", flush=True)
-        written.append(section)
-        given.output.write_text("\n\n".join(part.strip("\n") for part in written) + "\n")
+    if unknown := set(given.question) - set(QUESTIONS):
+        parser.error(f"no such question: {', '.join(sorted(unknown))}")
+    kept = load()
+    if not given.draw:
+        tools = (pwru_py(), peer())
+        for name, kernel, _ in chosen(given.question, given.kernel):
+            ask(name, kernel, tools, kept)
+    write(kept)
     return 0
 
 

@@ -1,110 +1,63 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Exec to listening, peak memory, SIGTERM to exit: ``python -m bench.start [--kernel 6.12]``.
-
-Both tools in one guest, in turns, after one start of each to warm the page cache. Without
-``--icount`` times are wall-clock; with it only CPU seconds mean something, and they repeat.
-"""
+"""Exec to listening, memory, SIGTERM to exit, where a link takes many functions."""
 
 from __future__ import annotations
 
-import argparse
-import json
-import shlex
-import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import Any
 
 from bench.guest import bench_guest, run_json
-from bench.table import Series, judged, markdown, number, ratio
-from bench.tools import Tool, peer, pwru_py
-from tests.vm.kernels import KERNELS
+from bench.question import Question, pairs, variants
+from bench.table import Row, Series, number
+from bench.tools import Tool
 
-FILTER = ("dst host 1.1.1.1 and tcp",)
-ROUNDS, EVENTS = 5, 100_000
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """A row: ``key`` of what the guest measured, ``scale`` to the unit shown."""
-
-    key: str
-    title: str
-    scale: float = 1.0
-    goal: float | None = None
+FILTER = "dst host 1.1.1.1 and tcp"
+ROUNDS, EVENTS = 5, (10_000, 100_000, 1_000_000)
 
 
-WALL = (
-    Figure("start_s", "exec to listening, s", goal=0.5),
-    Figure("start_cpu_s", "CPU of the start, s"),
-    Figure("peak_kb", "peak memory, listening, MB", 1e-3, goal=1.0),
-    Figure("peak_after_kb", "peak memory, after the events, MB", 1e-3, goal=1.0),
-    Figure("lines", "events by then"),
-    Figure("stop_s", "SIGTERM to exit, s", goal=0.5),
-)
-ICOUNT = (
-    Figure("start_cpu_s", "CPU of the start under icount, s", goal=0.5),
-    Figure("peak_kb", "peak memory, listening, MB", 1e-3, goal=1.0),
-)
-
-Rounds = list[dict[str, dict[str, float]]]
-
-
-def measure(
-    kernel: str, tools: Sequence[Tool], *, rounds: int, events: int, icount: bool, backend: str
-) -> tuple[str, Rounds]:
-    """(the kernel's release, for each round each tool's figures)."""
-    words = ["--backend", backend] if backend else []
+def measure(kernel: str, tools: Sequence[Tool]) -> tuple[str, Any]:
+    measured = variants(kernel, tools)
     plan = {
-        "rounds": rounds,
-        "events": 0 if icount else events,
-        "tools": [{**tool.as_json(), "arguments": words} for tool in tools],
-        "filter": FILTER,
+        "rounds": ROUNDS,
+        "events": EVENTS,
+        "tools": [tool.as_json() for tool in measured],
+        "filter": [FILTER],
     }
-    with bench_guest(kernel, tools, icount=icount) as guest:
+    with bench_guest(kernel, tools) as guest:
         return guest.release, run_json(guest, "start", plan, timeout=3600)
 
 
-def table(rounds: Rounds, tools: Sequence[Tool], figures: Sequence[Figure]) -> str:
-    ours, theirs = tools
-    rows = []
-    for figure in figures:
-        series = [
-            Series.of(r[tool.name][figure.key] * figure.scale for r in rounds
-                      if figure.key in r[tool.name])
-            for tool in (ours, theirs)
-        ]  # fmt: skip
-        if all(one.values for one in series):
-            compared = judged(ratio(*series), figure.goal)
-            rows.append([figure.title, *series, compared])
-    head = ["", f"{ours.name} {ours.version}", f"{theirs.name} {theirs.version}", "ratio"]
-    return markdown(head, rows)
+FIGURES = (
+    ("start_s", "exec to listening, s", 1.0, 0.4),
+    ("start_cpu_s", "CPU of the start, s", 1.0, None),
+    ("peak_kb", "peak memory, listening, MB", 1e-3, 0.5),
+    ("stop_s", "SIGTERM to exit, s", 1.0, 0.5),
+)
+"""Key, title, scale to the unit, goal."""
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.start", description=__doc__)
-    parser.add_argument("--kernel", default="6.12", choices=sorted(KERNELS))
-    parser.add_argument("--rounds", type=int, default=ROUNDS)
-    parser.add_argument("--events", type=int, default=EVENTS)
-    parser.add_argument("--icount", action="store_true", help="CPU seconds that repeat")
-    parser.add_argument("--backend", default="", help="for both; default: each its own choice")
-    parser.add_argument("--json", action="store_true", help="raw figures instead of a table")
-    given = parser.parse_args(argv)
-    tools = (pwru_py(), peer())
-    release, rounds = measure(
-        given.kernel,
-        tools,
-        rounds=given.rounds,
-        events=given.events,
-        icount=given.icount,
-        backend=given.backend,
-    )
-    if given.json:
-        json.dump(rounds, sys.stdout, indent=1)
-        return 0
-    shown = table(rounds, tools, ICOUNT if given.icount else WALL)
-    print(f"{release}, {number(given.rounds)} rounds, filter {shlex.quote(FILTER[0])}\n\n{shown}")
-    return 0
+def rows(kernel: str, results: Any) -> list[Row]:
+    found = []
+    for what, ours, theirs in pairs(results):
+        at = f"{kernel} {what}".strip()
+        first = "the first start of all, s"
+        found.append(Row(f"{at}: {first}", ours["first_s"], theirs["first_s"]))
+        for key, title, scale, goal in FIGURES:
+            series = [Series.of(value * scale for value in one[key]) for one in (ours, theirs)]
+            found.append(Row(f"{at}: {title}", *series, goal))
+        for mine, others in zip(ours["growth"], theirs["growth"], strict=True):
+            title = f"{at}: peak memory after {number(mine['asked'])} events, MB"
+            reached = others["lines"] >= others["asked"]
+            peak = others["peak_kb"] / 1000 if reached else None
+            found.append(Row(title, mine["peak_kb"] / 1000, peak, 0.5))
+    return found
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+QUESTION = Question(
+    "Start and stop",
+    f"Filter `{FILTER}`, every function. pwru-py keeps what a kernel's BTF says: its first start "
+    "has a line of its own.",
+    ("6.12", "newest"),
+    measure,
+    rows,
+)

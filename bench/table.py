@@ -6,6 +6,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from types import NoneType
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +51,48 @@ def ratio(ours: Series | float, theirs: Series | float) -> float:
     return top / bottom if bottom else float("nan")
 
 
-def judged(value: float, goal: float | None, *, at_least: bool = False) -> str:
-    """A ratio beside its goal, and whether it holds."""
-    if goal is None:
-        return f"{value:.2f}"
-    holds = value >= goal if at_least else value <= goal
-    return f"{value:.2f} (goal {'≥' if at_least else '≤'} {goal:g}: {'yes' if holds else 'NO'})"
+Figure = Series | float | str | None
+"""None: not measured, or it makes no sense."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A line: a figure of each tool, and whether ours / theirs reaches the goal."""
+
+    title: str
+    ours: Figure
+    theirs: Figure = None
+    goal: float | None = None
+    at_least: bool = False
+
+    @property
+    def ratio(self) -> float | None:
+        """ours / theirs; None where one of them is no number."""
+        if isinstance(self.ours, (str, NoneType)) or isinstance(self.theirs, (str, NoneType)):
+            return None
+        found = ratio(self.ours, self.theirs)
+        return found if found == found else None
+
+    @property
+    def holds(self) -> bool | None:
+        if self.goal is None or self.ratio is None:
+            return None
+        return self.ratio >= self.goal if self.at_least else self.ratio <= self.goal
+
+    def cells(self) -> list[str]:
+        """Title, ours, theirs, ratio, goal."""
+        compared = "" if self.ratio is None else f"{self.ratio:.3f}"[:5].rstrip(".")
+        sign = "≥" if self.at_least else "≤"
+        goal = (
+            "" if self.holds is None else f"{sign} {self.goal:g}: {'yes' if self.holds else 'NO'}"
+        )
+        return [self.title, _shown(self.ours), _shown(self.theirs), compared, goal]
+
+
+def _shown(figure: Figure) -> str:
+    if figure is None:
+        return ""
+    return number(figure) if isinstance(figure, (int, float)) else str(figure)
 
 
 def markdown(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

@@ -9,7 +9,7 @@ import os
 import re
 import subprocess
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ class Tool:
     """``programs``: prefixes of the names of its programs that run at a probed function.
 
     ``columns``: flags for the columns that pwru-py shows by default: equal work.
+    ``arguments``: those of every call.
     ``files``: what a start reads; of ``directories``, nothing else is needed.
     """
 
@@ -44,6 +45,12 @@ class Tool:
     files: tuple[str, ...]
     columns: tuple[str, ...] = ()
     directories: tuple[str, ...] = ()
+
+    arguments: tuple[str, ...] = ()
+
+    def named(self, name: str, *arguments: str) -> Tool:
+        """The same program, always called with these ``arguments`` too."""
+        return replace(self, name=name, arguments=(*self.arguments, *arguments))
 
     def as_json(self) -> dict[str, Any]:
         """What the guest needs of it."""
@@ -91,6 +98,19 @@ def peer() -> Tool:
         columns=("--output-meta", "--output-tuple"),
         files=(str(program), *(f"{path}/{LIBPCAP}" for path in env.values())),
     )
+
+
+def empty() -> Tool:
+    """An empty program on the functions of pwru-py; needs clang."""
+    target = lab_directory() / "empty.bpf.o"
+    sys.path.insert(0, str(PROJECT / "bpf"))
+    from build import compile_object
+
+    compile_object(PROJECT / "bench" / "empty.bpf.c", target, ())
+    ours = pwru_py()
+    command = (sys.executable, "-m", "bench.inside.empty", str(target))
+    return replace(ours, name="empty", argv=command, programs=("empty",),
+                   files=(*ours.files, str(target)))  # fmt: skip
 
 
 def _packaged_version() -> str:

@@ -21,7 +21,8 @@ def measure(
     tool: Mapping[str, Any], case: Mapping[str, Any], packets: int, found: dict[str, Any]
 ) -> None:
     """One start of ``tool`` with the case's expression; its two flows, in turns. Into ``found``."""
-    arguments = [*tool["arguments"], *tool["columns"], case["expression"]]
+    more = case["more"].split() if "more" in case else []
+    arguments = [*tool["arguments"], *tool["columns"], *more, case["expression"]]
     with tracing(tool, arguments):
         loaded = bpfstat.programs(tool["programs"])
         found["programs"] = len(loaded)

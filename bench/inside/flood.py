@@ -48,12 +48,18 @@ def traced_rates(
     return found
 
 
-def burst(tool: Mapping[str, Any], packets: int) -> dict[str, Any]:
+def empty_rate(tool: Mapping[str, Any], rounds: int, seconds: float) -> list[float]:
+    with tracing(tool, tool["arguments"]):
+        time.sleep(1)
+        return [rate(PORT, seconds) for _ in range(rounds)]
+
+
+def burst(tool: Mapping[str, Any], packets: int, *more: str) -> dict[str, Any]:
     """Packets as fast as they go; what was printed of them, and what the tool said of the rest.
 
     Ended by SIGTERM once its output has not grown for three seconds.
     """
-    arguments = [*tool["arguments"], *tool["columns"], MATCHING]
+    arguments = [*tool["arguments"], *tool["columns"], *more, MATCHING]
     with tracing(tool, arguments, _OUTPUT) as tracer:
         flow = Flow("udp", PORT)
         before = tracer.cpu_s()
@@ -68,7 +74,7 @@ def burst(tool: Mapping[str, Any], packets: int) -> dict[str, Any]:
         flow.close()
     said = tracer.errors.read_text(errors="replace")
     with open(_OUTPUT, "rb") as output:
-        lines = sum(1 for line in output if b"0x" in line[:20])
+        lines = sum(1 for line in output if line.startswith(b"{") or b"0x" in line[:20])
     os.unlink(_OUTPUT)
     return {"sent": sent, "lines": lines, "cpu_s": cpu_s, "peak_kb": peak_kb, "said": said[-500:]}
 
@@ -81,8 +87,13 @@ def main() -> None:
     for tool in plan["tools"]:
         bare += [rate(PORT, plan["seconds"]) for _ in range(plan["rounds"])]
         rates[tool["name"]] = traced_rates(tool, plan["rounds"], plan["seconds"], plan["idle_s"])
-    bursts = {tool["name"]: burst(tool, plan["burst"]) for tool in plan["tools"]}
-    json.dump({"bare": bare, "rates": rates, "bursts": bursts}, sys.stdout)
+    empty = {
+        tool["name"]: empty_rate(tool, plan["rounds"], plan["seconds"]) for tool in plan["empty"]
+    }
+    bursts = {tool["name"]: {"text": burst(tool, plan["burst"])} for tool in plan["tools"]}
+    for tool in plan["tools"][: len(plan["empty"])]:
+        bursts[tool["name"]]["json"] = burst(tool, plan["burst"], "--output-json")
+    json.dump({"bare": bare, "rates": rates, "empty": empty, "bursts": bursts}, sys.stdout)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ ip neigh add {TARGET} lladdr 02:00:00:00:00:01 dev sink
 """
 OUTPUT = "/tmp/bench.out"
 _BURST = 50
-_PATIENCE_S = 120.0
+_PATIENCE_S = 240.0
 
 
 class _Lines:
@@ -60,37 +60,45 @@ def send_until(lines: int) -> int:
     return output.count
 
 
-def one(tool: Mapping[str, Any], arguments: Sequence[str], events: int) -> dict[str, float]:
+def one(
+    tool: Mapping[str, Any], arguments: Sequence[str], events: Sequence[int]
+) -> tuple[dict[str, float], list[dict[str, float]]]:
+    """(the start and the stop, memory and CPU seconds after so many ``events``)."""
     tracer = Tracer(tool, arguments, OUTPUT)
     found = {
         "start_s": tracer.start_s,
         "start_cpu_s": tracer.start_cpu_s,
         "peak_kb": tracer.peak_kb(),
     }
-    if events:
-        found["lines"] = send_until(events)
-        found["peak_after_kb"] = tracer.peak_kb()
-    before = tracer.cpu_s()
+    growth = []
+    for count in events:
+        lines = send_until(count)
+        growth.append(
+            {"asked": count, "lines": lines, "peak_kb": tracer.peak_kb(), "cpu_s": tracer.cpu_s()}
+        )
     found["stop_s"] = tracer.stop()
-    found["before_stop_cpu_s"] = before
-    return found
+    return found, growth
 
 
 def main() -> None:
     plan = json.loads(Path(sys.argv[1]).read_text())
     subprocess.run(["bash", "-c", NETWORK], check=True, capture_output=True)
-    rounds: list[dict[str, dict[str, float]]] = []
+    found: dict[str, dict[str, Any]] = {tool["name"]: {} for tool in plan["tools"]}
     for number in range(plan["rounds"] + 1):
         # The first warms the page cache; the last goes on to produce events.
-        events = plan["events"] if number == plan["rounds"] else 0
-        done = {}
+        events = plan["events"] if number == plan["rounds"] else ()
         for tool in plan["tools"]:
             arguments = [*tool["arguments"], *tool["columns"], *plan["filter"]]
-            done[tool["name"]] = one(tool, arguments, events)
+            done, growth = one(tool, arguments, events)
+            series = found[tool["name"]]
             time.sleep(0.5)
-        if number:
-            rounds.append(done)
-    json.dump(rounds, sys.stdout)
+            if not number:
+                series["first_s"] = done["start_s"]
+                continue
+            for key, value in done.items():
+                series.setdefault(key, []).append(value)
+            series["growth"] = growth
+    json.dump(found, sys.stdout)
 
 
 if __name__ == "__main__":

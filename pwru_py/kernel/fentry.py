@@ -11,12 +11,13 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Sequence
+from functools import partial
 
 from ..errors import AttachError
 from ..plan import Target
 from . import bpf
 from .libbpf import Program
-from .probes import cookie
+from .probes import Pairs, attach_together, cookie
 
 PROGRAM = "skb_any"
 
@@ -52,14 +53,14 @@ class FentryMulti:
             if self._stop:
                 return
             if not module:
-                self._attach(self._program.fd, pairs)
+                self._together(self._program.fd, pairs)
                 continue
             try:
                 fd = self._copy(types, module)
             except AttachError as error:
                 self.failed += ((target, error.errno) for _, target in pairs)
             else:
-                self._attach(fd, pairs)
+                self._together(fd, pairs)
 
     def _copy(self, types: dict[str, int], module: str) -> int:
         """The program for the functions of ``module``."""
@@ -73,29 +74,21 @@ class FentryMulti:
         self._copies.append(fd)
         return fd
 
-    def _attach(self, program: int, pairs: Sequence[tuple[int, Target]]) -> None:
-        """One link; when the kernel refuses a function, halves until it is alone."""
+    def _together(self, program: int, pairs: Pairs) -> None:
+        attach_together(partial(self._attach, program), pairs, self.failed)
+
+    def _attach(self, program: int, pairs: Pairs) -> None:
+        """One link."""
         if self._stop:
             return
-        try:
-            link = bpf.link_tracing_multi(
-                program,
-                self._attach_type,
-                [target.btf_id for _, target in pairs],
-                [cookie(index, target) for index, target in pairs],
-            )
-        except AttachError as error:
-            if error.errno in (errno.EPERM, errno.ENOMEM):
-                raise
-            if len(pairs) == 1:
-                self.failed.append((pairs[0][1], error.errno))
-                return
-            half = len(pairs) // 2
-            self._attach(program, pairs[:half])
-            self._attach(program, pairs[half:])
-        else:
-            self._links.append(link)
-            self.attached += len(pairs)
+        link = bpf.link_tracing_multi(
+            program,
+            self._attach_type,
+            [target.btf_id for _, target in pairs],
+            [cookie(index, target) for index, target in pairs],
+        )
+        self._links.append(link)
+        self.attached += len(pairs)
 
     def skipped(self) -> int:
         return sum(map(bpf.recursion_misses, self._copies))

@@ -11,7 +11,8 @@ import errno
 import os
 import resource
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Protocol
 
 from ..errors import AttachError
@@ -19,6 +20,9 @@ from ..layout import COOKIE_SKB_SHIFT, COOKIE_TARGET_SHIFT
 from ..plan import Target
 from . import perf
 from .libbpf import Link, Program
+
+Pairs = Sequence[tuple[int, Target]]
+"""Functions with their indices in the plan."""
 
 
 class Probes(Protocol):
@@ -79,6 +83,31 @@ def program_name(target: Target, cookies: bool) -> str:
     return f"skb_arg{target.arg}"
 
 
+def attach_together(
+    attach: Callable[[Pairs], None],
+    pairs: Pairs,
+    failed: list[tuple[Target, int]],
+    *,
+    fatal: Sequence[int] = (errno.EPERM, errno.ENOMEM),
+) -> None:
+    """Calls ``attach`` with all; when the kernel refuses them, with halves.
+
+    A function that is refused alone goes to ``failed``. Raises AttachError for an errno in
+    ``fatal``, of which no function is the cause.
+    """
+    try:
+        attach(pairs)
+    except AttachError as error:
+        if error.errno in fatal:
+            raise
+        if len(pairs) == 1:
+            failed.append((pairs[0][1], error.errno))
+            return
+        half = len(pairs) // 2
+        attach_together(attach, pairs[:half], failed, fatal=fatal)
+        attach_together(attach, pairs[half:], failed, fatal=fatal)
+
+
 class KprobeMulti:
     """One link for each program.
 
@@ -108,32 +137,26 @@ class KprobeMulti:
         for program, pair in zip(self._programs, self._targets, strict=True):
             by_program.setdefault(program, []).append(pair)
         for program, pairs in by_program.items():
-            self._attach(program, pairs)
+            attach_together(
+                partial(self._attach, program),
+                pairs,
+                self.failed,
+                fatal=(errno.EOPNOTSUPP, errno.EPERM, errno.ENOMEM),
+            )
 
-    def _attach(self, program: Program, pairs: Sequence[tuple[int, Target]]) -> None:
-        """One link; when the kernel refuses a function, halves until it is alone."""
+    def _attach(self, program: Program, pairs: Pairs) -> None:
+        """One link."""
         if self._stop.is_set():
             return
         addrs = [target.addr for _, target in pairs]
         carries = self._cookies or program.name == _SHARED
-        try:
-            link = program.attach_kprobe_multi(
-                addrs if all(addrs) else (),
-                [target.name for _, target in pairs],
-                [cookie(index, target) for index, target in pairs] if carries else None,
-            )
-        except AttachError as error:
-            if error.errno in (errno.EOPNOTSUPP, errno.EPERM, errno.ENOMEM):
-                raise
-            if len(pairs) == 1:
-                self.failed.append((pairs[0][1], error.errno))
-                return
-            half = len(pairs) // 2
-            self._attach(program, pairs[:half])
-            self._attach(program, pairs[half:])
-        else:
-            self._links.append(link)
-            self.attached += len(pairs)
+        link = program.attach_kprobe_multi(
+            addrs if all(addrs) else (),
+            [target.name for _, target in pairs],
+            [cookie(index, target) for index, target in pairs] if carries else None,
+        )
+        self._links.append(link)
+        self.attached += len(pairs)
 
     def skipped(self) -> int:
         return 0

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An empty program on the functions that pwru-py would trace, until SIGTERM.
+
+``python -m bench.inside.empty OBJECT --ready-file FILE [pwru-py's flags]``.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+
+from pwru_py.config import Backend
+from pwru_py.kernel import system
+from pwru_py.kernel.fentry import FentryMulti
+from pwru_py.kernel.libbpf import BpfObject, Libbpf
+from pwru_py.kernel.prepare import prepare
+from pwru_py.kernel.probes import KprobeMulti, Kprobes
+from pwru_py.options import parse
+
+
+def main() -> None:
+    path, *words = sys.argv[1:]
+    options = parse(words)
+    prepared = prepare(options.config)
+    targets = prepared.plan.targets
+    with BpfObject(Libbpf(), Path(path).read_bytes()) as found:
+        (program,) = found.programs()
+        if prepared.backend is Backend.FENTRY_MULTI:
+            program.set_tracing(prepared.features.fentry_multi)
+        elif prepared.backend is Backend.KPROBE_MULTI:
+            program.set_kprobe_multi()
+        found.load()
+        probes: FentryMulti | KprobeMulti | Kprobes
+        if prepared.backend is Backend.FENTRY_MULTI:
+            probes = FentryMulti(program, targets, prepared.features.fentry_multi)
+        elif prepared.backend is Backend.KPROBE_MULTI:
+            probes = KprobeMulti([program] * len(targets), targets, cookies=False)
+        else:
+            pmu = system.kprobe_pmu()
+            assert pmu is not None
+            probes = Kprobes([program] * len(targets), targets, False, pmu, first=len(targets))
+        probes.attach()
+        assert probes.attached > len(targets) / 2, probes.failed[:3]
+        signal.signal(signal.SIGTERM, lambda *_: None)
+        Path(options.ready_file).touch()
+        signal.pause()
+        probes.detach()
+
+
+if __name__ == "__main__":
+    main()
