@@ -39,8 +39,8 @@ def measure(
     measured = variants(kernel, tools)
     words = arguments(kernel)
     plan = {
-        "starts": 1 if icount else 3,
-        "packets": 200 if icount else 400,
+        "starts": 1 if icount else 2,
+        "packets": 200 if icount else 300,
         "cases": [{"rounds": 2 if icount else 5, **case} for case in cases],
         "tools": [tool.named(tool.name, *words).as_json() for tool in measured],
     }

@@ -12,7 +12,7 @@ from bench.table import Row, Series, number
 from bench.tools import Tool
 
 FILTER = "dst host 1.1.1.1 and tcp"
-ROUNDS, EVENTS = 5, (10_000, 100_000, 1_000_000)
+ROUNDS, EVENTS = 3, (10_000, 100_000, 1_000_000)
 
 
 def measure(kernel: str, tools: Sequence[Tool]) -> tuple[str, Any]:
