@@ -56,7 +56,7 @@ def load() -> Kept:
     return json.loads(KEPT.read_text()) if KEPT.exists() else {}  # type: ignore[no-any-return]
 
 
-def ask(name: str, kernel: str, tools: Sequence[Tool], kept: Kept) -> None:
+def ask(name: str, kernel: str, tools: Sequence[Tool]) -> None:
     """Measures, and keeps it. A question that fails keeps what it had."""
     begin = time.monotonic()
     try:
@@ -64,6 +64,7 @@ def ask(name: str, kernel: str, tools: Sequence[Tool], kept: Kept) -> None:
     except LabError as error:
         print(f"not measured: {name}, {kernel}: {error}", file=sys.stderr)
         return
+    kept = load()
     kept.setdefault(name, {})[kernel] = {
         "release": release,
         "tools": [f"{tool.name} {tool.version}" for tool in tools],
@@ -133,12 +134,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = parser.parse_args(argv)
     if unknown := set(given.question) - set(QUESTIONS):
         parser.error(f"no such question: {', '.join(sorted(unknown))}")
-    kept = load()
     if not given.draw:
         tools = (pwru_py(), peer())
         for name, kernel, _ in chosen(given.question, given.kernel):
-            ask(name, kernel, tools, kept)
-    write(kept)
+            ask(name, kernel, tools)
+    write(load())
     return 0
 
 

@@ -242,10 +242,17 @@ static __noinline __u64 inner_l3(__u64 addr, const struct headers *h, const stru
 /*
  * The hottest code there is. Most frames have a real link header just in front of the
  * network header, or none yet, and no tag; most filters look at nothing but headers, and
- * match no tagged frame: for them, whether there is a tag is asked after a match.
+ * match no tagged frame: for them, whether there is a tag is asked after a match (where packets
+ * are copied by emit(), which has it at hand).
  *
  * place: set on a match.
  */
+enum verdict {
+	REJECT,
+	MATCH,
+	FOLLOWED,
+	UNTAGGED,	/* a match unless the frame has a tag: then pcap_filter() decides */
+};
 
 /* Of a header that is made of skb->protocol: does the packet's first byte agree with it? */
 static __always_inline bool agrees(__be16 protocol, __u8 first)
@@ -304,7 +311,7 @@ static __always_inline __u64 filter_hot(__u64 addr, struct place *place)
 	place->start = (unsigned char *)start + ETH_HLEN;
 	place->end = (unsigned char *)end;
 	place->proto = *(__be16 *)(view.bytes + ETH_HLEN - 2);
-	return (end > start ? end - start : 0) + 1 >= verdict;	/* MATCH */
+	return (end > start ? end - start : 0) + 1 >= verdict ? MATCH : REJECT;
 }
 
 #else
@@ -312,7 +319,7 @@ static __always_inline __u64 filter_hot(__u64 addr, struct place *place)
 static __always_inline __u64 filter_hot(__u64 addr, struct place *place)
 {
 	struct sk_buff *skb = (struct sk_buff *)addr;
-	__u32 zero = 0, wanted = cfg.filter.bytes, vlan;
+	__u32 zero = 0, wanted = cfg.filter.bytes;
 	__u64 span[HEADERS_SPAN], mac, network, tail, verdict;
 	const struct sk_buff *view;
 	unsigned char *start;
@@ -353,15 +360,12 @@ static __always_inline __u64 filter_hot(__u64 addr, struct place *place)
 	}
 	verdict = RUN_FILTER(FILTER_CAPACITY, frame, frame);
 	if (!verdict)
-		return 0;
-	if (!cfg.filter.tag &&
-	    (bpf_probe_read_kernel(&vlan, sizeof(vlan), (void *)skb + OFFSET(vlan_proto)) || vlan))
-		return filter_cold(addr, place);
+		return REJECT;
 	place->start = (unsigned char *)frame->base + ETH_HLEN;
 	place->end = (unsigned char *)frame->base + frame->caplen;
 	place->proto = *(__be16 *)(frame->bytes + 12);
 	place->copy = wanted >= ETH_HLEN + COPIED ? frame->bytes + ETH_HLEN : NULL;
-	return verdict;
+	return cfg.filter.tag ? MATCH : UNTAGGED;
 }
 
 #endif

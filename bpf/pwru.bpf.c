@@ -357,7 +357,8 @@ static __always_inline struct event *new_record(void)
 	return bpf_ringbuf_reserve(&ring, sizeof(struct event), 0);
 }
 
-static __noinline int emit(struct pt_regs *ctx, __u64 addr, __u64 cookie, bool followed,
+/* True: nothing was recorded, as verdict was UNTAGGED and there may be a tag. */
+static __noinline int emit(struct pt_regs *ctx, __u64 addr, __u64 cookie, __u64 verdict,
 			   struct place *place)
 {
 	const struct sk_buff *view = VIEW((const struct sk_buff *)addr);
@@ -370,6 +371,8 @@ static __noinline int emit(struct pt_regs *ctx, __u64 addr, __u64 cookie, bool f
 		view = READ_SPAN(view, dev, users, span);
 	if (!view)
 		return 0;
+	if (verdict == UNTAGGED && VLAN_WORD(view))
+		return 1;
 #endif
 	if (paused)
 		return 0;
@@ -378,7 +381,7 @@ static __noinline int emit(struct pt_regs *ctx, __u64 addr, __u64 cookie, bool f
 		count(COUNT_BUFFER_FULL);
 		return 0;
 	}
-	fill(ev, ctx, addr, view, cookie, followed, place);
+	fill(ev, ctx, addr, view, cookie, verdict == FOLLOWED, place);
 	if (cfg.stack)
 		fill_stack((struct event_with_stack *)ev, ctx);
 	if (!cfg.queue)
@@ -387,8 +390,6 @@ static __noinline int emit(struct pt_regs *ctx, __u64 addr, __u64 cookie, bool f
 		count(COUNT_BUFFER_FULL);
 	return 0;
 }
-
-enum verdict { REJECT, MATCH, FOLLOWED };
 
 /* Conditions beside the pcap filter, and packets that are followed. */
 static __noinline __u64 decide(__u64 addr)
@@ -420,8 +421,8 @@ static __always_inline int trace(struct pt_regs *ctx, __u64 addr, __u64 cookie)
 		place.start = NULL;
 		verdict = decide(addr);
 	}
-	if (verdict)
-		emit(ctx, addr, cookie, verdict == FOLLOWED, &place);
+	if (verdict && emit(ctx, addr, cookie, verdict, &place) && filter_cold(addr, &place))
+		emit(ctx, addr, cookie, MATCH, &place);
 	return 0;
 }
 

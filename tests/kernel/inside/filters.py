@@ -58,6 +58,8 @@ def main() -> None:
     time.sleep(SETTLE_S)
     lap("sent")
     captured = capture.finish()
+    for recording in (watch, early, apart):  # all, before the neighbours are asked again
+        recording.pause()
     told = {
         "shown": _counts(watch), "early": _counts(early), "apart": _counts(apart), **captured
     }  # fmt: skip

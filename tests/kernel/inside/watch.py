@@ -55,11 +55,14 @@ class Watch:
                 pass
             assert not engine.probes.failed, engine.probes.failed
 
-    def finish(self) -> dict[str, list[Event]]:
-        """Ends recording; the events of each expression. Raises when any was lost."""
-        found = {}
+    def pause(self) -> None:
+        """Ends recording."""
         for engine in self._engines.values():
             engine.pause()
+
+    def finish(self) -> dict[str, list[Event]]:
+        """The events of each expression, once recording has ended. Raises when any was lost."""
+        found = {}
         for expression, engine in self._engines.items():
             found[expression] = list(_events(engine))
             losses = engine.losses()
