@@ -182,7 +182,7 @@ class Kprobes:
         targets: Sequence[Target],
         cookies: bool,
         pmu: int,
-        first: int = 32,
+        first: int = 8,
     ) -> None:
         self._programs = programs
         self._cookies = cookies
