@@ -15,7 +15,7 @@ from bench.table import Row, Series, number
 from bench.tools import Tool
 
 FUNCTIONS = (100, 400, 1600)
-HOSTS = (1, 10, 100, 1000)
+HOSTS = (1, 30, 1000)
 ROUNDS = 2
 FIGURES = {
     "functions": (("start_s", "exec to listening, s"), ("stop_s", "SIGTERM to exit, s")),
