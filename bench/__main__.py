@@ -20,7 +20,6 @@ from typing import Any
 
 from bench import filter, flood, growth, kprobes, start
 from bench.picture import draw
-from bench.question import Question
 from bench.table import Row, markdown
 from bench.tools import Tool, peer, pwru_py
 from tests.vm.errors import LabError
@@ -71,7 +70,7 @@ def ask(name: str, kernel: str, tools: Sequence[Tool]) -> None:
         "on": [time.strftime("%F"), *_machine()],
         "measured": measured,
     }
-    KEPT.write_text(json.dumps(kept, indent=None, separators=(",", ":")) + "\n")
+    KEPT.write_text(json.dumps(kept, separators=(",", ":")) + "\n")
     print(f"{name}, {kernel}: {time.monotonic() - begin:.0f} s\n\n{_table(name, kernel, kept)}\n")
 
 
@@ -84,31 +83,27 @@ def _table(name: str, kernel: str, kept: Kept) -> str:
     return markdown(head, [row.cells() for row in _rows(name, kernel, kept)])
 
 
+def _measured(kept: Kept) -> list[tuple[str, str]]:
+    return [(name, kernel) for name, kernel in chosen((), ()) if kernel in kept.get(name, {})]
+
+
 def report(kept: Kept) -> Iterator[str]:
     """The parts of RESULTS.md."""
     yield HEAD
-    for name, question in QUESTIONS.items():
-        found = [kernel for kernel in question.kernels if kernel in kept.get(name, {})]
-        if not found:
-            continue
-        yield f"## {question.title}\n\n{question.note}"
-        for kernel in found:
-            entry = kept[name][kernel]
-            yield f"### {entry['release']}\n\n{_table(name, kernel, kept)}"
-            yield ", ".join(entry["on"])
+    last = ""
+    for name, kernel in _measured(kept):
+        if name != last:
+            yield f"## {QUESTIONS[name].title}\n\n{QUESTIONS[name].note}"
+            last = name
+        entry = kept[name][kernel]
+        yield f"### {entry['release']}\n\n{_table(name, kernel, kept)}"
+        yield ", ".join(entry["on"])
 
 
 def write(kept: Kept) -> None:
     RESULTS.write_text("\n\n".join(part.strip("\n") for part in report(kept)) + "\n")
-    judged = [
-        (QUESTIONS[name].title, row)
-        for name, question in QUESTIONS.items()
-        for kernel in question.kernels
-        if kernel in kept.get(name, {})
-        for row in _rows(name, kernel, kept)
-        if row.holds is not None
-    ]
-    draw(PICTURE, judged, kept)
+    rows = [row for name, kernel in _measured(kept) for row in _rows(name, kernel, kept)]
+    draw(PICTURE, [row for row in rows if row.holds is not None], kept)
 
 
 def _machine() -> list[str]:
@@ -118,12 +113,12 @@ def _machine() -> list[str]:
     return [f"Python {platform.python_version()}", libbpf, version]
 
 
-def chosen(names: Sequence[str], kernels: Sequence[str]) -> Iterator[tuple[str, str, Question]]:
+def chosen(names: Sequence[str], kernels: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """(question, kernel) in order; no names, no kernels: all."""
     for name in names or QUESTIONS:
-        question = QUESTIONS[name]
-        for kernel in question.kernels:
+        for kernel in QUESTIONS[name].kernels:
             if not kernels or kernel in kernels:
-                yield name, kernel, question
+                yield name, kernel
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -136,7 +131,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(f"no such question: {', '.join(sorted(unknown))}")
     if not given.draw:
         tools = (pwru_py(), peer())
-        for name, kernel, _ in chosen(given.question, given.kernel):
+        for name, kernel in chosen(given.question, given.kernel):
             ask(name, kernel, tools)
     write(load())
     return 0

@@ -8,7 +8,7 @@ that the expression looks at to its end.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -49,16 +49,12 @@ def measure(
 
 
 def rows(kernel: str, results: Any, *, unit: str) -> list[Row]:
+    goals = GOALS_OLDER if kernel in OLDER else GOALS
     found = []
     for result in results:
-        title = result["expression"]
         for what, ours, theirs in pairs(result["tools"]):
-            at = f"{kernel} {what}".strip()
-            for verdict, goal in zip(
-                ("reject", "match"), GOALS_OLDER if kernel in OLDER else GOALS, strict=True
-            ):
-                series = [Series.of(one[verdict]) for one in (ours, theirs)]
-                found.append(Row(f"{at}: `{title}`: {verdict}, {unit}", *series, goal))
+            at = f"{kernel} {what}".strip() + f": `{result['expression']}`"
+            found += _verdicts(at, ours, theirs, goals, unit)
             if unit != "ns":
                 continue
             for key, text in (
@@ -70,27 +66,32 @@ def rows(kernel: str, results: Any, *, unit: str) -> list[Row]:
                     Series.of(v).median if isinstance(v := one[key], list) else v
                     for one in (ours, theirs)
                 ]
-                found.append(Row(f"{at}: `{title}`: {text}", *both))
+                found.append(Row(f"{at}: {text}", *both))
     return found
+
+
+def _verdicts(
+    at: str, ours: Any, theirs: Any, goals: tuple[float, float], unit: str
+) -> Iterator[Row]:
+    for verdict, goal in zip(("reject", "match"), goals, strict=True):
+        series = [Series.of(one[verdict]) for one in (ours, theirs)]
+        yield Row(f"{at}: {verdict}, {unit}", *series, goal)
 
 
 def measure_work(kernel: str, tools: Sequence[Tool]) -> tuple[str, Any]:
     """The same filter, and more to do on a match."""
     cases = [
-        {"expression": HOST, "match": "udp", "reject": "other", "more": flag, "title": title}
-        for flag, title in WORK
+        {"expression": HOST, "match": "udp", "reject": "other", "more": flag} for flag, _ in WORK
     ]
     return measure(kernel, tools, icount=True, cases=cases)
 
 
 def work_rows(kernel: str, results: Any) -> list[Row]:
-    found = []
+    found: list[Row] = []
     for (_, title), result in zip(WORK, results, strict=True):
         for what, ours, theirs in pairs(result["tools"]):
-            at = f"{kernel} {what}".strip()
-            for verdict in ("reject", "match"):
-                series = [Series.of(one[verdict]) for one in (ours, theirs)]
-                found.append(Row(f"{at}: {title}: {verdict}, instructions", *series, 1.0))
+            at = f"{kernel} {what}".strip() + f": {title}"
+            found += _verdicts(at, ours, theirs, (1.0, 1.0), "instructions")
     return found
 
 

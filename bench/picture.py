@@ -20,10 +20,10 @@ OURS, THEIRS, MISSED = "#1b6ca8", "#8a8a8a", "#c0392b"
 _ROW_INCHES = 0.19
 
 
-def draw(path: Path, judged: Sequence[tuple[str, Row]], kept: dict[str, dict[str, Any]]) -> None:
-    """``judged``: the question's title and a row with a goal."""
+def draw(path: Path, judged: Sequence[Row], kept: dict[str, dict[str, Any]]) -> None:
+    """``judged``: rows with a goal."""
     matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "bench", "font.size": 8})
-    curves = list(_curves(kept))
+    curves = _curves(kept)
     height = _ROW_INCHES * (len(judged) + 4)
     figure = pyplot.figure(figsize=(13, max(height, 2.1 * len(curves))), layout="constrained")
     left, right = figure.subfigures(1, 2, width_ratios=(9, 4))
@@ -38,9 +38,9 @@ def draw(path: Path, judged: Sequence[tuple[str, Row]], kept: dict[str, dict[str
     pyplot.close(figure)
 
 
-def _ratios(axes: Axes, judged: Sequence[tuple[str, Row]]) -> None:
+def _ratios(axes: Axes, judged: Sequence[Row]) -> None:
     """A dot is ours / pwru's, a bar the side of the goal where it has to be."""
-    for at, (_, row) in enumerate(judged):
+    for at, row in enumerate(judged):
         assert row.ratio is not None
         assert row.goal is not None
         far = 100.0 if row.at_least else 0.001
@@ -48,7 +48,7 @@ def _ratios(axes: Axes, judged: Sequence[tuple[str, Row]]) -> None:
         axes.plot(max(row.ratio, 0.0015), at, "o", color=OURS if row.holds else MISSED, ms=4)
         axes.annotate(f"{row.ratio:.2f}", (max(row.ratio, 0.0015), at), (5, -2.5),
                       textcoords="offset points", fontsize=6.5)  # fmt: skip
-    axes.set_yticks(range(len(judged)), [row.title.replace("`", "") for _, row in judged])
+    axes.set_yticks(range(len(judged)), [row.title.replace("`", "") for row in judged])
     axes.invert_yaxis()
     axes.margins(y=0.005)
     axes.set_xscale("log")
