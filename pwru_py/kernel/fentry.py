@@ -17,31 +17,21 @@ from ..errors import AttachError
 from ..plan import Target
 from . import bpf
 from .libbpf import Program
-from .probes import Pairs, attach_together, cookie
+from .probes import Pairs, Probes, attach_together, cookie
 
 PROGRAM = "skb_any"
 
 
-class FentryMulti:
-    """One link for the kernel, one for each module. ``attach_type``: BPF_TRACE_FENTRY_MULTI.
-
-    ``attached``, ``failed`` and so on as in ``Probes``.
-    """
+class FentryMulti(Probes):
+    """One link for the kernel, one for each module. ``attach_type``: BPF_TRACE_FENTRY_MULTI."""
 
     def __init__(self, program: Program, targets: Sequence[Target], attach_type: int) -> None:
+        super().__init__(targets)
         self._program = program
         self._attach_type = attach_type
-        self._targets = tuple(enumerate(targets))
         self._links: list[int] = []
         self._copies: list[int] = []
         self._stop = False
-        self.total = len(targets)
-        self.attached = 0
-        self.failed: list[tuple[Target, int]] = []
-
-    @property
-    def done(self) -> bool:
-        return self.attached + len(self.failed) >= self.total
 
     def attach(self) -> None:
         """Attaches everything; returns when done or when ``interrupt`` was called."""

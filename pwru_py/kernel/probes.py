@@ -11,9 +11,9 @@ import errno
 import os
 import resource
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Protocol
 
 from ..errors import AttachError
 from ..layout import COOKIE_SKB_SHIFT, COOKIE_TARGET_SHIFT
@@ -25,24 +25,31 @@ Pairs = Sequence[tuple[int, Target]]
 """Functions with their indices in the plan."""
 
 
-class Probes(Protocol):
+class Probes(ABC):
     """A backend at work. ``failed`` pairs a target with the kernel's errno."""
 
-    total: int
-    attached: int
-    failed: list[tuple[Target, int]]
+    def __init__(self, targets: Sequence[Target]) -> None:
+        self._targets: Pairs = tuple(enumerate(targets))
+        self.total = len(targets)
+        self.attached = 0
+        self.failed: list[tuple[Target, int]] = []
 
     @property
-    def done(self) -> bool: ...
+    def done(self) -> bool:
+        return self.attached + len(self.failed) >= self.total
 
+    @abstractmethod
     def attach(self) -> None: ...
 
     def skipped(self) -> int:
         """Hits that the kernel skipped in programs that only the backend knows."""
+        return 0
 
+    @abstractmethod
     def interrupt(self) -> None:
         """Attach no more; safe in a signal handler."""
 
+    @abstractmethod
     def detach(self) -> None: ...
 
 
@@ -108,7 +115,7 @@ def attach_together(
         attach_together(attach, pairs[half:], failed, fatal=fatal)
 
 
-class KprobeMulti:
+class KprobeMulti(Probes):
     """One link for each program.
 
     ``programs``: those that serve the targets, in the same order. ``cookies``: every probe carries
@@ -118,18 +125,11 @@ class KprobeMulti:
     def __init__(
         self, programs: Sequence[Program], targets: Sequence[Target], cookies: bool
     ) -> None:
+        super().__init__(targets)
         self._programs = programs
         self._cookies = cookies
         self._links: list[Link] = []
-        self._targets = tuple(enumerate(targets))
-        self.total = len(targets)
-        self.attached = 0
-        self.failed: list[tuple[Target, int]] = []
         self._stop = threading.Event()
-
-    @property
-    def done(self) -> bool:
-        return self.attached + len(self.failed) >= self.total
 
     def attach(self) -> None:
         """Attaches everything; returns when done or when ``detach`` interrupts it."""
@@ -158,9 +158,6 @@ class KprobeMulti:
         self._links.append(link)
         self.attached += len(pairs)
 
-    def skipped(self) -> int:
-        return 0
-
     def interrupt(self) -> None:
         self._stop.set()
 
@@ -170,7 +167,7 @@ class KprobeMulti:
             self._links.pop().destroy()
 
 
-class Kprobes:
+class Kprobes(Probes):
     """One perf event a function: slow (RCU grace periods), so the rest comes in a thread.
 
     ``attach`` returns once ``first`` functions are traced; the others follow, in the plan's order.
@@ -184,21 +181,14 @@ class Kprobes:
         pmu: int,
         first: int = 8,
     ) -> None:
+        super().__init__(targets)
         self._programs = programs
         self._cookies = cookies
         self._pmu = pmu
         self._first = first
         self._links: list[Link] = []
-        self._targets = tuple(enumerate(targets))
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
-        self.total = len(targets)
-        self.attached = 0
-        self.failed: list[tuple[Target, int]] = []
-
-    @property
-    def done(self) -> bool:
-        return self.attached + len(self.failed) >= self.total
 
     def attach(self) -> None:
         _allow_files(_FILES_EACH * self.total + _FILES_ELSE)
@@ -229,9 +219,6 @@ class Kprobes:
             with contextlib.suppress(OSError):
                 os.close(fd)
             raise
-
-    def skipped(self) -> int:
-        return 0
 
     def interrupt(self) -> None:
         self._stop.set()
