@@ -75,7 +75,7 @@ def pwru_py(tree: Path = PROJECT) -> Tool:
         version=found[1] if found else "?",
         argv=(str(command),),
         env=env,
-        programs=("skb_",),
+        programs=("trace_skb",),
         files=tuple(files),
         directories=(str(standard_library()), str(site_packages()), *map(str, packages)),
     )

@@ -59,7 +59,7 @@ struct event {
 	__u64 skb;
 	__u64 func;		/* entry address of the probed function */
 	__u32 pid;		/* thread group */
-	__u32 target;		/* from the probe's cookie: 1 + index in the plan; 0: none */
+	__u32 target;		/* from the probe's cookie: 1 + index in the plan; 0: func tells */
 	__u32 netns;		/* inode number, 0 unknown */
 	__u32 mark;
 	__u32 ifindex;		/* 0: skb->dev unset */
@@ -106,7 +106,6 @@ struct config {
 	bool meta;		/* netns, ifindex or mark_mask is set */
 	bool adjacent;		/* fields of the sk_buff lie side by side, see headers.bpf.h */
 	bool func_ip;		/* kernel has bpf_get_func_ip */
-	bool cookie;		/* all probes carry a cookie, see below */
 	bool track;
 	bool tuple;
 	bool stack;
@@ -124,10 +123,16 @@ enum trampoline {
 	TRAMPOLINE_SHARED,	/* modules have programs of their own */
 };
 
-/* What a probe carries: 1 + the function's index in the plan, argument registers or slots. */
+/* What a trampoline's probe carries: 1 + the function's index in the plan, argument registers or slots. */
 #define COOKIE_TARGET(cookie) ((__u32)((cookie) >> 8))
-#define COOKIE_SKB_ARG(cookie) ((__u32)((cookie) >> 4 & 0xf))
-#define COOKIE_REASON_ARG(cookie) ((__u32)((cookie) & 0xf))	/* 0: none */
+#define COOKIE_ARGUMENTS(cookie) ((__u8)(cookie))
+#define COOKIE_REASON_ARG(cookie) ((__u32)((cookie) >> 4 & 0xf))	/* 0: none */
+#define COOKIE_SKB_ARG(cookie) ((__u32)((cookie) & 0xf))
+
+/* A kprobe's address tells the same: a table of COOKIE_ARGUMENTS by the instruction pointer. */
+#define ARGUMENTS_BITS 16
+#define ARGUMENTS_HASH 0x61c88647	/* Knuth, TAOCP 6.4; positive, to be an operand */
+#define ARGUMENTS_CROWDED 0xff
 
 /* Per-CPU counters, index of the map "counters". */
 enum counter {
@@ -136,6 +141,7 @@ enum counter {
 	COUNT_TRACK_NEW,	/* packets followed */
 	COUNT_TRACK_END,	/* of these, forgotten because the address was used anew */
 	COUNT_NESTED,		/* hits skipped because another program of ours was running */
+	COUNT_UNKNOWN,		/* hits skipped because nobody knows the function's arguments */
 	COUNT_MAX,
 };
 

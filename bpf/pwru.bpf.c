@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * One program per argument position, or one that is told it, attached to every
- * function that takes an sk_buff there: decide (netns, interface, mark, pcap
- * filter, followed packet), then write one record. Nothing is prepared before
- * the verdict.
+ * One program, attached to every function that takes an sk_buff: find the
+ * argument, decide (netns, interface, mark, pcap filter, followed packet), then
+ * write one record. Nothing is prepared before the verdict.
  */
 #include "kernel.h"
 #include <linux/bpf.h>
@@ -114,24 +113,73 @@ static __always_inline __u8 cpu_context(struct pt_regs *ctx, const char *comm)
 	return count & SOFTIRQ_SERVING ? CONTEXT_SOFTIRQ : CONTEXT_TASK;
 }
 
-/* The register, or the trampoline's slot, of argument pos (1 = first); 0 for any other pos. */
-static __always_inline __u64 argument(struct pt_regs *ctx, __u32 pos)
+/*
+ * COOKIE_ARGUMENTS of the functions, by a hash of where the probe is: a cookie
+ * costs a search of all functions, and a program for each argument a link, which
+ * takes long to make and longer to break. Set by Python. CROWDED: functions with
+ * different arguments share the place; those are in a map.
+ */
+const volatile __u8 arguments[1 << ARGUMENTS_BITS] SEC(".rodata.arguments");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1);		/* set by Python */
+	__type(key, __u64);
+	__type(value, __u8);
+} crowded SEC(".maps");
+
+/* The register, or the trampoline's slot, of argument pos (1 = first); false for any other pos. */
+static __always_inline bool argument(struct pt_regs *ctx, __u32 pos, __u64 *value)
 {
-	__u64 value = 0;
+	__u64 slot;
 
 	if (cfg.trampoline) {
-		bpf_get_func_arg(ctx, pos - 1, &value);
-		return value;
+		if (bpf_get_func_arg(ctx, pos - 1, &slot))
+			return false;
+		*value = slot;
+		return true;
 	}
 	switch (pos) {
-	case 1: return ARG1(ctx);
-	case 2: return ARG2(ctx);
-	case 3: return ARG3(ctx);
-	case 4: return ARG4(ctx);
-	case 5: return ARG5(ctx);
-	case 6: return ARG6(ctx);
+	case 1: *value = ARG1(ctx); return true;
+	case 2: *value = ARG2(ctx); return true;
+	case 3: *value = ARG3(ctx); return true;
+	case 4: *value = ARG4(ctx); return true;
+	case 5: *value = ARG5(ctx); return true;
+	case 6: *value = ARG6(ctx); return true;
 	}
-	return 0;
+	return false;
+}
+
+/* The sk_buff that a probe met; *cookie: the probe's, at least COOKIE_ARGUMENTS of it. */
+static __always_inline bool find_skb(struct pt_regs *ctx, __u64 *cookie, __u64 *skb)
+{
+	__u64 ip, found;
+	__u8 *own;
+
+	if (cfg.trampoline) {
+		*cookie = bpf_get_attach_cookie(ctx);
+		return argument(ctx, COOKIE_SKB_ARG(*cookie), skb);
+	}
+	found = arguments[(__u32)(CTX_FIELD(ctx, ip) * ARGUMENTS_HASH) >> (32 - ARGUMENTS_BITS)];
+	*cookie = found;
+	/* Nearly always the sk_buff is one of these, without a drop reason: asked first. */
+	if (found == 1) {
+		*skb = ARG1(ctx);
+		return true;
+	}
+	asm volatile("" : "+r"(found));
+	if (found == 3) {
+		*skb = ARG3(ctx);
+		return true;
+	}
+	if (found == ARGUMENTS_CROWDED) {
+		ip = CTX_FIELD(ctx, ip);
+		own = bpf_map_lookup_elem(&crowded, &ip);
+		if (!own)
+			return false;
+		*cookie = *own;
+	}
+	return argument(ctx, COOKIE_SKB_ARG(*cookie), skb);
 }
 
 static __always_inline __u32 net_inum(struct net *net)
@@ -307,6 +355,7 @@ static __always_inline void fill(struct event *ev, struct pt_regs *ctx, __u64 ad
 				 struct place *place)
 {
 	struct sk_buff *skb = VIEW((struct sk_buff *)addr);
+	__u64 reason;
 
 	ev->ts_ns = bpf_ktime_get_ns();
 	ev->skb = addr;
@@ -321,13 +370,11 @@ static __always_inline void fill(struct event *ev, struct pt_regs *ctx, __u64 ad
 	ev->flags = followed ? EVENT_TRACKED : 0;
 	if (VIEWED(skb, view, users.refs.counter) > 1)
 		ev->flags |= EVENT_SHARED;
-	if (cfg.cookie && !cookie)
-		cookie = bpf_get_attach_cookie(ctx);
 	ev->target = COOKIE_TARGET(cookie);
 	ev->reason = 0;
-	if (COOKIE_REASON_ARG(cookie)) {
+	if (argument(ctx, COOKIE_REASON_ARG(cookie), &reason)) {
 		ev->flags |= EVENT_REASON;
-		ev->reason = argument(ctx, COOKIE_REASON_ARG(cookie));
+		ev->reason = reason;
 	}
 	ev->stack_len = 0;
 	fill_tuple(ev, skb, view, place);
@@ -409,12 +456,15 @@ static __noinline __u64 decide(__u64 addr)
 	return MATCH;
 }
 
-/* cookie: the probe's, or 0 where the program has not read it. */
-static __always_inline int trace(struct pt_regs *ctx, __u64 addr, __u64 cookie)
+static __always_inline void trace(struct pt_regs *ctx)
 {
 	struct place place;
-	__u64 verdict;
+	__u64 cookie, addr, verdict;
 
+	if (!find_skb(ctx, &cookie, &addr)) {
+		count(COUNT_UNKNOWN);
+		return;
+	}
 	if (cfg.simple) {
 		verdict = filter_hot(addr, &place);
 	} else {
@@ -423,22 +473,7 @@ static __always_inline int trace(struct pt_regs *ctx, __u64 addr, __u64 cookie)
 	}
 	if (verdict && emit(ctx, addr, cookie, verdict, &place) && filter_cold(addr, &place))
 		emit(ctx, addr, cookie, MATCH, &place);
-	return 0;
 }
-
-#define SKB_PROGRAM(pos)						\
-	SEC("kprobe")							\
-	int skb_arg##pos(struct pt_regs *ctx)				\
-	{								\
-		return trace(ctx, ARG##pos(ctx), 0);			\
-	}
-
-SKB_PROGRAM(1)
-SKB_PROGRAM(2)
-SKB_PROGRAM(3)
-SKB_PROGRAM(4)
-SKB_PROGRAM(5)
-SKB_PROGRAM(6)
 
 /* Whether a program of a trampoline is running on the CPU; see TRAMPOLINE_SHARED. */
 struct {
@@ -467,20 +502,10 @@ static __always_inline volatile __u32 *begin_alone(void)
 	return busy;
 }
 
-/*
- * Every link costs a walk of all symbols to make and a grace period to break, and a
- * cookie some 250 instructions to find. So the few functions with the sk_buff behind
- * the third argument, and those with a drop reason, share a link and look up both
- * registers with the cookie.
- *
- * A trampoline has the cookie at hand: there this is the only program. Its argument is
- * no pt_regs then, and nothing looks into it but helpers.
- */
+/* In a trampoline ctx is no pt_regs, and nothing looks into it but helpers. */
 SEC("kprobe")
-int skb_any(struct pt_regs *ctx)
+int trace_skb(struct pt_regs *ctx)
 {
-	__u64 cookie = bpf_get_attach_cookie(ctx);
-	__u64 addr = argument(ctx, COOKIE_SKB_ARG(cookie));
 	volatile __u32 *busy = NULL;
 
 	if (cfg.trampoline == TRAMPOLINE_SHARED) {
@@ -488,7 +513,7 @@ int skb_any(struct pt_regs *ctx)
 		if (!busy)
 			return 0;
 	}
-	trace(ctx, addr, cookie);
+	trace(ctx);
 	if (busy)
 		*busy = 0;
 	return 0;

@@ -4,8 +4,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from typing import NamedTuple
 
 # The largest functions have some 64 KiB.
@@ -56,22 +55,6 @@ class Symbols:
         name, module = _split(self._names[at])
         return Symbol(name, module, addr - start)
 
-    def functions(self) -> Iterator[tuple[tuple[str, str], list[int]]]:
-        """((name, module), addresses) of every symbol."""
-        found: dict[bytes, list[int]] = {}
-        for addr, name in zip(self._addrs, self._names, strict=True):
-            found.setdefault(name, []).append(addr)
-        return ((_split(name), addrs) for name, addrs in found.items())
-
-    def addresses(self, names: Iterable[tuple[str, str]]) -> dict[tuple[str, str], list[int]]:
-        """(name, module) to every address that bears the name; names without one are left out."""
-        wanted = {_join(name, module): (name, module) for name, module in names}
-        found: dict[tuple[str, str], list[int]] = {}
-        for addr, name in zip(self._addrs, self._names, strict=True):
-            if (key := wanted.get(name)) is not None:
-                found.setdefault(key, []).append(addr)
-        return found
-
 
 def find_addresses(
     lines: Iterable[bytes], names: Iterable[tuple[str, str]]
@@ -91,19 +74,20 @@ def _join(name: str, module: str) -> bytes:
     return f"{name}\t[{module}]".encode() if module else name.encode()
 
 
-_UNKNOWN = (0,)
+def filter_functions(
+    text: bytes, names: Iterable[tuple[str, str]], located: bool
+) -> dict[tuple[str, str], list[int]]:
+    """ftrace's ``available_filter_functions``: lines of ``NAME`` or ``NAME [MODULE]``.
 
-
-def filter_functions(text: bytes) -> dict[tuple[str, str], Sequence[int]]:
-    """ftrace's ``available_filter_functions``, lines of ``NAME`` or ``NAME [MODULE]``.
-
-    (name, module) to one 0, an unknown address, for every function of that name.
+    ``located``: each begins with an address, as in ``available_filter_functions_addrs``. Of those
+    that are asked for, (name, module) to the address, or a 0, of every function of that name.
     """
-    found: dict[tuple[str, str], Sequence[int]] = {}
-    for line, count in Counter(text.decode(errors="replace").split("\n")).items():
-        name, _, module = line.partition(" ")
-        if name:
-            found[name, module[1:-1]] = _UNKNOWN * count
+    wanted = {f"{n} [{m}]".encode() if m else n.encode(): (n, m) for n, m in names}
+    found: dict[tuple[str, str], list[int]] = {}
+    for line in text.split(b"\n"):
+        addr, _, name = line.partition(b" ") if located else (b"0", b"", line)
+        if (key := wanted.get(name)) is not None:
+            found.setdefault(key, []).append(int(addr, 16))
     return found
 
 

@@ -22,12 +22,15 @@ STACK = struct.Struct(f"={STACK_MAX}Q")
 NEEDS = struct.Struct("=H6?")
 """struct needs, see ``FilterNeeds``."""
 
-CONFIG = struct.Struct("=4I8s8s8s10?B5xQQ")
+CONFIG = struct.Struct("=4I8s8s8s9?B6xQQ")
 """struct config, see ``KernelConfig``."""
 
-COOKIE_TARGET_SHIFT, COOKIE_SKB_SHIFT = 8, 4
-"""A probe's cookie: 1 + the function's index in the plan; the sk_buff's argument register or slot;
-in the lowest bits the drop reason's, 0 without."""
+COOKIE_TARGET_SHIFT, COOKIE_REASON_SHIFT = 8, 4
+"""A probe's cookie: 1 + the function's index in the plan; the drop reason's argument register or
+slot, 0 without; in the lowest bits the sk_buff's."""
+
+ARGUMENTS_BITS, ARGUMENTS_HASH, ARGUMENTS_CROWDED = 16, 0x61C88647, 0xFF
+"""The table of cookies' lowest bytes by probe address, see ``kernel.arguments``."""
 
 EVENT_REASON = 1
 EVENT_TRACKED = 2
@@ -37,7 +40,8 @@ L3_ARP, L3_IPV4, L3_IPV6 = 1, 4, 6
 
 IDS_NONE, IDS_PORTS, IDS_ICMP, IDS_ICMP_ECHO, IDS_FRAGMENT = range(5)
 
-COUNT_BUFFER_FULL, COUNT_TRACK_FULL, COUNT_TRACK_NEW, COUNT_TRACK_END, COUNT_NESTED = range(5)
+COUNT_BUFFER_FULL, COUNT_TRACK_FULL, COUNT_TRACK_NEW, COUNT_TRACK_END = range(4)
+COUNT_NESTED, COUNT_UNKNOWN = 4, 5
 
 TRAMPOLINE_NONE, TRAMPOLINE_ALONE, TRAMPOLINE_SHARED = range(3)
 
@@ -76,7 +80,6 @@ class KernelConfig:
     inner_l3: FilterNeeds = FilterNeeds()
     adjacent: bool = False
     func_ip: bool = False
-    cookie: bool = False
     track: bool = False
     tuple: bool = True
     stack: bool = False
@@ -94,7 +97,7 @@ class KernelConfig:
         return CONFIG.pack(
             self.netns, self.ifindex, self.mark, self.mark_mask, self.filter.pack(),
             self.inner_l2.pack(), self.inner_l3.pack(), simple, meta, self.adjacent, self.func_ip,
-            self.cookie, self.track, self.tuple, self.stack, self.queue,
+            self.track, self.tuple, self.stack, self.queue,
             bool(self.page_offset_base and self.vmemmap_base), self.trampoline,
             self.page_offset_base, self.vmemmap_base,
         )  # fmt: skip

@@ -33,14 +33,14 @@ def main() -> None:
         found.load()
         probes: FentryMulti | KprobeMulti | Kprobes
         if prepared.backend is Backend.FENTRY_MULTI:
-            probes = FentryMulti(program, targets, prepared.features.fentry_multi)
+            probes = FentryMulti(targets, prepared.features.fentry_multi)
         elif prepared.backend is Backend.KPROBE_MULTI:
-            probes = KprobeMulti([program] * len(targets), targets, cookies=False)
+            probes = KprobeMulti(targets)
         else:
             pmu = system.kprobe_pmu()
             assert pmu is not None
-            probes = Kprobes([program] * len(targets), targets, False, pmu, first=len(targets))
-        probes.attach()
+            probes = Kprobes(targets, pmu, first=len(targets))
+        probes.attach(program)
         assert probes.attached > len(targets) / 2, probes.failed[:3]
         signal.signal(signal.SIGTERM, lambda *_: None)
         Path(options.ready_file).touch()

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import errno
 import os
+import struct
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from .. import layout
@@ -18,17 +19,19 @@ from ..errors import (
     LoadError,
     PrivilegeError,
 )
-from ..kallsyms import find_addresses
+from ..kallsyms import Symbols
 from ..layout import FilterNeeds, KernelConfig
 from ..model import Frame, Losses
 from ..plan import Target
 from ..reasons import Reasons
 from . import bpf, system
-from .fentry import PROGRAM, FentryMulti
+from .arguments import ENDBR, FPROBE_IPS, KPROBE_IPS, PROGRAM, ArgumentTable, argument_table
+from .fentry import FentryMulti
+from .functions import find_symbols, read_symbols
 from .libbpf import BpfObject, Libbpf, Link, Program
 from .objects import INNER_L2, INNER_L3, OUTER, object_bytes
-from .prepare import Prepared, read_symbols
-from .probes import KprobeMulti, Kprobes, Probes, program_name
+from .prepare import Prepared
+from .probes import KprobeMulti, Kprobes, Probes
 from .transport import QueueReader, Reader, RingReader
 
 if TYPE_CHECKING:
@@ -36,7 +39,8 @@ if TYPE_CHECKING:
 
     from .features import Features
 
-_KALLSYMS_BUFFER = 1 << 18
+_IPS = {Backend.KPROBE: KPROBE_IPS, Backend.KPROBE_MULTI: FPROBE_IPS}
+_KEY = struct.Struct("=Q")
 _PAGE_VARIABLES = (("page_offset_base", ""), ("vmemmap_base", ""))
 
 
@@ -56,19 +60,20 @@ class Engine:
             known.subsystems,
             lambda: (types.btf, *system.module_btfs(types.btf, (), every=True)),
         )
-        self._symbols = prepared.symbols
+        self._symbols: Symbols | None = None
         self._modules: set[str] = set()
-        self._by_addr = {t.addr: t for t in prepared.plan.targets if t.addr}
-        # Where the kernel does not say whose address an event has, each probe must.
-        self._all_cookies = prepared.features.cookie and not (
-            self._by_addr or system.addresses_visible()
-        )
+        # The address of a probe is the function's, or that of the call of ftrace behind ENDBR.
+        self._by_addr = {
+            target.addr + away: target
+            for away in (ENDBR, -ENDBR, 0)
+            for target in prepared.plan.targets
+            if target.addr
+        }
+        self.probes = _probes(prepared)
         self._object: BpfObject | None = None
         self._links: list[Link] = []
         self._followers: list[Program] = []
-        self._programs: dict[str, Program] = {}
         self._final: Losses | None = None
-        self.probes: Probes = KprobeMulti((), (), cookies=False)
         self._wake_read, self._wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
 
     # Loading
@@ -88,11 +93,14 @@ class Engine:
         self._object = BpfObject(self._lib, elf, config.kernel_btf)
         self._choose_programs()
         self._size_maps(settings)
+        table = self._argument_table()
         self._object.map(".rodata").set_initial_value(settings.pack())
         try:
             self._object.load()
         except LoadError as error:
             raise _explain(error, compiled) from error
+        for ip, arguments in table.crowded.items():
+            self._object.map("crowded").update(_KEY.pack(ip), bytes([arguments]))
         self._open_transport(settings)
         self.loaded = True
         if config.output_stack:
@@ -128,7 +136,6 @@ class Engine:
             inner_l3=_needs(compiled.get(INNER_L3), features),
             adjacent=features.adjacent,
             func_ip=features.func_ip,
-            cookie=self._all_cookies,
             track=config.filter_track_skb,
             tuple=config.output_tuple,
             stack=config.output_stack,
@@ -178,19 +185,15 @@ class Engine:
     def _choose_programs(self) -> None:
         """Loads only what this plan attaches."""
         assert self._object is not None
-        wanted = {self._program_name(target) for target in self.prepared.plan.targets}
         for program in self._object.programs():
-            kind, _, rest = program.name.partition("_")
-            if kind == "skb":
-                program.set_autoload(program.name in wanted)
+            if program.name == PROGRAM:
                 if self.prepared.backend is Backend.KPROBE_MULTI:
                     program.set_kprobe_multi()
-                elif self.prepared.backend is Backend.FENTRY_MULTI and program.name in wanted:
+                elif self.prepared.backend is Backend.FENTRY_MULTI:
                     program.set_tracing(self.prepared.features.fentry_multi)
-                if program.name in wanted:
-                    self._programs[program.name] = program
+                self._program = program
             elif self.config.filter_track_skb:
-                count, _, function = rest.partition("_")
+                _kind, count, function = program.name.split("_", 2)
                 found = self.prepared.types.btf.function(function)
                 if found and len(self.prepared.types.btf.parameter_types(found.proto)) == int(
                     count
@@ -198,10 +201,16 @@ class Engine:
                     program.set_autoload(True)
                     self._followers.append(program)
 
-    def _program_name(self, target: Target) -> str:
-        if self.prepared.backend is Backend.FENTRY_MULTI:
-            return PROGRAM
-        return program_name(target, self.prepared.features.cookie)
+    def _argument_table(self) -> ArgumentTable:
+        """Puts it into the object, but for the crowded places, which go in when it is loaded."""
+        assert self._object is not None
+        backend = self.prepared.backend
+        if backend is Backend.FENTRY_MULTI:
+            return ArgumentTable(b"", {})
+        table = argument_table(self.prepared.plan.targets, _IPS[backend])
+        self._object.map(".rodata.arguments").set_initial_value(table.places)
+        self._object.map("crowded").set_max_entries(max(1, len(table.crowded)))
+        return table
 
     def _size_maps(self, settings: KernelConfig) -> None:
         assert self._object is not None
@@ -230,20 +239,8 @@ class Engine:
 
     def attach(self) -> None:
         """Attaches all probes, or with kprobes the first ones while the rest follows."""
-        targets = self.prepared.plan.targets
-        cookies = self._all_cookies
-        programs = [self._programs[self._program_name(target)] for target in targets]
-        if self.prepared.backend is Backend.FENTRY_MULTI:
-            attach_type = self.prepared.features.fentry_multi
-            self.probes = FentryMulti(self._programs[PROGRAM], targets, attach_type)
-        elif self.prepared.backend is Backend.KPROBE_MULTI:
-            self.probes = KprobeMulti(programs, targets, cookies)
-        else:
-            pmu = system.kprobe_pmu()
-            assert pmu is not None
-            self.probes = Kprobes(programs, targets, cookies, pmu)
         self._links.extend(program.attach() for program in self._followers)
-        self.probes.attach()
+        self.probes.attach(self._program)
         if self.probes.failed and not self.probes.attached:
             target, number = self.probes.failed[0]
             raise AttachError(
@@ -280,10 +277,10 @@ class Engine:
             return self._final
         read = self._counters.per_cpu_sum
         forgotten = read(layout.COUNT_TRACK_NEW) - read(layout.COUNT_TRACK_END)
-        recursion = None
+        recursion = read(layout.COUNT_UNKNOWN) or None
         if self.prepared.features.misses or self.prepared.backend is Backend.FENTRY_MULTI:
-            recursion = sum(program.recursion_misses() for program in self._programs.values())
-            recursion += self.probes.skipped() + read(layout.COUNT_NESTED)
+            recursion = self._program.recursion_misses() + self.probes.skipped()
+            recursion += read(layout.COUNT_NESTED) + read(layout.COUNT_UNKNOWN)
         return Losses(
             buffer_full=read(layout.COUNT_BUFFER_FULL),
             track_full=read(layout.COUNT_TRACK_FULL)
@@ -297,14 +294,7 @@ class Engine:
 
     def target_at(self, addr: int) -> Target | None:
         """The target probed at ``addr``, for records that do not name it."""
-        if not self._by_addr:
-            self._locate_targets()
         return self._by_addr.get(addr)
-
-    def _locate_targets(self) -> None:
-        """Reads all symbols: only when the first record asks, as a start need not wait for it."""
-        targets = {(target.name, target.module): target for target in self.prepared.plan.targets}
-        self._by_addr = {addr: targets[key] for addr, key in find_symbols(targets).items()}
 
     def symbolize(self, addr: int, innermost: bool) -> Frame:
         """A stack's address: a return address points behind the call, the innermost does not."""
@@ -341,10 +331,15 @@ class Engine:
         self._wake_read = self._wake_write = -1
 
 
-def find_symbols(names: Iterable[tuple[str, str]]) -> dict[int, tuple[str, str]]:
-    """Address to (name, module) of the running kernel's symbols."""
-    with open(system.KALLSYMS, "rb", buffering=_KALLSYMS_BUFFER) as lines:
-        return find_addresses(lines, names)
+def _probes(prepared: Prepared) -> Probes:
+    targets = prepared.plan.targets
+    if prepared.backend is Backend.FENTRY_MULTI:
+        return FentryMulti(targets, prepared.features.fentry_multi)
+    if prepared.backend is Backend.KPROBE_MULTI:
+        return KprobeMulti(targets)
+    pmu = system.kprobe_pmu()
+    assert pmu is not None
+    return Kprobes(targets, pmu)
 
 
 def _needs(compiled: CompiledFilter | None, features: Features) -> FilterNeeds:

@@ -20,7 +20,6 @@ class Features:
     adjacent: bool  # fields of struct sk_buff lie as read_adjacent() there reads them
     small_pages: bool  # struct page has 64 bytes, see bpf/pages.bpf.h
     func_ip: bool  # 5.15, 9ffd9f3ff719: bpf_get_func_ip for kprobes
-    cookie: bool  # 5.15, 7adfc6c9b315: bpf_get_attach_cookie
     misses: bool  # 6.7, 3acf8ace6823: skipped runs of kprobe programs are counted
 
     @classmethod
@@ -38,7 +37,6 @@ class Features:
             adjacent=_adjacent(btf),
             small_pages=[btf.size(t) for t in btf.named("page", (Kind.STRUCT,))] == [64],
             func_ip="BPF_FUNC_get_func_ip" in helpers,
-            cookie="BPF_FUNC_get_attach_cookie" in helpers,
             misses=btf.has_member("bpf_link_info", "kprobe_multi", "missed"),
         )
 

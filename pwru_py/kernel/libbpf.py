@@ -47,12 +47,6 @@ class _MultiOpts(ctypes.Structure):
     )
 
 
-class _PerfOpts(ctypes.Structure):
-    """struct bpf_perf_event_opts."""
-
-    _fields_ = (("sz", c_size_t), ("bpf_cookie", c_uint64))
-
-
 _PRINT = ctypes.CFUNCTYPE(c_int, c_int, c_char_p, c_void_p)
 
 # name: (result, arguments)
@@ -75,7 +69,7 @@ _SIGNATURES = {
         c_void_p,
         (c_void_p, c_char_p, POINTER(_MultiOpts)),
     ),
-    "bpf_program__attach_perf_event_opts": (c_void_p, (c_void_p, c_int, POINTER(_PerfOpts))),
+    "bpf_program__attach_perf_event": (c_void_p, (c_void_p, c_int)),
     "bpf_link__destroy": (c_int, (c_void_p,)),
     "bpf_map__fd": (c_int, (c_void_p,)),
     "bpf_map__set_max_entries": (c_int, (c_void_p, c_uint32)),
@@ -231,27 +225,17 @@ class Program:
         """Where the program's section says (fexit). Raises AttachError."""
         return self._link(self._lib.lib.bpf_program__attach(self._pointer), self.name)
 
-    def attach_perf_event(self, perf_fd: int, cookie: int) -> Link:
-        """To an open perf event, which the link then owns. ``cookie`` 0: none. AttachError."""
-        opts = _PerfOpts(ctypes.sizeof(_PerfOpts), cookie)
-        lib = self._lib.lib
-        pointer = lib.bpf_program__attach_perf_event_opts(
-            self._pointer, perf_fd, ctypes.byref(opts)
+    def attach_perf_event(self, perf_fd: int) -> Link:
+        """To an open perf event, which the link then owns. Raises AttachError."""
+        return self._link(
+            self._lib.lib.bpf_program__attach_perf_event(self._pointer, perf_fd), self.name
         )
-        return self._link(pointer, self.name)
 
-    def attach_kprobe_multi(
-        self, addrs: Sequence[int], names: Sequence[str], cookies: Sequence[int] | None
-    ) -> Link:
-        """To many functions at once, by address or, with ``addrs`` empty, by name. AttachError."""
-        count = len(addrs) or len(names)
+    def attach_kprobe_multi(self, addrs: Sequence[int]) -> Link:
+        """To the functions at these addresses, all or none. Raises AttachError."""
+        count = len(addrs)
         opts = _MultiOpts(sz=ctypes.sizeof(_MultiOpts), cnt=count)
-        if addrs:
-            opts.addrs = (c_uint64 * count)(*addrs)
-        else:
-            opts.syms = (c_char_p * count)(*(name.encode() for name in names))
-        if cookies is not None:
-            opts.cookies = (c_uint64 * count)(*cookies)
+        opts.addrs = (c_uint64 * count)(*addrs)
         lib = self._lib.lib
         pointer = lib.bpf_program__attach_kprobe_multi_opts(self._pointer, None, ctypes.byref(opts))
         return self._link(pointer, f"{self.name} to {count} functions")

@@ -17,19 +17,15 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
 
 
-def open_kprobe(pmu: int, name: str, addr: int) -> int:
-    """A perf event for a kprobe at ``addr``, or at the function ``name`` when ``addr`` is 0.
+def open_kprobe(pmu: int, addr: int) -> int:
+    """A perf event for a kprobe at ``addr``.
 
     Returns its file descriptor; closing it removes the probe. Raises AttachError.
     """
     attr = bytearray(_ATTR_SIZE)
     struct.pack_into("=II", attr, 0, pmu, _ATTR_SIZE)
     struct.pack_into("=Q", attr, 16, 1)  # sample_period; attr.config 0: not a return probe
-    symbol = ctypes.create_string_buffer(name.encode())
-    if addr:
-        struct.pack_into("=QQ", attr, 56, 0, addr)  # config1: kprobe_func, config2: kprobe_addr
-    else:
-        struct.pack_into("=QQ", attr, 56, ctypes.addressof(symbol), 0)
+    struct.pack_into("=QQ", attr, 56, 0, addr)  # config1: kprobe_func, config2: kprobe_addr
     buffer = ctypes.create_string_buffer(bytes(attr), _ATTR_SIZE)
     fd = _libc.syscall(
         ctypes.c_long(_NUMBER[os.uname().machine]), buffer, -1, 0, -1, ctypes.c_ulong(_CLOEXEC)

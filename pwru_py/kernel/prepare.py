@@ -4,16 +4,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..config import Backend, Config
 from ..errors import FeatureUnsupportedError, NotFoundError, PrivilegeError
-from ..kallsyms import Symbols, blacklist, filter_functions
-from ..plan import Attachable, Candidates, Plan, find_candidates, make_plan
+from ..plan import Candidates, Plan, find_candidates, make_plan
 from . import system
 from .features import Features
+from .functions import find_attachable
+from .notes import Notes
 from .objects import OUTER, adapt, compile_all, compile_expression
 from .types import KernelTypes, Known
 
@@ -30,7 +30,6 @@ class Prepared:
     features: Features
     backend: Backend
     plan: Plan
-    symbols: Symbols | None
     compiled: dict[str, CompiledFilter]
 
 
@@ -38,7 +37,8 @@ def prepare(config: Config) -> Prepared:
     """Reads the system and makes the plan. Raises a PwruError when tracing is impossible."""
     compiled = compile_all(config)  # a wrong expression needs no root to be told
     system.check_privileges()
-    types = KernelTypes(config.kernel_btf)
+    notes = Notes()
+    types = KernelTypes(notes, config.kernel_btf)
     known = types.known()
     features = known.features
     backend = _choose_backend(config, features)
@@ -46,19 +46,24 @@ def prepare(config: Config) -> Prepared:
     if config.kmods or config.all_kmods:
         modules = system.module_btfs(types.btf, config.kmods, config.all_kmods)
         sources += [(btf.name, find_candidates(btf)) for btf in modules]
+    trampolines = backend is Backend.FENTRY_MULTI
+    attachable = find_attachable(
+        {(name, module) for module, candidates in sources for name in candidates},
+        notes,
+        kprobes=backend is Backend.KPROBE,
+        ids=trampolines,
+    )
     wanted = re.compile(config.filter_func or ".*").fullmatch
-    attachable, symbols = _attachable(backend)
-    plan = make_plan(sources, attachable, wanted, slots=backend is Backend.FENTRY_MULTI)
-    symbols, plan = _locate(plan, backend, symbols, attachable)
+    plan = make_plan(sources, attachable, wanted, slots=trampolines)
     compiled = adapt(compiled, features)
-    return Prepared(types, known, features, backend, plan, symbols, compiled)
+    return Prepared(types, known, features, backend, plan, compiled)
 
 
 def filter_listing(config: Config) -> str:
     """How the filter becomes a program, as this kernel would get it. Raises FilterError."""
     compiled = compile_all(Config(filter=config.filter)) or {OUTER: compile_expression("")}
     try:
-        features = KernelTypes(config.kernel_btf).known().features
+        features = KernelTypes(Notes(), config.kernel_btf).known().features
     except (FeatureUnsupportedError, NotFoundError):
         pass  # without BTF nothing can be traced, but a listing can be had
     else:
@@ -106,57 +111,3 @@ def _choose_backend(config: Config, features: Features) -> Backend:
             feature="kprobes",
         )
     return Backend.KPROBE
-
-
-def _attachable(backend: Backend) -> tuple[Attachable, Symbols | None]:
-    """What may be probed, from tracefs, or from kallsyms where tracefs cannot be had."""
-    listed = system.tracefs_file("available_filter_functions")
-    refused = frozenset[str]()
-    if backend is Backend.KPROBE or not listed:
-        refused = frozenset(blacklist(system.read(system.BLACKLIST) or b""))
-    functions: dict[tuple[str, str], Sequence[int]] = {}
-    if listed:
-        functions = filter_functions(listed)
-        return Attachable(functions, "available_filter_functions", refused), None
-    symbols = read_symbols()
-    for key, addrs in symbols.functions():
-        functions[key] = addrs
-    return Attachable(functions, "kallsyms", refused), symbols
-
-
-def _locate(
-    plan: Plan, backend: Backend, symbols: Symbols | None, attachable: Attachable
-) -> tuple[Symbols | None, Plan]:
-    """Fills in addresses where names alone do not do.
-
-    kprobe-multi takes names, which the kernel resolves faster than we read kallsyms, if no other
-    function anywhere bears one of them; kprobes are placed by address.
-    """
-    names = {target.name for target in plan.targets}
-    shared = sum(name in names for name, _module in attachable.functions) > len(names)
-    if not plan.targets or (backend is Backend.KPROBE_MULTI and not shared):
-        return symbols, plan
-    if backend is Backend.FENTRY_MULTI:
-        return symbols, plan
-    symbols = symbols or read_symbols()
-    found = symbols.addresses((t.name, t.module) for t in plan.targets)
-    targets, skipped = [], list(plan.skipped)
-    for target in plan.targets:
-        addrs = found.get((target.name, target.module), ())
-        if len(addrs) == 1:
-            targets.append(target._replace(addr=addrs[0]))
-        else:
-            skipped.append(plan.skip(target, f"{len(addrs) or 'no'} addresses in kallsyms"))
-    return symbols, Plan(tuple(targets), tuple(skipped))
-
-
-def read_symbols() -> Symbols:
-    """All text symbols of the running kernel. Raises PrivilegeError when they are hidden."""
-    symbols = Symbols(system.read(system.KALLSYMS) or b"")
-    if not symbols.visible:
-        raise PrivilegeError(
-            "cannot read kernel addresses: /proc/kallsyms hides them, CAP_SYSLOG is missing "
-            "(or kernel.kptr_restrict is 2)",
-            ("CAP_SYSLOG",),
-        )
-    return symbols

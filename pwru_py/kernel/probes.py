@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Attaching the shared programs to the plan's functions, and detaching them.
+"""Attaching the program to the plan's functions, and detaching it.
 
 Only file descriptors hold a probe: when the process ends, however it ends, the kernel removes it.
 """
@@ -16,7 +16,6 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from ..errors import AttachError
-from ..layout import COOKIE_SKB_SHIFT, COOKIE_TARGET_SHIFT
 from ..plan import Target
 from . import perf
 from .libbpf import Link, Program
@@ -30,6 +29,7 @@ class Probes(ABC):
 
     def __init__(self, targets: Sequence[Target]) -> None:
         self._targets: Pairs = tuple(enumerate(targets))
+        self._stop = threading.Event()
         self.total = len(targets)
         self.attached = 0
         self.failed: list[tuple[Target, int]] = []
@@ -39,15 +39,16 @@ class Probes(ABC):
         return self.attached + len(self.failed) >= self.total
 
     @abstractmethod
-    def attach(self) -> None: ...
+    def attach(self, program: Program) -> None:
+        """Attaches it everywhere, unless ``interrupt`` is called."""
 
     def skipped(self) -> int:
         """Hits that the kernel skipped in programs that only the backend knows."""
         return 0
 
-    @abstractmethod
     def interrupt(self) -> None:
         """Attach no more; safe in a signal handler."""
+        self._stop.set()
 
     @abstractmethod
     def detach(self) -> None: ...
@@ -72,22 +73,6 @@ def _allow_files(needed: int) -> None:
                     errno.EMFILE,
                 ) from None
         resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
-
-
-def cookie(index: int, target: Target) -> int:
-    """What the probe of the plan's function number ``index`` carries."""
-    return (index + 1) << COOKIE_TARGET_SHIFT | target.arg << COOKIE_SKB_SHIFT | target.reason_arg
-
-
-_OWN_PROGRAM_MAX = 3
-_SHARED = "skb_any"
-
-
-def program_name(target: Target, cookies: bool) -> str:
-    """Which program of ``bpf/pwru.bpf.c`` serves a function; ``cookies``: the kernel has them."""
-    if cookies and (target.arg > _OWN_PROGRAM_MAX or target.reason_arg):
-        return _SHARED
-    return f"skb_arg{target.arg}"
 
 
 def attach_together(
@@ -116,53 +101,29 @@ def attach_together(
 
 
 class KprobeMulti(Probes):
-    """One link for each program.
+    """One link for all."""
 
-    ``programs``: those that serve the targets, in the same order. ``cookies``: every probe carries
-    one, not only those of the shared program, which looks its registers up there.
-    """
-
-    def __init__(
-        self, programs: Sequence[Program], targets: Sequence[Target], cookies: bool
-    ) -> None:
+    def __init__(self, targets: Sequence[Target]) -> None:
         super().__init__(targets)
-        self._programs = programs
-        self._cookies = cookies
         self._links: list[Link] = []
-        self._stop = threading.Event()
 
-    def attach(self) -> None:
-        """Attaches everything; returns when done or when ``detach`` interrupts it."""
-        by_program: dict[Program, list[tuple[int, Target]]] = {}
-        for program, pair in zip(self._programs, self._targets, strict=True):
-            by_program.setdefault(program, []).append(pair)
-        for program, pairs in by_program.items():
-            attach_together(
-                partial(self._attach, program),
-                pairs,
-                self.failed,
-                fatal=(errno.EOPNOTSUPP, errno.EPERM, errno.ENOMEM),
-            )
+    def attach(self, program: Program) -> None:
+        attach_together(
+            partial(self._attach, program),
+            self._targets,
+            self.failed,
+            fatal=(errno.EOPNOTSUPP, errno.EPERM, errno.ENOMEM),
+        )
 
     def _attach(self, program: Program, pairs: Pairs) -> None:
-        """One link."""
         if self._stop.is_set():
             return
-        addrs = [target.addr for _, target in pairs]
-        carries = self._cookies or program.name == _SHARED
-        link = program.attach_kprobe_multi(
-            addrs if all(addrs) else (),
-            [target.name for _, target in pairs],
-            [cookie(index, target) for index, target in pairs] if carries else None,
-        )
+        link = program.attach_kprobe_multi([target.addr for _, target in pairs])
         self._links.append(link)
         self.attached += len(pairs)
 
-    def interrupt(self) -> None:
-        self._stop.set()
-
     def detach(self) -> None:
-        self._stop.set()
+        self.interrupt()
         while self._links:
             self._links.pop().destroy()
 
@@ -175,56 +136,46 @@ class Kprobes(Probes):
 
     def __init__(
         self,
-        programs: Sequence[Program],
         targets: Sequence[Target],
-        cookies: bool,
         pmu: int,
         first: int = 8,
     ) -> None:
         super().__init__(targets)
-        self._programs = programs
-        self._cookies = cookies
         self._pmu = pmu
         self._first = first
         self._links: list[Link] = []
-        self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def attach(self) -> None:
+    def attach(self, program: Program) -> None:
         _allow_files(_FILES_EACH * self.total + _FILES_ELSE)
-        self._attach(self._targets[: self._first])
+        self._attach(program, self._targets[: self._first])
         if len(self._targets) > self._first and not self._stop.is_set():
             self._thread = threading.Thread(
-                target=self._attach, args=(self._targets[self._first :],), name="attach"
+                target=self._attach, args=(program, self._targets[self._first :]), name="attach"
             )
             self._thread.start()
 
-    def _attach(self, pairs: Sequence[tuple[int, Target]]) -> None:
-        for index, target in pairs:
+    def _attach(self, program: Program, pairs: Pairs) -> None:
+        for _, target in pairs:
             if self._stop.is_set():
                 return
             try:
-                self._links.append(self._attach_one(index, target))
+                self._links.append(self._attach_one(program, target))
                 self.attached += 1
             except AttachError as error:
                 self.failed.append((target, error.errno))
 
-    def _attach_one(self, index: int, target: Target) -> Link:
-        program = self._programs[index]
-        carries = self._cookies or program.name == _SHARED
-        fd = perf.open_kprobe(self._pmu, target.name, target.addr)
+    def _attach_one(self, program: Program, target: Target) -> Link:
+        fd = perf.open_kprobe(self._pmu, target.addr)
         try:
-            return program.attach_perf_event(fd, cookie(index, target) if carries else 0)
+            return program.attach_perf_event(fd)
         except AttachError:
             with contextlib.suppress(OSError):
                 os.close(fd)
             raise
 
-    def interrupt(self) -> None:
-        self._stop.set()
-
     def detach(self) -> None:
-        self._stop.set()
+        self.interrupt()
         if self._thread is not None:
             self._thread.join()
         while self._links:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import re
+from itertools import islice
 
 from ..btf import Btf, from_file
 from ..errors import FeatureUnsupportedError, NotFoundError, PrivilegeError
@@ -15,6 +16,8 @@ KPROBE_PMU = "/sys/bus/event_source/devices/kprobe/type"
 BLACKLIST = "/sys/kernel/debug/kprobes/blacklist"
 KALLSYMS = "/proc/kallsyms"
 LOCKDOWN = "/sys/kernel/security/lockdown"
+
+_FIRST_SYMBOLS = 4096  # per-CPU variables come before the text
 
 # include/uapi/linux/capability.h
 CAP_SYS_ADMIN, CAP_SYSLOG, CAP_PERFMON, CAP_BPF = 21, 34, 38, 39
@@ -41,6 +44,18 @@ def addresses_visible() -> bool:
     except OSError:
         return False
     return any(int(line[:16] or b"0", 16) for line in text.splitlines()[:-1])
+
+
+def text_start() -> int | None:
+    """Where this boot has put the kernel's text; None when that is hidden."""
+    try:
+        with open(KALLSYMS, "rb") as stream:
+            for line in islice(stream, _FIRST_SYMBOLS):
+                if line[19:] == b"_stext\n":
+                    return int(line[:16], 16) or None
+    except OSError:
+        pass
+    return None
 
 
 def _effective(status: bytes) -> int:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -121,3 +122,17 @@ def test_modules_need_more_than_the_usual_capabilities(lab: Lab) -> None:
     assert done.rc == 1
     (line,) = done.stderr.splitlines()
     assert "CAP_SYS_ADMIN" in line
+
+
+def test_a_table_of_arguments_as_it_rarely_is(lab: Lab) -> None:
+    """Places that all functions share lead on; an address that nobody knows is told as skipped."""
+    done = lab.run("ip link set lo up; python -m tests.kernel.inside.arguments", timeout=120)
+    assert done.rc == 0, done.stderr
+    found = json.loads(done.stdout)
+    functions, skipped = found["usual"]
+    assert functions.count("ip_rcv") == functions.count("icmp_rcv") == 2, "request and reply"
+    assert not skipped
+    assert found["crowded"] == found["usual"]
+    for name in ("unknown", "nobody"):
+        assert found[name][0] == []
+        assert found[name][1] >= len(functions)

@@ -64,7 +64,8 @@ def test_a_kernel_without(lab: Lab, what: str) -> None:
 
 
 def test_without_tracefs_kallsyms_tells_what_can_be_attached(lab: Lab) -> None:
-    hide = "umount /sys/kernel/tracing; mount -t tmpfs none /sys/kernel/debug"
+    forget = "mkdir -p /var/cache/pwru-py; mount -t tmpfs none /var/cache/pwru-py"
+    hide = f"umount /sys/kernel/tracing; mount -t tmpfs none /sys/kernel/debug; {forget}"
     done = lab.run(f"unshare -m bash -c '{hide}; pwru-py --list-funcs'")
     assert done.rc == 0, done.stderr
     assert "ip_rcv " in done.stdout

@@ -29,8 +29,9 @@ LONG = {
 
 
 CAST = """
+from pwru_py.kernel.notes import Notes
 from pwru_py.kernel.types import KernelTypes
-features = KernelTypes().known().features
+features = KernelTypes(Notes()).known().features
 print(*((features.cast_func, features.cast_type) if features.typed_loads else ()))
 """
 

@@ -48,7 +48,7 @@ class Kernel:
         return self._open(f"btf {number}")
 
     def load_tracing(self, name: str, instructions: bytes, attach_type: int, btf: int) -> int:
-        assert (name, instructions, attach_type) == ("skb_any", b"insns", FENTRY_MULTI)
+        assert (name, instructions, attach_type) == ("trace_skb", b"insns", FENTRY_MULTI)
         return self._open(f"program for {self.open[btf]}")
 
     def link_tracing_multi(
@@ -73,6 +73,9 @@ class FakeProgram:
         return b"insns"
 
 
+PROGRAM = cast(Program, FakeProgram())
+
+
 @pytest.fixture
 def kernel(monkeypatch: pytest.MonkeyPatch) -> Kernel:
     made = Kernel()
@@ -83,7 +86,7 @@ def kernel(monkeypatch: pytest.MonkeyPatch) -> Kernel:
 
 
 def probes(*targets: Target) -> FentryMulti:
-    return FentryMulti(cast(Program, FakeProgram()), targets, FENTRY_MULTI)
+    return FentryMulti(targets, FENTRY_MULTI)
 
 
 def functions(*ids: int, module: str = "") -> list[Target]:
@@ -92,8 +95,8 @@ def functions(*ids: int, module: str = "") -> list[Target]:
 
 def test_one_link_for_the_kernel(kernel: Kernel) -> None:
     fentry = probes(*functions(10, 11))
-    fentry.attach()
-    assert kernel.links == [("kernel", [10, 11], [0x112, 0x212])]
+    fentry.attach(PROGRAM)
+    assert kernel.links == [("kernel", [10, 11], [0x121, 0x221])]
     assert (fentry.attached, fentry.failed, fentry.done) == (2, [], True)
     assert fentry.skipped() == 0
     fentry.detach()
@@ -103,7 +106,7 @@ def test_one_link_for_the_kernel(kernel: Kernel) -> None:
 def test_what_the_kernel_refuses_is_found_by_halving(kernel: Kernel) -> None:
     kernel.refused = {13: errno.EINVAL, 200: errno.ENOENT}
     fentry = probes(*functions(*range(256)))
-    fentry.attach()
+    fentry.attach(PROGRAM)
     assert [(t.btf_id, number) for t, number in fentry.failed] == [(13, 22), (200, 2)]
     assert fentry.attached == 254
     assert sorted(n for _, ids, _ in kernel.links for n in ids) == sorted(
@@ -118,18 +121,18 @@ def test_what_is_refused_to_all_is_an_error(kernel: Kernel) -> None:
     kernel.refused = {10: errno.EPERM}
     fentry = probes(*functions(10, 11))
     with pytest.raises(AttachError):
-        fentry.attach()
+        fentry.attach(PROGRAM)
     assert kernel.attempts == 1
 
 
 def test_a_module_has_a_program_of_its_own(kernel: Kernel) -> None:
     fentry = probes(*functions(10), *functions(90, 91, module="veth"), *functions(11))
-    fentry.attach()
+    fentry.attach(PROGRAM)
     assert [(who, ids) for who, ids, _ in kernel.links] == [
         ("kernel", [10, 11]),
         ("program for btf 7", [90, 91]),
     ]
-    assert [cookies for _, _, cookies in kernel.links] == [[0x112, 0x412], [0x212, 0x312]]
+    assert [cookies for _, _, cookies in kernel.links] == [[0x121, 0x421], [0x221, 0x321]]
     assert fentry.skipped() == 3
     assert kernel.left() == {"link", "program for btf 7"}
     fentry.detach()
@@ -138,7 +141,7 @@ def test_a_module_has_a_program_of_its_own(kernel: Kernel) -> None:
 
 def test_a_module_that_has_gone(kernel: Kernel) -> None:
     fentry = probes(*functions(10), *functions(90, module="dummy"))
-    fentry.attach()
+    fentry.attach(PROGRAM)
     assert [(t.name, number) for t, number in fentry.failed] == [("f90", errno.ENOENT)]
     assert (fentry.attached, fentry.done) == (1, True)
     fentry.detach()
@@ -147,7 +150,7 @@ def test_a_module_that_has_gone(kernel: Kernel) -> None:
 def test_nothing_more_is_attached_after_an_interrupt(kernel: Kernel) -> None:
     fentry = probes(*functions(10))
     fentry.interrupt()
-    fentry.attach()
+    fentry.attach(PROGRAM)
     assert kernel.links == []
 
 

@@ -7,7 +7,7 @@ from bisect import bisect_right
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pwru_py.kallsyms import Symbols, blacklist, filter_functions
+from pwru_py.kallsyms import Symbols, blacklist, filter_functions, find_addresses
 
 TEXT = b"""\
 0000000000000000 A fixed_percpu_data
@@ -49,17 +49,16 @@ def test_an_address_near_no_symbol_has_none() -> None:
     assert Symbols(b"").lookup(0) is None
 
 
-def test_functions_and_their_addresses() -> None:
-    symbols = Symbols(TEXT)
-    assert len(symbols) == 9
-    found = dict(symbols.functions())
-    assert found["static_one", ""] == [0xFFFFFFFF81000100, 0xFFFFFFFF81000400]
-    assert found["static_one", "veth"] == [0xFFFFFFFFC0000100]
-    assert ("data_between", "") not in found
+def test_text_symbols_alone_are_kept() -> None:
+    assert len(Symbols(TEXT)) == 9
+
+
+def test_find_addresses() -> None:
     wanted = [("static_one", ""), ("veth_xmit", "veth"), ("veth_xmit", ""), ("absent", "")]
-    assert symbols.addresses(wanted) == {
-        ("static_one", ""): [0xFFFFFFFF81000100, 0xFFFFFFFF81000400],
-        ("veth_xmit", "veth"): [0xFFFFFFFFC0000000],
+    assert find_addresses(TEXT.splitlines(keepends=True), wanted) == {
+        0xFFFFFFFF81000100: ("static_one", ""),
+        0xFFFFFFFF81000400: ("static_one", ""),
+        0xFFFFFFFFC0000000: ("veth_xmit", "veth"),
     }
 
 
@@ -103,20 +102,23 @@ def test_lookup_is_what_a_search_through_all_finds(
     else:
         assert addr - found.offset == starts[at - 1]
         assert (starts[at - 1], found.name, found.module) in entries
-    keys = {(name, module) for _, name, module in entries}
-    assert dict(symbols.functions()) == symbols.addresses(keys)
-    assert sum(map(len, symbols.addresses(keys).values())) == len(entries)
 
 
 def test_filter_functions() -> None:
-    text = b"ip_rcv\nstatic_one\nstatic_one\nveth_xmit [veth]\nstatic_one [veth]\n"
-    assert filter_functions(text) == {
-        ("ip_rcv", ""): (0,),
-        ("static_one", ""): (0, 0),
-        ("veth_xmit", "veth"): (0,),
-        ("static_one", "veth"): (0,),
+    text = b"ip_rcv\nstatic_one\nother\nstatic_one\nveth_xmit [veth]\nstatic_one [veth]\n"
+    names = [("static_one", ""), ("static_one", "veth"), ("ip_rcv", ""), ("veth_xmit", "")]
+    assert filter_functions(text, names, located=False) == {
+        ("ip_rcv", ""): [0],
+        ("static_one", ""): [0, 0],
+        ("static_one", "veth"): [0],
     }
-    assert filter_functions(b"") == {}
+    located = b"".join(b"%x %s\n" % (n, line) for n, line in enumerate(text.splitlines(), 16))
+    assert filter_functions(located, names, located=True) == {
+        ("ip_rcv", ""): [16],
+        ("static_one", ""): [17, 19],
+        ("static_one", "veth"): [21],
+    }
+    assert filter_functions(b"", names, located=True) == {}
 
 
 def test_blacklist() -> None:

@@ -28,8 +28,8 @@ MEMBERS = {
     "needs": (layout.NEEDS, " ".join(field.name for field in fields(FilterNeeds))),
     "config": (
         layout.CONFIG,
-        "netns ifindex mark mark_mask filter inner_l2 inner_l3 simple meta adjacent func_ip cookie "
-        "track tuple stack queue pages trampoline page_offset_base vmemmap_base",
+        "netns ifindex mark mark_mask filter inner_l2 inner_l3 simple meta adjacent func_ip track "
+        " tuple stack queue pages trampoline page_offset_base vmemmap_base",
     ),
 }
 CONSTANTS = [
@@ -48,6 +48,11 @@ CONSTANTS = [
     "COUNT_TRACK_FULL",
     "COUNT_TRACK_NEW",
     "COUNT_TRACK_END",
+    "COUNT_NESTED",
+    "COUNT_UNKNOWN",
+    "ARGUMENTS_BITS",
+    "ARGUMENTS_HASH",
+    "ARGUMENTS_CROWDED",
     "STACK_MAX",
 ]
 
@@ -90,6 +95,7 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> dict[str, int]:
     wanted += ["offsetof(struct event_with_stack, stack)", "COOKIE_TARGET(0x12345678ULL)"]
     wanted += ["CONTEXT_TASK", "CONTEXT_SOFTIRQ", "CONTEXT_HARDIRQ", "CONTEXT_UNKNOWN"]
     wanted += ["COOKIE_SKB_ARG(0x12345678ULL)", "COOKIE_REASON_ARG(0x12345678ULL)"]
+    wanted += ["COOKIE_ARGUMENTS(0x12345678ULL)"]
     for name, (_, members) in MEMBERS.items():
         wanted.append(f"sizeof(struct {name})")
         for member in members.split():
@@ -150,8 +156,9 @@ def test_records_with_a_stack(compiled: dict[str, int]) -> None:
 
 def test_cookies(compiled: dict[str, int]) -> None:
     assert compiled["COOKIE_TARGET(0x12345678ULL)"] == 0x12345678 >> layout.COOKIE_TARGET_SHIFT
-    assert compiled["COOKIE_SKB_ARG(0x12345678ULL)"] == 0x7 == 0x78 >> layout.COOKIE_SKB_SHIFT
-    assert compiled["COOKIE_REASON_ARG(0x12345678ULL)"] == 0x8
+    assert compiled["COOKIE_ARGUMENTS(0x12345678ULL)"] == 0x78
+    assert compiled["COOKIE_REASON_ARG(0x12345678ULL)"] == 0x7 == 0x78 >> layout.COOKIE_REASON_SHIFT
+    assert compiled["COOKIE_SKB_ARG(0x12345678ULL)"] == 0x8
 
 
 NEEDS = FilterNeeds(78, on=True, link=False, length=True, more=False, payload=True, tag=False)

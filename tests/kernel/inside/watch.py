@@ -64,7 +64,7 @@ class Watch:
         """The events of each expression, once recording has ended. Raises when any was lost."""
         found = {}
         for expression, engine in self._engines.items():
-            found[expression] = list(_events(engine))
+            found[expression] = list(events(engine))
             losses = engine.losses()
             assert not losses.buffer_full, (expression, losses)
             assert not losses.recursion, (expression, losses)
@@ -81,7 +81,8 @@ def _engine(expression: str, prepared: Prepared) -> Engine:
     return Engine(config, replace(prepared, compiled=compiled))
 
 
-def _events(engine: Engine) -> Iterator[Event]:
+def events(engine: Engine) -> Iterator[Event]:
+    """What an engine has recorded."""
     decoder = Decoder(
         engine.prepared.plan.targets,
         engine.target_at,

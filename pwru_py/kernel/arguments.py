@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What tells the program where a function has its sk_buff: its cookie, or its address. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from ..layout import (
+    ARGUMENTS_BITS,
+    ARGUMENTS_CROWDED,
+    ARGUMENTS_HASH,
+    COOKIE_REASON_SHIFT,
+    COOKIE_TARGET_SHIFT,
+)
+from ..plan import Target
+
+PROGRAM = "trace_skb"
+"""The program of ``bpf/pwru.bpf.c`` that is attached to every function."""
+
+ENDBR = 4
+"""Bytes before ftrace's call where functions are marked as targets of indirect jumps (IBT)."""
+_BREAKPOINT, _CALL = 1, 5
+"""How far behind a probe's address the instruction pointer stands, on x86."""
+
+KPROBE_IPS = (_BREAKPOINT, ENDBR + _BREAKPOINT)
+FPROBE_IPS = (_CALL, ENDBR + _CALL)
+"""Where the instruction pointer can be, from a function's entry or from its call of ftrace."""
+
+
+def _arguments(target: Target) -> int:
+    return target.reason_arg << COOKIE_REASON_SHIFT | target.arg
+
+
+def cookie(index: int, target: Target) -> int:
+    """What the probe of the plan's function number ``index`` carries."""
+    return (index + 1) << COOKIE_TARGET_SHIFT | _arguments(target)
+
+
+def place(ip: int) -> int:
+    """Where the program looks for an instruction pointer."""
+    return (ip * ARGUMENTS_HASH & 0xFFFFFFFF) >> 32 - ARGUMENTS_BITS
+
+
+class ArgumentTable(NamedTuple):
+    """``places``: a byte for each hash. ``crowded``: those that share one and differ."""
+
+    places: bytes
+    crowded: dict[int, int]
+
+
+def argument_table(targets: Iterable[Target], ips: Sequence[int]) -> ArgumentTable:
+    """The table for targets with addresses. ``ips``: KPROBE_IPS or FPROBE_IPS."""
+    known = {t.addr + behind: _arguments(t) for t in targets for behind in ips}
+    places = bytearray(1 << ARGUMENTS_BITS)
+    for ip, arguments in known.items():
+        at = place(ip)
+        places[at] = arguments if places[at] in (0, arguments) else ARGUMENTS_CROWDED
+    crowded = {
+        ip: arguments for ip, arguments in known.items() if places[place(ip)] == ARGUMENTS_CROWDED
+    }
+    return ArgumentTable(bytes(places), crowded)

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which functions the running kernel lets be probed, and where they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ..errors import PrivilegeError
+from ..kallsyms import Symbols, blacklist, filter_functions, find_addresses
+from ..plan import Attachable
+from . import system
+from .notes import Notes
+
+Name = tuple[str, str]
+"""A function and its module, '' for the kernel."""
+
+_FTRACE = "available_filter_functions"
+_NOTE = "functions"
+_KALLSYMS_BUFFER = 1 << 18
+
+
+def find_attachable(names: set[Name], notes: Notes, *, kprobes: bool, ids: bool) -> Attachable:
+    """What of ``names`` may be probed.
+
+    From ftrace's list, or from kallsyms where tracefs cannot be had. ``kprobes``: probes are
+    kprobes, some of which the kernel refuses. ``ids``: no addresses are needed. Raises
+    PrivilegeError when addresses are needed and hidden.
+    """
+    functions = _remembered(names, notes, ids)
+    source = _FTRACE
+    if functions is None:
+        functions = _listed(names)
+        if functions is None:
+            functions, source = _from_kallsyms(names), "kallsyms"
+        elif not ids and not all(map(all, functions.values())):
+            functions = _from_kallsyms(functions)
+        if source == _FTRACE:
+            _remember(functions, notes)
+    refused = frozenset[str]()
+    if kprobes or source != _FTRACE:
+        refused = frozenset(blacklist(system.read(system.BLACKLIST) or b""))
+    return Attachable(functions, source, refused)
+
+
+def _listed(names: set[Name]) -> dict[Name, list[int]] | None:
+    """From tracefs, with addresses since Linux 6.5 (83f74441bcb1), else with zeros."""
+    for name, located in ((f"{_FTRACE}_addrs", True), (_FTRACE, False)):
+        text = system.tracefs_file(name)
+        if text:
+            return filter_functions(text, names, located)
+    return None
+
+
+def _from_kallsyms(names: Iterable[Name]) -> dict[Name, list[int]]:
+    if not system.addresses_visible():
+        raise _hidden()
+    found: dict[Name, list[int]] = {}
+    for addr, name in find_symbols(names).items():
+        found.setdefault(name, []).append(addr)
+    return found
+
+
+def _remembered(names: set[Name], notes: Notes, ids: bool) -> dict[Name, list[int]] | None:
+    """The kernel's own functions stay where they are from the start of its text; modules do not."""
+    if any(module for _name, module in names):
+        return None
+    note = notes.load(_NOTE)
+    start = 0 if ids else system.text_start()
+    if note is None or start is None:
+        return None
+    try:
+        return {
+            (name, ""): [start + offset for offset in offsets]
+            for name, offsets in note.items()
+            if (name, "") in names
+        }
+    except TypeError:
+        return None
+
+
+def _remember(functions: dict[Name, list[int]], notes: Notes) -> None:
+    start = system.text_start()
+    if start is None or any(module for _name, module in functions):
+        return
+    if all(map(all, functions.values())):
+        note = {name: [a - start for a in addrs] for (name, _module), addrs in functions.items()}
+        notes.save(_NOTE, note)
+
+
+def find_symbols(names: Iterable[Name]) -> dict[int, Name]:
+    """Address to (name, module) of the running kernel's symbols."""
+    with open(system.KALLSYMS, "rb", buffering=_KALLSYMS_BUFFER) as lines:
+        return find_addresses(lines, names)
+
+
+def read_symbols() -> Symbols:
+    """All text symbols of the running kernel. Raises PrivilegeError when they are hidden."""
+    symbols = Symbols(system.read(system.KALLSYMS) or b"")
+    if not symbols.visible:
+        raise _hidden()
+    return symbols
+
+
+def _hidden() -> PrivilegeError:
+    return PrivilegeError(
+        "cannot read kernel addresses: /proc/kallsyms hides them, CAP_SYSLOG is missing, or "
+        "kernel.kptr_restrict is 2 (sysctl kernel.kptr_restrict=1)",
+        ("CAP_SYSLOG",),
+    )
