@@ -157,15 +157,6 @@ struct frame {
 	__u8 bytes[2 * GATHER_MAX];
 };
 
-/* The same, with just those bytes that may be nowhere else. */
-struct frame_view {
-	__u64 base;
-	__u32 caplen;
-	__u32 len;
-	__u64 near;
-	__u8 bytes[24];
-};
-
 #ifdef __bpf__
 _Static_assert(sizeof(struct event_tuple) == 40, "layout.py: TUPLE");
 _Static_assert(sizeof(struct event) == 136, "layout.py: EVENT");

@@ -19,33 +19,64 @@ struct {
  * graph, as the verifier demands.
  *
  * Verdict: 0, or 1 + the bytes that the frame must have (of a copied frame, just 1).
- * packet: frame->near as a VIEW.
+ * FILTER_STUB has nothing in common with C but registers: filters/pwru_filters/frame.py.
  */
 #define STRING(x) STRING_(x)
 #define STRING_(x) #x
+#define FILTER_STUB(capacity)						\
+	"r0 = 0\n"							\
+	"if r0 == 0 goto +0\n"						\
+	".fill " STRING(capacity) ", 8, 5\n"	/* goto +0 */
 
-#define RUN_FILTER(capacity, frame, packet) ({				\
+#if TYPED_LOADS
+
+/* near and proto, variables of 64 bits, outlive it. */
+#define RUN_FILTER_HERE(capacity, frame, near, packet, proto) ({	\
 	register const void *__frame asm("r1") = (frame);		\
-	register const void *__packet asm("r2") = (packet);		\
+	register __u64 __near asm("r6") = (near);			\
+	register const void *__packet asm("r7") = (packet);		\
+	register __u64 __proto asm("r8") = (proto);			\
 	register __u64 __verdict asm("r0");				\
 									\
-	asm volatile("r0 = 0\n"					\
-		     "if r0 == 0 goto +0\n"				\
-		     ".fill " STRING(capacity) ", 8, 5\n"	/* goto +0 */	\
-		     : "=r"(__verdict), "+r"(__frame), "+r"(__packet)	\
+	asm volatile(FILTER_STUB(capacity)				\
+		     : "=r"(__verdict), "+r"(__frame), "+r"(__near), "+r"(__packet), "+r"(__proto) \
 		     :							\
-		     : "r3", "r4", "r5", "r6", "r7", "r8", "r9", "memory"); \
+		     : "r2", "r3", "r4", "r5", "r9", "memory");		\
+	(near) = __near;						\
+	(proto) = __proto;						\
 	__verdict;							\
 })
+
+#define RUN_FILTER(capacity, frame) ({					\
+	const struct frame *__found = (frame);				\
+	__u64 __at = __found->near, __type = *(__be16 *)(__found->bytes + ETH_HLEN - 2); \
+									\
+	RUN_FILTER_HERE(capacity, __found, __at, VIEW((const void *)__at), __type); \
+})
+
+#else
+
+#define RUN_FILTER(capacity, frame) ({					\
+	register const void *__frame asm("r1") = (frame);		\
+	register __u64 __verdict asm("r0");				\
+									\
+	asm volatile(FILTER_STUB(capacity)				\
+		     : "=r"(__verdict), "+r"(__frame)			\
+		     :							\
+		     : "r2", "r3", "r4", "r5", "r6", "r7", "r8", "r9", "memory"); \
+	__verdict;							\
+})
+
+#endif
 
 /*
  * A program that calls or has variables in memory uses the stack below r10, and needs a
  * function that has nothing there.
  */
 #define FILTER_FUNCTION(name, capacity)					\
-static __noinline __u64 name(const struct frame *frame, const void *packet) \
+static __noinline __u64 name(const struct frame *frame)			\
 {									\
-	return RUN_FILTER(capacity, frame, packet);			\
+	return RUN_FILTER(capacity, frame);				\
 }
 
 FILTER_FUNCTION(run_filter, FILTER_CAPACITY)
@@ -213,7 +244,7 @@ static __always_inline struct frame *find_frame(__u64 addr, const struct headers
 	__u64 __verdict = 0;						\
 									\
 	if (__found)							\
-		__verdict = run(__found, VIEW((const void *)__found->near)); \
+		__verdict = run(__found);				\
 	__verdict && __found->caplen + 1 >= __verdict;			\
 })
 
@@ -275,10 +306,8 @@ static __always_inline __u64 filter_cold(__u64 addr, struct place *place)
 static __always_inline __u64 filter_hot(__u64 addr, struct place *place)
 {
 	struct sk_buff *skb = VIEW((struct sk_buff *)addr);
-	__u64 word, mac, network, start, end, verdict;
-	struct frame_view view;
-	const void *packet;
-	__be16 proto;
+	__u64 word, mac, network, start, end, proto, verdict;
+	const void *packet, *frame;
 
 	word = HEADERS_WORD(skb);
 	mac = word >> 48;
@@ -292,25 +321,23 @@ static __always_inline __u64 filter_hot(__u64 addr, struct place *place)
 	} else if (mac == HEADER_UNSET && network) {
 		start = (__u64)FIELD(skb, head) + network - ETH_HLEN;
 		packet = VIEW((const void *)start);
-		proto = word;
+		proto = (__be16)word;
 		if (!agrees(proto, *(const __u8 *)(packet + ETH_HLEN)))
 			return filter_cold(addr, place);
 	} else {
 		return filter_cold(addr, place);
 	}
-	view.base = view.near = start;
-	*(__be16 *)(view.bytes + ETH_HLEN - 2) = proto;
-	verdict = RUN_FILTER(FILTER_CAPACITY, &view, packet);
+	asm volatile("" : "=r"(frame));		/* such a filter looks into none */
+	verdict = RUN_FILTER_HERE(FILTER_CAPACITY, frame, start, packet, proto);
 	if (!verdict)
 		return 0;
 	skb = VIEW((struct sk_buff *)addr);
 	if (!cfg.filter.tag && VLAN_WORD(skb))
 		return filter_cold(addr, place);
-	start = view.base;
 	end = (__u64)FIELD(skb, head) + FIELD(skb, tail);
 	place->start = (unsigned char *)start + ETH_HLEN;
 	place->end = (unsigned char *)end;
-	place->proto = *(__be16 *)(view.bytes + ETH_HLEN - 2);
+	place->proto = proto;
 	return (end > start ? end - start : 0) + 1 >= verdict ? MATCH : REJECT;
 }
 
@@ -358,7 +385,7 @@ static __always_inline __u64 filter_hot(__u64 addr, struct place *place)
 	} else {
 		return filter_cold(addr, place);
 	}
-	verdict = RUN_FILTER(FILTER_CAPACITY, frame, frame);
+	verdict = RUN_FILTER(FILTER_CAPACITY, frame);
 	if (!verdict)
 		return REJECT;
 	place->start = (unsigned char *)frame->base + ETH_HLEN;

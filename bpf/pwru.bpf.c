@@ -150,16 +150,12 @@ static __always_inline bool argument(struct pt_regs *ctx, __u32 pos, __u64 *valu
 	return false;
 }
 
-/* The sk_buff that a probe met; *cookie: the probe's, at least COOKIE_ARGUMENTS of it. */
+/* The sk_buff that a kprobe met; *cookie: COOKIE_ARGUMENTS of what would be its cookie. */
 static __always_inline bool find_skb(struct pt_regs *ctx, __u64 *cookie, __u64 *skb)
 {
 	__u64 ip, found;
 	__u8 *own;
 
-	if (cfg.trampoline) {
-		*cookie = bpf_get_attach_cookie(ctx);
-		return argument(ctx, COOKIE_SKB_ARG(*cookie), skb);
-	}
 	found = arguments[(__u32)(CTX_FIELD(ctx, ip) * ARGUMENTS_HASH) >> (32 - ARGUMENTS_BITS)];
 	*cookie = found;
 	/* Nearly always the sk_buff is one of these, without a drop reason: asked first. */
@@ -456,23 +452,47 @@ static __noinline __u64 decide(__u64 addr)
 	return MATCH;
 }
 
-static __always_inline void trace(struct pt_regs *ctx)
+static __always_inline void trace_simple(struct pt_regs *ctx, __u64 addr, __u64 cookie)
 {
 	struct place place;
-	__u64 cookie, addr, verdict;
+	__u64 verdict = filter_hot(addr, &place);
 
-	if (!find_skb(ctx, &cookie, &addr)) {
-		count(COUNT_UNKNOWN);
-		return;
-	}
-	if (cfg.simple) {
-		verdict = filter_hot(addr, &place);
-	} else {
-		place.start = NULL;
-		verdict = decide(addr);
-	}
 	if (verdict && emit(ctx, addr, cookie, verdict, &place) && filter_cold(addr, &place))
 		emit(ctx, addr, cookie, MATCH, &place);
+}
+
+static __always_inline void trace_any(struct pt_regs *ctx, __u64 addr, __u64 cookie)
+{
+	struct place place = {};
+	__u64 verdict = decide(addr);
+
+	if (verdict)
+		emit(ctx, addr, cookie, verdict, &place);
+}
+
+/* Where nothing but a pcap filter decides, and one without .more. */
+SEC("kprobe")
+int trace_skb(struct pt_regs *ctx)
+{
+	__u64 cookie, addr;
+
+	if (find_skb(ctx, &cookie, &addr))
+		trace_simple(ctx, addr, cookie);
+	else
+		count(COUNT_UNKNOWN);
+	return 0;
+}
+
+SEC("kprobe")
+int trace_skb_any(struct pt_regs *ctx)
+{
+	__u64 cookie, addr;
+
+	if (find_skb(ctx, &cookie, &addr))
+		trace_any(ctx, addr, cookie);
+	else
+		count(COUNT_UNKNOWN);
+	return 0;
 }
 
 /* Whether a program of a trampoline is running on the CPU; see TRAMPOLINE_SHARED. */
@@ -504,16 +524,24 @@ static __always_inline volatile __u32 *begin_alone(void)
 
 /* In a trampoline ctx is no pt_regs, and nothing looks into it but helpers. */
 SEC("kprobe")
-int trace_skb(struct pt_regs *ctx)
+int trace_skb_slot(struct pt_regs *ctx)
 {
+	__u64 cookie = bpf_get_attach_cookie(ctx), addr;
 	volatile __u32 *busy = NULL;
 
+	if (!argument(ctx, COOKIE_SKB_ARG(cookie), &addr)) {
+		count(COUNT_UNKNOWN);
+		return 0;
+	}
 	if (cfg.trampoline == TRAMPOLINE_SHARED) {
 		busy = begin_alone();
 		if (!busy)
 			return 0;
 	}
-	trace(ctx);
+	if (cfg.simple)
+		trace_simple(ctx, addr, cookie);
+	else
+		trace_any(ctx, addr, cookie);
 	if (busy)
 		*busy = 0;
 	return 0;

@@ -88,16 +88,23 @@ class KernelConfig:
     page_offset_base: int = 0
     vmemmap_base: int = 0
 
+    @property
+    def _meta(self) -> bool:
+        return bool(self.netns or self.ifindex or self.mark_mask)
+
+    @property
+    def simple(self) -> bool:
+        """Nothing but a pcap filter decides, and one without ``more``."""
+        return (self.filter.on and not self.filter.more) and not (
+            self._meta or self.track or self.inner_l2.on or self.inner_l3.on
+        )
+
     def pack(self) -> bytes:
         """The 72 bytes of the program's read-only data."""
-        meta = bool(self.netns or self.ifindex or self.mark_mask)
-        simple = (self.filter.on and not self.filter.more) and not (
-            meta or self.track or self.inner_l2.on or self.inner_l3.on
-        )
         return CONFIG.pack(
             self.netns, self.ifindex, self.mark, self.mark_mask, self.filter.pack(),
-            self.inner_l2.pack(), self.inner_l3.pack(), simple, meta, self.adjacent, self.func_ip,
-            self.track, self.tuple, self.stack, self.queue,
+            self.inner_l2.pack(), self.inner_l3.pack(), self.simple, self._meta, self.adjacent,
+            self.func_ip, self.track, self.tuple, self.stack, self.queue,
             bool(self.page_offset_base and self.vmemmap_base), self.trampoline,
             self.page_offset_base, self.vmemmap_base,
         )  # fmt: skip

@@ -17,22 +17,24 @@ from .libpcap import compile_expression
 from .plan import Plan, make_plan
 from .tagged import can_match_tagged
 
+_FRAME = 1  # register; nothing else is ever read from it
+
 
 @dataclass(frozen=True, slots=True)
 class CompiledFilter:
     """A filter ready to be placed into the tracer's BPF program.
 
     cbpf: libpcap's program for Ethernet frames. ebpf: the same filter as a fragment without exit.
-    On entry r1 points to struct frame (see frame.py), and r2 is its near as a pointer if the frame
-    is viewed; r0 is 0. At its end, past the last instruction, r0 is 0 for no match, and for a match
-    1 + the caplen that it needs beyond what has been checked. It uses r0-r9.
+    On entry r1 points to struct frame and registers hold what frame.py says; r0 is 0. At its end,
+    past the last instruction, r0 is 0 for no match, and for a match 1 + the caplen that it needs
+    beyond what has been checked. It uses r0-r9.
     cast: None for a copied frame.
     frame_bytes: how many bytes of the frame must be in bytes, or from near on; 0 = none.
     needs_mac: it may read link addresses (frame bytes 0 .. 11).
     needs_link: it may read other bytes below 18 than the EtherType.
     needs_length: it reads the field len.
     needs_payload: it may look behind the headers.
-    needs_caplen: it reads the field caplen; always so of a copied frame.
+    needs_frame: it reads struct frame; always so of a copied frame.
     needs_tag: a frame with a VLAN tag may match it.
     needs_stack: it uses up to 72 bytes below r10.
     """
@@ -45,7 +47,7 @@ class CompiledFilter:
     needs_link: bool
     needs_length: bool
     needs_payload: bool
-    needs_caplen: bool
+    needs_frame: bool
     needs_tag: bool
     needs_stack: bool
     cast: Cast | None
@@ -111,7 +113,7 @@ def compile_cbpf(
         needs_link=plan.layout.needs_link,
         needs_length=plan.layout.needs_length,
         needs_payload=plan.layout.needs_payload,
-        needs_caplen=plan.deferred is None,
+        needs_frame=cast is None or any(insn.src == _FRAME for insn in ebpf),
         needs_tag=can_match_tagged(plan.graph),
         needs_stack=any(R10 in (insn.dst, insn.src) for insn in ebpf),
         cast=cast,

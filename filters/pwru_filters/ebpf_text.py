@@ -11,9 +11,12 @@ from .ebpf import EbpfInsn
 from .frame import (
     BYTES_OFFSET,
     CAPLEN_OFFSET,
+    ETHERTYPE,
     FRAME_MAX,
     LEN_OFFSET,
+    NEAR,
     NEAR_OFFSET,
+    PACKET,
     PROBE_READ_KERNEL,
     VIEW_BYTES,
 )
@@ -56,7 +59,10 @@ def frame_line(plan: Plan) -> str:
     start = f"frame in r1: base u64 @0, caplen u32 @{CAPLEN_OFFSET}, len u32 @{LEN_OFFSET}, "
     if plan.cast is None:
         return f"{start}bytes[{FRAME_MAX}] @{BYTES_OFFSET}"
-    return f"{start}near u64 @{NEAR_OFFSET} and in r2, bytes[{VIEW_BYTES}] @{BYTES_OFFSET}"
+    return (
+        f"{start}near u64 @{NEAR_OFFSET}, bytes[{VIEW_BYTES}] @{BYTES_OFFSET}\n"
+        f"near in r{NEAR}, as a pointer in r{PACKET}, frame[12:2] in r{ETHERTYPE}"
+    )
 
 
 def text(insn: EbpfInsn) -> str:

@@ -94,8 +94,6 @@ class _Emitter:
         insns: list[EbpfInsn] = []
         if regs.frame != 1:
             insns.append(ebpf.mov_r(regs.frame, 1))
-        if regs.packet not in (0, 2):
-            insns.append(ebpf.mov_r(regs.packet, 2))
         if reads_caplen(plan) and not (plan.cast and regs.calls):
             insns.append(ebpf.load(4, regs.caplen, regs.frame, CAPLEN_OFFSET))
         for cell, register in ((CELL_A, regs.a), (CELL_X, regs.x)):

@@ -14,7 +14,8 @@ from .cbpf import AluOp
 from .ebpf import R0
 from .emit_loads import FAIL, LoadEmitter
 from .frame import BYTES_OFFSET, CAPLEN_OFFSET, NEAR_OFFSET, NEAR_VALID_FROM, Cast
-from .ir import LoadInd, Site
+from .ir import LoadAbs, LoadInd, Site
+from .plan import is_ethertype
 
 
 class ViewLoadEmitter(LoadEmitter):
@@ -41,6 +42,15 @@ class ViewLoadEmitter(LoadEmitter):
 
     def _load_pointed(self, op: LoadInd) -> None:
         self._put(ebpf.load(op.size, self._regs.a, self._regs.x, op.off))
+
+    def absolute(self, op: LoadAbs, site: Site) -> None:
+        """As its base."""
+        regs = self._regs
+        if regs.ethertype and is_ethertype(op):
+            self._put(ebpf.mov_r(regs.a, regs.ethertype))
+            self._to_host_order(op.size, site)
+        else:
+            super().absolute(op, site)
 
     def _constant_offset(self, dst: int, size: int, off: int, site: Site) -> None:
         if site in self._plan.layout.slow or off < NEAR_VALID_FROM:
@@ -82,7 +92,9 @@ class ViewLoadEmitter(LoadEmitter):
         """r0 = pointer to near + the value of register `offset` + more."""
         assert self._plan.cast is not None
         cast: Cast = self._plan.cast
-        self._put(ebpf.load(8, 1, self._regs.frame, NEAR_OFFSET), ebpf.alu_r(AluOp.ADD, 1, offset))
+        regs = self._regs
+        near = ebpf.mov_r(1, regs.near) if regs.near else ebpf.load(8, 1, regs.frame, NEAR_OFFSET)
+        self._put(near, ebpf.alu_r(AluOp.ADD, 1, offset))
         if more:
             self._put(ebpf.alu_r_imm(AluOp.ADD, 1, more))
         self._put(ebpf.mov_w_imm(2, cast.type), ebpf.call_kfunc(cast.func))

@@ -18,7 +18,9 @@ stale. near is not set.
 
 A *viewed* frame stays where it is, for kernels that can read it there (CAST): byte i is at
 near + i, for i >= NEAR_VALID_FROM and i < frame_bytes. bytes[VIEW_BYTES] holds what may be nowhere
-else: the EtherType, or with needs_link all of them.
+else: the EtherType, or with needs_link all of them. Three registers have what nearly every filter
+asks for, and the frame itself is there only where needs_frame says so. NEAR. PACKET: near as a
+pointer. ETHERTYPE: bytes 12 and 13 as the machine loads them.
 """
 
 from __future__ import annotations
@@ -34,6 +36,9 @@ BYTES_OFFSET: Final = 24
 FRAME_MAX: Final = 256
 FRAME_STRUCT_SIZE: Final = BYTES_OFFSET + FRAME_MAX
 VIEW_BYTES: Final = 24
+NEAR: Final = 6
+PACKET: Final = 7
+ETHERTYPE: Final = 8
 VIEW_STRUCT_SIZE: Final = BYTES_OFFSET + VIEW_BYTES
 
 # An Ethernet header with one 802.1Q tag may be synthesised: its bytes are nowhere in the kernel.

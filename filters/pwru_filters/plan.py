@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from .deferred import Need, match_needs
-from .frame import FRAME_MAX, NEAR_VALID_FROM, Cast
+from .frame import ETHERTYPE, FRAME_MAX, MAC_BYTES, NEAR, NEAR_VALID_FROM, PACKET, Cast
 from .guards import Guards, no_guards, place_guards
-from .ir import CELL_X, Graph, LoadInd, Site, defines, sites, successors
+from .ir import CELL_X, Graph, LoadAbs, LoadInd, Site, defines, sites, successors
 from .layout import FrameLayout, lay_out
 from .liveness import CellMask, live_in, remove_dead
 from .ranges import Range, index_ranges
@@ -21,9 +21,11 @@ from .webs import Forms, choose_forms
 class Registers:
     """Numbers of the eBPF registers that hold a value for the whole program.
 
-    frame: pointer to struct frame. packet: near as a pointer, of a viewed frame. caplen: the
-    frame's field, zero-extended. a, x: the cBPF registers, zero-extended (x: or a pointer, see
-    webs). beyond_x: caplen - X, where x is a pointer. held_x: X itself there, where checks wait.
+    frame: pointer to struct frame. caplen: the frame's field, zero-extended. a, x: the cBPF
+    registers, zero-extended (x: or a pointer, see webs). beyond_x: caplen - X, where x is a
+    pointer. held_x: X itself there, where checks wait.
+    Of a viewed frame: near, packet: near as a pointer, ethertype: in network order. As they come
+    (frame.py), or 0 where they give way to something else.
     calls: r1-r5 do not survive. A viewed frame's caplen is read again at each use then, and
     beyond_x lives only until the next call, which there is only where it is computed.
     """
@@ -31,9 +33,11 @@ class Registers:
     frame: int
     a: int
     x: int
-    caplen: int
-    beyond_x: int
+    caplen: int = 0
+    beyond_x: int = 0
+    near: int = 0
     packet: int = 0
+    ethertype: int = 0
     held_x: int = 0
     calls: bool = False
 
@@ -42,11 +46,15 @@ class Registers:
 LEAF: Final = Registers(frame=1, a=2, x=3, caplen=4, beyond_x=5)
 LEAF_LAST_USE: Final = Registers(frame=1, a=2, x=3, caplen=4, beyond_x=4)
 CALLING: Final = Registers(frame=6, a=7, x=8, caplen=9, beyond_x=9, calls=True)
-VIEW_LEAF: Final = Registers(frame=1, packet=2, a=3, x=4, caplen=5, beyond_x=5)
-VIEW_CALLING: Final = Registers(frame=6, packet=7, a=9, x=8, caplen=5, beyond_x=4, calls=True)
-VIEW_DEFERRED: Final = Registers(
-    frame=6, packet=7, a=3, x=8, caplen=5, beyond_x=4, held_x=9, calls=True
+VIEW_LEAF: Final = Registers(
+    frame=1, near=NEAR, packet=PACKET, ethertype=ETHERTYPE, a=3, x=4, caplen=5, beyond_x=5
 )
+VIEW_CALLING: Final = Registers(frame=6, packet=PACKET, a=9, x=8, caplen=5, beyond_x=4, calls=True)
+# Where checks wait, caplen is not read. The frame itself need not survive, or the EtherType.
+VIEW_DEFERRED: Final = Registers(
+    frame=1, near=NEAR, packet=PACKET, ethertype=ETHERTYPE, a=3, x=9, held_x=5, calls=True
+)
+VIEW_DEFERRED_FRAME: Final = Registers(frame=6, packet=PACKET, a=3, x=8, held_x=9, calls=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +119,26 @@ def _only_pointers(graph: Graph, forms: Forms) -> bool:
 def _view_registers(graph: Graph, layout: FrameLayout, deferred: bool) -> Registers:
     if not layout.slow and not _indexed(graph):
         return VIEW_LEAF
-    return VIEW_DEFERRED if deferred else VIEW_CALLING
+    if not deferred:
+        return VIEW_CALLING
+    return VIEW_DEFERRED_FRAME if _looks_into_frame(graph, layout) else VIEW_DEFERRED
+
+
+def _looks_into_frame(graph: Graph, layout: FrameLayout) -> bool:
+    """Whether a viewed frame's struct has something that a register or the packet has not."""
+    return (
+        layout.needs_link
+        or layout.needs_length
+        or any(
+            isinstance(op, LoadAbs) and op.off < NEAR_VALID_FROM and not is_ethertype(op)
+            for _, op in sites(graph)
+        )
+    )
+
+
+def is_ethertype(op: LoadAbs) -> bool:
+    """The load that nearly every filter begins with."""
+    return (op.size, op.off) == (2, MAC_BYTES)
 
 
 def _registers(graph: Graph, layout: FrameLayout, forms: Forms, guards: Guards) -> Registers:

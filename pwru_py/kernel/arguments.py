@@ -15,9 +15,6 @@ from ..layout import (
 )
 from ..plan import Target
 
-PROGRAM = "trace_skb"
-"""The program of ``bpf/pwru.bpf.c`` that is attached to every function."""
-
 ENDBR = 4
 """Bytes before ftrace's call where functions are marked as targets of indirect jumps (IBT)."""
 _BREAKPOINT, _CALL = 1, 5

@@ -25,7 +25,7 @@ from ..model import Frame, Losses
 from ..plan import Target
 from ..reasons import Reasons
 from . import bpf, system
-from .arguments import ENDBR, FPROBE_IPS, KPROBE_IPS, PROGRAM, ArgumentTable, argument_table
+from .arguments import ENDBR, FPROBE_IPS, KPROBE_IPS, ArgumentTable, argument_table
 from .fentry import FentryMulti
 from .functions import find_symbols, read_symbols
 from .libbpf import BpfObject, Libbpf, Link, Program
@@ -91,7 +91,7 @@ class Engine:
         self._lib = Libbpf()
         elf = object_bytes(features.typed_loads, compiled)
         self._object = BpfObject(self._lib, elf, config.kernel_btf)
-        self._choose_programs()
+        self._choose_programs(settings)
         self._size_maps(settings)
         table = self._argument_table()
         self._object.map(".rodata").set_initial_value(settings.pack())
@@ -182,24 +182,29 @@ class Engine:
             return inode, 0
         return inode, netns.ifindex(config.filter_ifname, path, what)
 
-    def _choose_programs(self) -> None:
+    def _choose_programs(self, settings: KernelConfig) -> None:
         """Loads only what this plan attaches."""
         assert self._object is not None
+        wanted = "trace_skb" if settings.simple else "trace_skb_any"
+        if settings.trampoline:
+            wanted = "trace_skb_slot"
+        btf = self.prepared.types.btf if settings.track else None
         for program in self._object.programs():
-            if program.name == PROGRAM:
-                if self.prepared.backend is Backend.KPROBE_MULTI:
-                    program.set_kprobe_multi()
-                elif self.prepared.backend is Backend.FENTRY_MULTI:
-                    program.set_tracing(self.prepared.features.fentry_multi)
+            kind, _, rest = program.name.partition("_")
+            if program.name == wanted:
                 self._program = program
-            elif self.config.filter_track_skb:
-                _kind, count, function = program.name.split("_", 2)
-                found = self.prepared.types.btf.function(function)
-                if found and len(self.prepared.types.btf.parameter_types(found.proto)) == int(
-                    count
-                ):
+            elif kind == "trace":
+                program.set_autoload(False)
+            elif btf is not None:
+                count, _, function = rest.partition("_")
+                found = btf.function(function)
+                if found and len(btf.parameter_types(found.proto)) == int(count):
                     program.set_autoload(True)
                     self._followers.append(program)
+        if self.prepared.backend is Backend.KPROBE_MULTI:
+            self._program.set_kprobe_multi()
+        elif self.prepared.backend is Backend.FENTRY_MULTI:
+            self._program.set_tracing(self.prepared.features.fentry_multi)
 
     def _argument_table(self) -> ArgumentTable:
         """Puts it into the object, but for the crowded places, which go in when it is loaded."""
@@ -356,7 +361,7 @@ def _needs(compiled: CompiledFilter | None, features: Features) -> FilterNeeds:
         or compiled.needs_payload
         or not compiled.frame_bytes
         or not features.adjacent
-        or (compiled.cast is not None and compiled.needs_caplen),
+        or (compiled.cast is not None and compiled.needs_frame),
         payload=compiled.needs_payload,
         tag=compiled.needs_tag,
     )

@@ -16,7 +16,7 @@ from functools import partial
 from ..errors import AttachError
 from ..plan import Target
 from . import bpf
-from .arguments import PROGRAM, cookie
+from .arguments import cookie
 from .libbpf import Program
 from .probes import Pairs, Probes, attach_together
 
@@ -54,7 +54,7 @@ class FentryMulti(Probes):
             raise AttachError(f"module {module} has gone", errno.ENOENT)
         btf = bpf.btf_by_id(types[module])
         try:
-            fd = bpf.load_tracing(PROGRAM, program.instructions(), self._attach_type, btf)
+            fd = bpf.load_tracing(program.name, program.instructions(), self._attach_type, btf)
         finally:
             os.close(btf)  # the program holds it
         self._copies.append(fd)

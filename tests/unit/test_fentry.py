@@ -48,7 +48,7 @@ class Kernel:
         return self._open(f"btf {number}")
 
     def load_tracing(self, name: str, instructions: bytes, attach_type: int, btf: int) -> int:
-        assert (name, instructions, attach_type) == ("trace_skb", b"insns", FENTRY_MULTI)
+        assert (name, instructions, attach_type) == ("trace_skb_slot", b"insns", FENTRY_MULTI)
         return self._open(f"program for {self.open[btf]}")
 
     def link_tracing_multi(
@@ -68,6 +68,7 @@ class Kernel:
 
 class FakeProgram:
     fd = KERNEL_PROGRAM
+    name = "trace_skb_slot"
 
     def instructions(self) -> bytes:
         return b"insns"

@@ -18,9 +18,12 @@ from pwru_filters import Cast, CbpfInsn, CompiledFilter, EbpfInsn, compile_cbpf
 from pwru_filters.frame import (
     BASE_VALID_FROM,
     BYTES_OFFSET,
+    ETHERTYPE,
     FRAME_MAX,
     MAC_BYTES,
+    NEAR,
     NEAR_VALID_FROM,
+    PACKET,
     PROBE_READ_KERNEL,
     VIEW_BYTES,
 )
@@ -120,7 +123,8 @@ def _viewed(expression: str, cbpf: tuple[CbpfInsn, ...]) -> CompiledFilter:
 def _run(compiled: CompiledFilter, packet: Packet) -> tuple[bool, Machine]:
     program = compiled.ebpf
     machine = _view(compiled, packet) if compiled.cast else _copy(compiled, packet)
-    machine.registers[1] = Pointer("frame", 0)
+    if compiled.needs_frame:
+        machine.registers[1] = Pointer("frame", 0)
     machine.registers[0] = 0
     machine.registers[10] = Pointer("stack", 0)
     pc = 0
@@ -137,7 +141,7 @@ def _header(compiled: CompiledFilter, packet: Packet, near: int) -> tuple[bytes,
     fresh = set(range(24 if near else 16))
     if not compiled.needs_length:
         fresh -= set(range(12, 16))
-    if not compiled.needs_caplen:
+    if compiled._plan.deferred is not None:
         fresh -= set(range(8, 12))
     fields = (KERNEL_BASE, 8), (len(packet.present), 4), (packet.length, 4), (near, 8)
     return b"".join(value.to_bytes(size, "little") for value, size in fields), fresh
@@ -160,10 +164,12 @@ def _view(compiled: CompiledFilter, packet: Packet) -> Machine:
     known = range(VIEW_BYTES) if compiled.needs_link else range(MAC_BYTES, NEAR_VALID_FROM)
     fresh.update(BYTES_OFFSET + place for place in known)
     near = packet.present[: compiled.frame_bytes]
-    if not compiled.needs_caplen:  # it may look at what is not the packet's
+    if compiled._plan.deferred is not None:  # it may look at what is not the packet's
         near += random.Random(len(near)).randbytes(compiled.frame_bytes - len(near))
     machine = Machine(compiled.ebpf, packet, header + bytes_, frozenset(fresh), near)
-    machine.registers[2] = Pointer("packet", 0)
+    machine.registers[NEAR] = NEAR_BASE
+    machine.registers[PACKET] = Pointer("packet", 0)
+    machine.registers[ETHERTYPE] = int.from_bytes(bytes_[MAC_BYTES:NEAR_VALID_FROM], "little")
     return machine
 
 

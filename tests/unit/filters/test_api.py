@@ -238,14 +238,15 @@ b1:
     A = frame[23:1]
     if A == 0x6 goto match(caplen >= 24) else reject
 
-0: (69) r3 = *(u16 *)(r1 +36)
+0: (bf) r3 = r8
 1: (56) if w3 != 0x8 goto pc+3
-2: (71) r3 = *(u8 *)(r2 +23)
+2: (71) r3 = *(u8 *)(r7 +23)
 3: (56) if w3 != 0x6 goto pc+1
 4: (b4) w0 = 25
 
 the first 24 bytes are looked at in place, 6 cBPF and 5 eBPF instructions
-frame in r1: base u64 @0, caplen u32 @8, len u32 @12, near u64 @16 and in r2, bytes[24] @24
+frame in r1: base u64 @0, caplen u32 @8, len u32 @12, near u64 @16, bytes[24] @24
+near in r6, as a pointer in r7, frame[12:2] in r8
 """
 
 
@@ -271,7 +272,7 @@ def test_checks_that_wait_for_the_verdict(expression: str, matches: list[str]) -
     compiled = compile_filter(expression, cast=ebpf_interp.CAST)
     found = set(re.findall(r"match\((.*?)\)", compiled.listing()))
     assert found == set(matches)
-    assert compiled.needs_caplen == (not matches)
+    assert compiled.needs_frame == (not matches)
 
 
 @pytest.mark.parametrize(
