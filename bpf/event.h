@@ -17,7 +17,8 @@
 enum event_flags {
 	EVENT_REASON = 1 << 0,	/* reason is valid */
 	EVENT_TRACKED = 1 << 1,	/* shown because its skb is followed */
-	EVENT_SHARED = 1 << 2,	/* others hold the skb too: freeing it here ends nothing */
+	EVENT_SHARED = 1 << 2,	/* others hold the skb too: freeing it here ends nothing; */
+				/* told of functions with a reason, at least */
 };
 
 enum event_context {

@@ -276,7 +276,7 @@ static __noinline __u64 inner_l3(__u64 addr, const struct headers *h, const stru
  * match no tagged frame: for them, whether there is a tag is asked after a match (where packets
  * are copied by emit(), which has it at hand).
  *
- * place: set on a match.
+ * place: set on a match. tag: what cfg.filter.tag is; as a constant it costs nothing.
  */
 enum verdict {
 	REJECT,
@@ -303,16 +303,17 @@ static __always_inline __u64 filter_cold(__u64 addr, struct place *place)
 
 #if TYPED_LOADS
 
-static __always_inline __u64 filter_hot(__u64 addr, struct place *place)
+static __always_inline __u64 filter_hot(__u64 addr, struct place *place, const bool tag)
 {
 	struct sk_buff *skb = VIEW((struct sk_buff *)addr);
-	__u64 word, mac, network, start, end, proto, verdict;
+	__u64 word, mac, network, start, proto, verdict;
+	__s64 length;
 	const void *packet, *frame;
 
 	word = HEADERS_WORD(skb);
 	mac = word >> 48;
 	network = word << 16 >> 48;
-	if (cfg.filter.tag && VLAN_WORD(skb))
+	if (tag && VLAN_WORD(skb))
 		return filter_cold(addr, place);
 	if (network - mac == ETH_HLEN) {
 		start = (__u64)FIELD(skb, head) + mac;
@@ -332,18 +333,21 @@ static __always_inline __u64 filter_hot(__u64 addr, struct place *place)
 	if (!verdict)
 		return 0;
 	skb = VIEW((struct sk_buff *)addr);
-	if (!cfg.filter.tag && VLAN_WORD(skb))
+	if (!tag && VLAN_WORD(skb))
 		return filter_cold(addr, place);
-	end = (__u64)FIELD(skb, head) + FIELD(skb, tail);
+	word = HEADERS_WORD(skb);
+	network = word << 16 >> 48;
+	length = (__s64)FIELD(skb, tail) - network + ETH_HLEN;
 	place->start = (unsigned char *)start + ETH_HLEN;
-	place->end = (unsigned char *)end;
+	place->end = (unsigned char *)start + length;
 	place->proto = proto;
-	return (end > start ? end - start : 0) + 1 >= verdict ? MATCH : REJECT;
+	place->protocol = word;
+	return (length > 0 ? length : 0) + 1 >= (__s64)verdict ? MATCH : REJECT;
 }
 
 #else
 
-static __always_inline __u64 filter_hot(__u64 addr, struct place *place)
+static __always_inline __u64 filter_hot(__u64 addr, struct place *place, const bool tag)
 {
 	struct sk_buff *skb = (struct sk_buff *)addr;
 	__u32 zero = 0, wanted = cfg.filter.bytes;
@@ -352,13 +356,13 @@ static __always_inline __u64 filter_hot(__u64 addr, struct place *place)
 	unsigned char *start;
 	struct frame *frame;
 
-	if (cfg.filter.tag)
+	if (tag)
 		view = READ_SPAN(skb, vlan_proto, head, span);
 	else
 		view = READ_SPAN(skb, protocol, head, span);
 	if (!view)
 		return 0;
-	if (cfg.filter.tag && VLAN_WORD(view))
+	if (tag && VLAN_WORD(view))
 		return filter_cold(addr, place);
 	mac = view->mac_header;
 	network = view->network_header;
@@ -391,8 +395,9 @@ static __always_inline __u64 filter_hot(__u64 addr, struct place *place)
 	place->start = (unsigned char *)frame->base + ETH_HLEN;
 	place->end = (unsigned char *)frame->base + frame->caplen;
 	place->proto = *(__be16 *)(frame->bytes + 12);
+	place->protocol = view->protocol;
 	place->copy = wanted >= ETH_HLEN + COPIED ? frame->bytes + ETH_HLEN : NULL;
-	return cfg.filter.tag ? MATCH : UNTAGGED;
+	return tag ? MATCH : UNTAGGED;
 }
 
 #endif

@@ -258,6 +258,7 @@ struct place {
 	unsigned char *end;	/* of the linear memory */
 	const void *copy;	/* COPIED bytes from start on; NULL: none */
 	__be16 proto;		/* EtherType of it */
+	__be16 protocol;	/* skb->protocol */
 };
 #define COPIED 40
 

@@ -36,10 +36,7 @@ static __always_inline bool icmp_has_id(__u8 proto, __u8 type)
 	return type == 0 || type == 8 || (type >= 13 && type <= 18);
 }
 
-/*
- * What stands behind the IP headers; words: its first 16 bytes, or 8 with typed loads, of
- * which room are the packet's.
- */
+/* What stands behind the IP headers; words: its first 16 bytes, of which room are the packet's. */
 static __always_inline void take_ids(struct event *ev, const __u64 *words, __s64 room)
 {
 	struct event_tuple *t = &ev->tuple;
@@ -55,7 +52,7 @@ static __always_inline void take_ids(struct event *ev, const __u64 *words, __s64
 			*(__u32 *)&t->sport = words[0] >> 32;	/* identifier, sequence */
 		}
 	}
-	if (!TYPED_LOADS && t->l4 == IPPROTO_TCP && room >= 14)
+	if (t->l4 == IPPROTO_TCP && room >= 14)
 		ev->tcp_flags = words[1] >> 40;
 }
 
@@ -63,10 +60,8 @@ static __always_inline void read_ids(struct event *ev, unsigned char *at, unsign
 {
 	__u64 words[2];
 
-	read_words(words, at, TYPED_LOADS ? 1 : 2);
+	read_words(words, at, 2);
 	take_ids(ev, words, end - at);
-	if (TYPED_LOADS && ev->tuple.l4 == IPPROTO_TCP && at + 14 <= end)
-		ev->tcp_flags = read_u8(at + 13);
 }
 
 /* copy: as in struct place. */
@@ -91,9 +86,14 @@ static __always_inline void read_ipv4(struct event *ev, unsigned char *at, unsig
 		ev->tuple.ids = IDS_FRAGMENT;
 		return;
 	}
-	if (TYPED_LOADS || (words[0] & 0xf) != 5)
+	if ((words[0] & 0xf) != 5)
 		return read_ids(ev, at + (words[0] & 0xf) * 4, end);
-	/* Without options, what follows has come with the header. */
+	/* Without options, what follows has come with the header, or the ports at least. */
+	if (TYPED_LOADS && ev->tuple.l4 != IPPROTO_UDP) {
+		read_words(words + 3, at + 24, 1);
+		if (ev->tuple.l4 == IPPROTO_TCP)
+			read_words(words + 4, at + 32, 1);
+	}
 	words[0] = words[2] >> 32 | words[3] << 32;
 	words[1] = words[3] >> 32 | words[4] << 32;
 	take_ids(ev, words, end - at - 20);

@@ -281,10 +281,13 @@ static __always_inline bool is_followed(__u64 addr)
 static __always_inline void fill_process(struct event *ev)
 {
 	if (TYPED_LOADS) {
-		struct task_struct *task = VIEW((struct task_struct *)bpf_get_current_task());
+		/* The kernel trusts this pointer: loads through it are not checked. */
+		const struct task_struct *task = bpf_get_current_task_btf();
+		const __u64 *comm = (const __u64 *)task->comm;
 
-		ev->pid = FIELD(task, tgid);
-		read_words((__u64 *)ev->comm, &task->comm, 2);
+		ev->pid = task->tgid;
+		((__u64 *)ev->comm)[0] = comm[0];
+		((__u64 *)ev->comm)[1] = comm[1];
 	} else {
 		ev->pid = bpf_get_current_pid_tgid() >> 32;
 		bpf_get_current_comm(ev->comm, sizeof(ev->comm));
@@ -360,18 +363,20 @@ static __always_inline void fill(struct event *ev, struct pt_regs *ctx, __u64 ad
 	fill_where(ev, skb, view);
 	ev->mark = VIEWED(skb, view, mark);
 	ev->len = VIEWED(skb, view, len);
-	ev->proto = bpf_ntohs(VIEWED(skb, view, protocol));
+	ev->proto = bpf_ntohs(place->protocol);
 	ev->cpu = bpf_get_smp_processor_id();
 	ev->context = cpu_context(ctx, ev->comm);
 	ev->flags = followed ? EVENT_TRACKED : 0;
-	if (VIEWED(skb, view, users.refs.counter) > 1)
-		ev->flags |= EVENT_SHARED;
 	ev->target = COOKIE_TARGET(cookie);
 	ev->reason = 0;
-	if (argument(ctx, COOKIE_REASON_ARG(cookie), &reason)) {
+	if (COOKIE_REASON_ARG(cookie) && argument(ctx, COOKIE_REASON_ARG(cookie), &reason)) {
 		ev->flags |= EVENT_REASON;
 		ev->reason = reason;
 	}
+	/* Who frees is one of these; kernels without reasons have no typed loads. */
+	if ((!TYPED_LOADS || COOKIE_REASON_ARG(cookie)) &&
+	    VIEWED(skb, view, users.refs.counter) > 1)
+		ev->flags |= EVENT_SHARED;
 	ev->stack_len = 0;
 	fill_tuple(ev, skb, view, place);
 }
@@ -424,6 +429,8 @@ static __noinline int emit(struct pt_regs *ctx, __u64 addr, __u64 cookie, __u64 
 		count(COUNT_BUFFER_FULL);
 		return 0;
 	}
+	if (!place->start)
+		place->protocol = VIEWED((struct sk_buff *)addr, view, protocol);
 	fill(ev, ctx, addr, view, cookie, verdict == FOLLOWED, place);
 	if (cfg.stack)
 		fill_stack((struct event_with_stack *)ev, ctx);
@@ -452,10 +459,11 @@ static __noinline __u64 decide(__u64 addr)
 	return MATCH;
 }
 
-static __always_inline void trace_simple(struct pt_regs *ctx, __u64 addr, __u64 cookie)
+static __always_inline void trace_simple(struct pt_regs *ctx, __u64 addr, __u64 cookie,
+					 const bool tag)
 {
 	struct place place;
-	__u64 verdict = filter_hot(addr, &place);
+	__u64 verdict = filter_hot(addr, &place, tag);
 
 	if (verdict && emit(ctx, addr, cookie, verdict, &place) && filter_cold(addr, &place))
 		emit(ctx, addr, cookie, MATCH, &place);
@@ -471,17 +479,21 @@ static __always_inline void trace_any(struct pt_regs *ctx, __u64 addr, __u64 coo
 }
 
 /* Where nothing but a pcap filter decides, and one without .more. */
-SEC("kprobe")
-int trace_skb(struct pt_regs *ctx)
-{
-	__u64 cookie, addr;
+#define SIMPLE_PROGRAM(name, tag)					\
+	SEC("kprobe")							\
+	int name(struct pt_regs *ctx)					\
+	{								\
+		__u64 cookie, addr;					\
+									\
+		if (find_skb(ctx, &cookie, &addr))			\
+			trace_simple(ctx, addr, cookie, tag);		\
+		else							\
+			count(COUNT_UNKNOWN);				\
+		return 0;						\
+	}
 
-	if (find_skb(ctx, &cookie, &addr))
-		trace_simple(ctx, addr, cookie);
-	else
-		count(COUNT_UNKNOWN);
-	return 0;
-}
+SIMPLE_PROGRAM(trace_skb, false)
+SIMPLE_PROGRAM(trace_skb_tag, true)
 
 SEC("kprobe")
 int trace_skb_any(struct pt_regs *ctx)
@@ -539,7 +551,7 @@ int trace_skb_slot(struct pt_regs *ctx)
 			return 0;
 	}
 	if (cfg.simple)
-		trace_simple(ctx, addr, cookie);
+		trace_simple(ctx, addr, cookie, cfg.filter.tag);
 	else
 		trace_any(ctx, addr, cookie);
 	if (busy)

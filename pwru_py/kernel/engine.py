@@ -185,9 +185,11 @@ class Engine:
     def _choose_programs(self, settings: KernelConfig) -> None:
         """Loads only what this plan attaches."""
         assert self._object is not None
-        wanted = "trace_skb" if settings.simple else "trace_skb_any"
+        wanted = "trace_skb_any"
         if settings.trampoline:
             wanted = "trace_skb_slot"
+        elif settings.simple:
+            wanted = "trace_skb_tag" if settings.filter.tag else "trace_skb"
         btf = self.prepared.types.btf if settings.track else None
         for program in self._object.programs():
             kind, _, rest = program.name.partition("_")

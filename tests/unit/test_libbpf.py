@@ -30,7 +30,7 @@ def test_the_spliced_object_opens_and_has_its_programs() -> None:
     spliced = object_bytes(True, {OUTER: compiled})
     place = filter_places("typed-small")[OUTER]
     assert len(spliced) == len(elf)
-    assert len(place.offsets) == 3, "in two programs, and once for all other uses"
+    assert len(place.offsets) == 4, "in three programs, and once for all other uses"
     size = (2 + place.capacity) * 8
     for offset in place.offsets:
         assert spliced[offset + size - len(compiled.code) : offset + size] == compiled.code
@@ -38,7 +38,7 @@ def test_the_spliced_object_opens_and_has_its_programs() -> None:
     assert all(any(o <= i < o + size for o in place.offsets) for i in changed)
     with BpfObject(Libbpf(), spliced) as opened:
         names = {program.name for program in opened.programs()}
-    assert {"trace_skb", "trace_skb_any", "trace_skb_slot"} <= names
+    assert {"trace_skb", "trace_skb_tag", "trace_skb_any", "trace_skb_slot"} <= names
 
 
 def test_a_long_filter_takes_the_large_object() -> None:
