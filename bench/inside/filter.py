@@ -15,12 +15,13 @@ from bench.inside.process import tracing
 from bench.inside.traffic import OTHER_PORT, PORT, Flow, make_network
 
 _WARM_PACKETS = 64
+_DRAIN_S = 1.0
 
 
 def measure(
     tool: Mapping[str, Any], case: Mapping[str, Any], packets: int, found: dict[str, Any]
 ) -> None:
-    """One start of ``tool`` with the case's expression; its two flows, in turns. Into ``found``."""
+    """One start of ``tool`` with the case's expression; its two flows. Into ``found``."""
     more = case["more"].split() if "more" in case else []
     arguments = [*tool["arguments"], *tool["columns"], *more, case["expression"]]
     with tracing(tool, arguments):
@@ -29,8 +30,10 @@ def measure(
         found["xlated_insns"] = sum(p.xlated_insns for p in loaded)
         found["jited_bytes"] = sum(p.jited_bytes for p in loaded)
         found["verified"] = sum(p.verified for p in loaded)
-        for _ in range(case["rounds"]):
-            for verdict in ("reject", "match"):
+        # What matched is still being printed for a while: that must not lie beside a measurement.
+        for verdict in ("reject", "match"):
+            for _ in range(case["rounds"]):
+                time.sleep(_DRAIN_S)
                 kind, port = case[verdict]
                 flow = Flow(kind, port)
                 flow.send(_WARM_PACKETS)
@@ -43,7 +46,6 @@ def measure(
                 found[verdict].append(run_ns / max(runs, 1))
                 if kind == "udp":
                     found["hits"].append(runs / sent)
-                time.sleep(0.3)
 
 
 def main() -> None:
