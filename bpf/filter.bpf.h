@@ -270,14 +270,6 @@ static __noinline __u64 inner_l3(__u64 addr, const struct headers *h, const stru
 	return RUN_IN_BUFFER(run_inner_l3, find_frame(addr, h, link, false, &cfg.inner_l3));
 }
 
-/*
- * The hottest code there is. Most frames have a real link header just in front of the
- * network header, or none yet, and no tag; most filters look at nothing but headers, and
- * match no tagged frame: for them, whether there is a tag is asked after a match (where packets
- * are copied by emit(), which has it at hand).
- *
- * place: set on a match. tag: what cfg.filter.tag is; as a constant it costs nothing.
- */
 enum verdict {
 	REJECT,
 	MATCH,
@@ -301,6 +293,14 @@ static __always_inline __u64 filter_cold(__u64 addr, struct place *place)
 	return pcap_filter(addr);
 }
 
+/*
+ * The hottest code there is. Most frames have a real link header just in front of the
+ * network header, or none yet, and no tag; most filters look at nothing but headers, and
+ * match no tagged frame: for them, whether there is a tag is asked after a match (where packets
+ * are copied by emit(), which has it at hand).
+ *
+ * place: set on a match. tag: what cfg.filter.tag is; as a constant it costs nothing.
+ */
 #if TYPED_LOADS
 
 static __always_inline __u64 filter_hot(__u64 addr, struct place *place, const bool tag)
