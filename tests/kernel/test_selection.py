@@ -82,3 +82,19 @@ def test_queue_gives_what_the_ring_gives(lab: Lab) -> None:
     assert paths[0] == paths[1]
     assert len(paths[0]) > 5
     assert [trace.rc for trace in traces] == [0, 0]
+
+
+def test_what_is_remembered_is_what_is_there(lab: Lab) -> None:
+    """The list of functions, from the system and from the notes of the start before."""
+    listing = "pwru-py --list-funcs --backend kprobe"
+    forget = "mkdir -p /var/cache/pwru-py; mount -t tmpfs none /var/cache/pwru-py"
+    fresh = lab.run(f"unshare -m bash -c '{forget}; {listing}; ls /var/cache/pwru-py'")
+    assert fresh.rc == 0, fresh.stderr
+    *lines, first, second = fresh.stdout.splitlines()
+    assert first.endswith("-functions.json")
+    assert second.endswith("-types.json")
+    for _ in range(2):
+        assert lab.run(listing).stdout.splitlines() == lines
+    hide = "umount /sys/kernel/tracing; mount -t tmpfs none /sys/kernel/debug/tracing"
+    remembered = lab.run(f"unshare -m bash -c '{hide}; {listing}'")
+    assert remembered.stdout.splitlines() == lines, "no list was read"
