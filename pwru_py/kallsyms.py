@@ -7,6 +7,9 @@ from bisect import bisect_right
 from collections.abc import Iterable
 from typing import NamedTuple
 
+TEXT = b"tTwW"
+"""Types of symbols that are functions."""
+
 # The largest functions have some 64 KiB.
 _FUNCTION_BYTES_MAX = 1 << 20
 
@@ -30,7 +33,7 @@ class Symbols:
         entries: list[tuple[int, bytes]] = []
         for line in text.splitlines():
             kind = line[17:18]
-            if kind in b"tTwW" and kind:
+            if kind in TEXT and kind:
                 entries.append((int(line[:16], 16), line[19:]))
         entries.sort()
         self._addrs = [addr for addr, _ in entries]
@@ -57,12 +60,19 @@ class Symbols:
 
 
 def find_addresses(
-    lines: Iterable[bytes], names: Iterable[tuple[str, str]]
+    lines: Iterable[bytes], names: Iterable[tuple[str, str]], kinds: bytes = b""
 ) -> dict[int, tuple[str, str]]:
-    """Address to (name, module) of those that are asked for; keeps nothing of all others."""
+    """Address to (name, module) of those that are asked for; keeps nothing of all others.
+
+    ``kinds``: only symbols of these types, as nm(1) writes them; empty for all.
+    """
     wanted = {_join(name, module) + b"\n": (name, module) for name, module in names}
     get = wanted.get
-    return {int(line[:16], 16): key for line in lines if (key := get(line[19:])) is not None}
+    return {
+        int(line[:16], 16): key
+        for line in lines
+        if (key := get(line[19:])) is not None and (not kinds or line[17] in kinds)
+    }
 
 
 def _split(name: bytes) -> tuple[str, str]:

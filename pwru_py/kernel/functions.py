@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ..errors import PrivilegeError
-from ..kallsyms import Symbols, blacklist, filter_functions, find_addresses
+from ..kallsyms import TEXT, Symbols, blacklist, filter_functions, find_addresses
 from ..plan import Attachable
 from . import system
 from .notes import Notes
@@ -22,7 +22,8 @@ _KALLSYMS_BUFFER = 1 << 18
 def find_attachable(names: set[Name], notes: Notes, *, kprobes: bool, ids: bool) -> Attachable:
     """What of ``names`` may be probed.
 
-    From ftrace's list, or from kallsyms where tracefs cannot be had. ``kprobes``: probes are
+    From ftrace's list, or from kallsyms where tracefs cannot be had. ``notes``: where all starts
+    ask for the same functions of the kernel, else those that keep nothing. ``kprobes``: probes are
     kprobes, some of which the kernel refuses. ``ids``: no addresses are needed. Raises
     PrivilegeError when addresses are needed and hidden.
     """
@@ -55,7 +56,7 @@ def _from_kallsyms(names: Iterable[Name]) -> dict[Name, list[int]]:
     if not system.addresses_visible():
         raise _hidden()
     found: dict[Name, list[int]] = {}
-    for addr, name in find_symbols(names).items():
+    for addr, name in find_symbols(names, TEXT).items():
         found.setdefault(name, []).append(addr)
     return found
 
@@ -65,14 +66,13 @@ def _remembered(names: set[Name], notes: Notes, ids: bool) -> dict[Name, list[in
     if any(module for _name, module in names):
         return None
     note = notes.load(_NOTE)
-    start = 0 if ids else system.text_start()
-    if note is None or start is None:
+    start = None if ids else system.text_start()
+    if note is None or (start is None and not ids):
         return None
     try:
         return {
-            (name, ""): [start + offset for offset in offsets]
+            (name, ""): [0 if start is None else start + offset for offset in offsets]
             for name, offsets in note.items()
-            if (name, "") in names
         }
     except TypeError:
         return None
@@ -87,10 +87,10 @@ def _remember(functions: dict[Name, list[int]], notes: Notes) -> None:
         notes.save(_NOTE, note)
 
 
-def find_symbols(names: Iterable[Name]) -> dict[int, Name]:
-    """Address to (name, module) of the running kernel's symbols."""
+def find_symbols(names: Iterable[Name], kinds: bytes = b"") -> dict[int, Name]:
+    """Address to (name, module) of the running kernel's symbols, see ``find_addresses``."""
     with open(system.KALLSYMS, "rb", buffering=_KALLSYMS_BUFFER) as lines:
-        return find_addresses(lines, names)
+        return find_addresses(lines, names, kinds)
 
 
 def read_symbols() -> Symbols:

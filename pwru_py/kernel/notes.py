@@ -36,11 +36,11 @@ def build_id(notes: bytes) -> str:
 class Notes:
     """Notes on the running kernel, each a JSON object with a name.
 
-    None are kept for users but root, or for a kernel that tells no build id.
+    None are kept for users but root, for a kernel that tells no build id, or without ``cache``.
     """
 
     def __init__(self, cache: str = CACHE) -> None:
-        build = "" if os.geteuid() else build_id(system.read(KERNEL_NOTES) or b"")
+        build = "" if os.geteuid() or not cache else build_id(system.read(KERNEL_NOTES) or b"")
         self._stem = f"{cache}/{build}-{__version__}" if build else ""
 
     def load(self, name: str) -> dict[str, Any] | None:

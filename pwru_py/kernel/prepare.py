@@ -13,7 +13,6 @@ from ..plan import Candidates, Plan, find_candidates, make_plan
 from . import system
 from .features import Features
 from .functions import find_attachable
-from .notes import Notes
 from .objects import OUTER, adapt, compile_all, compile_expression
 from .types import KernelTypes, Known
 
@@ -37,8 +36,7 @@ def prepare(config: Config) -> Prepared:
     """Reads the system and makes the plan. Raises a PwruError when tracing is impossible."""
     compiled = compile_all(config)  # a wrong expression needs no root to be told
     system.check_privileges()
-    notes = Notes()
-    types = KernelTypes(notes, config.kernel_btf)
+    types = KernelTypes(config.kernel_btf)
     known = types.known()
     features = known.features
     backend = _choose_backend(config, features)
@@ -49,7 +47,7 @@ def prepare(config: Config) -> Prepared:
     trampolines = backend is Backend.FENTRY_MULTI
     attachable = find_attachable(
         {(name, module) for module, candidates in sources for name in candidates},
-        notes,
+        types.notes,
         kprobes=backend is Backend.KPROBE,
         ids=trampolines,
     )
@@ -63,7 +61,7 @@ def filter_listing(config: Config) -> str:
     """How the filter becomes a program, as this kernel would get it. Raises FilterError."""
     compiled = compile_all(Config(filter=config.filter)) or {OUTER: compile_expression("")}
     try:
-        features = KernelTypes(Notes(), config.kernel_btf).known().features
+        features = KernelTypes(config.kernel_btf).known().features
     except (FeatureUnsupportedError, NotFoundError):
         pass  # without BTF nothing can be traced, but a listing can be had
     else:

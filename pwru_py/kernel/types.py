@@ -15,7 +15,7 @@ from ..btf import Btf
 from ..plan import Arguments, Candidates, find_candidates
 from . import system
 from .features import Features
-from .notes import Notes
+from .notes import CACHE, Notes
 
 _NOTE = "types"
 
@@ -67,9 +67,9 @@ class Known:
 class KernelTypes:
     """``path``: a file in place of the kernel's own BTF; then nothing is remembered."""
 
-    def __init__(self, notes: Notes, path: str = "") -> None:
-        self._notes = notes
+    def __init__(self, path: str = "", cache: str = CACHE) -> None:
         self._path = path
+        self.notes = Notes("" if path else cache)
         self._btf: Btf | None = None
 
     @property
@@ -81,10 +81,10 @@ class KernelTypes:
 
     def known(self) -> Known:
         """From the notes where that is possible. Raises as ``btf`` does."""
-        if self._path or not os.path.exists(system.VMLINUX_BTF):
+        if not os.path.exists(system.VMLINUX_BTF):
             return Known.of(self.btf)
-        found = Known.from_note(self._notes.load(_NOTE))
+        found = Known.from_note(self.notes.load(_NOTE))
         if found is None:
             found = Known.of(self.btf)
-            self._notes.save(_NOTE, found.note())
+            self.notes.save(_NOTE, found.note())
         return found

@@ -29,9 +29,8 @@ LONG = {
 
 
 CAST = """
-from pwru_py.kernel.notes import Notes
 from pwru_py.kernel.types import KernelTypes
-features = KernelTypes(Notes()).known().features
+features = KernelTypes().known().features
 print(*((features.cast_func, features.cast_type) if features.typed_loads else ()))
 """
 

@@ -27,7 +27,8 @@ def _kallsyms(start: int) -> str:
     return (
         f"{'0' * 16} A fixed_percpu_data\n"
         f"{at(0)} T _stext\n{at(0x100)} T ip_rcv\n{at(0x200)} t twice\n"
-        f"{at(0x300)} t twice\n{at(0x400)} t unlisted\n{at(0x1000000)} t veth_xmit\t[veth]\n"
+        f"{at(0x300)} t twice\n{at(0x400)} t unlisted\n{at(0x900000)} d ip_rcv\n"
+        f"{at(0x1000000)} t veth_xmit\t[veth]\n"
     )
 
 
@@ -106,6 +107,7 @@ def test_the_second_start_reads_no_list(files: System) -> None:
     find(notes)
     del files.read[:]
     assert find(notes) == Attachable(LOCATED, NAMES)
+    assert find(notes, ids=True).functions == {("ip_rcv", ""): [0], ("twice", ""): [0, 0]}
     assert files.read == []
 
 

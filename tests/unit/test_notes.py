@@ -82,12 +82,13 @@ def test_a_place_that_cannot_be_written_is_no_error(cache: Path) -> None:
     assert Notes(str(cache)).load("types") is None
 
 
-@pytest.mark.parametrize("who", ["nobody", "no build id"])
+@pytest.mark.parametrize("who", ["nobody", "no build id", "no place"])
 def test_nothing_is_kept_for(cache: Path, monkeypatch: pytest.MonkeyPatch, who: str) -> None:
+    place = "" if who == "no place" else str(cache)
     if who == "nobody":
         monkeypatch.setattr(os, "geteuid", lambda: 65534)
-    else:
+    elif who == "no build id":
         monkeypatch.setattr(system, "read", lambda path: None)
-    Notes(str(cache)).save("types", NOTE)
+    Notes(place).save("types", NOTE)
     assert not cache.exists()
-    assert Notes(str(cache)).load("types") is None
+    assert Notes(place).load("types") is None

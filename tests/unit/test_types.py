@@ -33,8 +33,10 @@ class FakeNotes(dict[str, Any]):
         self[name] = json.loads(json.dumps(note))
 
 
-def start(notes: FakeNotes, path: str = "") -> Known:
-    return KernelTypes(cast(Notes, notes), path).known()
+def start(notes: FakeNotes) -> Known:
+    types = KernelTypes()
+    types.notes = cast(Notes, notes)
+    return types.known()
 
 
 @pytest.fixture
@@ -63,11 +65,14 @@ def test_a_note_of_another_kind_is_made_anew(walks: list[str], note: dict[str, A
     assert walks == [""]
 
 
-def test_a_file_of_btf_is_read_every_time(walks: list[str]) -> None:
-    notes = FakeNotes()
-    assert start(notes, "/boot/btf") == start(notes, "/boot/btf") == KNOWN
+def test_with_a_file_of_btf_nothing_is_remembered(walks: list[str]) -> None:
+    """Neither its types nor which of its functions the kernel has."""
+    for _ in range(2):
+        types = KernelTypes("/boot/btf")
+        assert types.known() == KNOWN
+        types.notes.save("functions", {})
+        assert types.notes.load("functions") is None
     assert walks == ["/boot/btf", "/boot/btf"]
-    assert not notes
 
 
 def test_a_kernel_without_btf_is_not_remembered(
