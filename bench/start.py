@@ -55,8 +55,8 @@ def rows(kernel: str, results: Any) -> list[Row]:
 
 QUESTION = Question(
     "Start and stop",
-    f"Filter `{FILTER}`, every function. pwru-py keeps what a kernel's BTF says: its first start "
-    "has a line of its own.",
+    f"Filter `{FILTER}`, every function. pwru-py keeps notes on a kernel: its first start has a "
+    "line of its own.",
     ("6.12", "newest"),
     measure,
     rows,
