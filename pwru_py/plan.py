@@ -70,7 +70,9 @@ class Attachable:
 _ORDER = tuple(
     re.compile(pattern)
     for pattern in (
-        r"(__)?kfree_skb(_reason|_list_reason)?|sk_skb_reason_drop|kfree_skbmem|consume_skb",
+        # where packets come in, go out, and die
+        r"kfree_skb(_reason)?|sk_skb_reason_drop|ip_rcv|ip_local_out|ipv6_rcv|ip6_local_out",
+        r"__kfree_skb|kfree_skb_list_reason|kfree_skbmem|consume_skb",
         r"(__)?ip6?_(local_out|rcv|output|local_deliver|forward|finish_output2?|queue_xmit)"
         r"|ipv6_rcv|ip6_input|nf_hook_slow|ipt_do_table|ip6t_do_table|nft_do_chain(_\w+)?",
         r"(tcp_v[46]|udp|udpv6|icmp|icmpv6|tcp|arp|ndisc)_\w+|__udp4_lib_\w+|__udp6_lib_\w+",

@@ -229,9 +229,9 @@ def test_the_most_telling_come_first_and_the_rest_keep_their_order() -> None:
     for name in names:
         k.func(name, k.skb)
     assert [target.name for target in plan(k).targets] == [
+        "ip_rcv",
         "kfree_skb_reason",
         "kfree_skbmem",
-        "ip_rcv",
         "tcp_v4_rcv",
         "dev_queue_xmit",
         "nf_nat_fn",
