@@ -124,7 +124,7 @@ enum trampoline {
 	TRAMPOLINE_SHARED,	/* modules have programs of their own */
 };
 
-/* What a trampoline's probe carries: 1 + the function's index in the plan, argument registers or slots. */
+/* What a trampoline's probe carries: 1 + the function's index in the plan, argument slots. */
 #define COOKIE_TARGET(cookie) ((__u32)((cookie) >> 8))
 #define COOKIE_ARGUMENTS(cookie) ((__u8)(cookie))
 #define COOKIE_REASON_ARG(cookie) ((__u32)((cookie) >> 4 & 0xf))	/* 0: none */

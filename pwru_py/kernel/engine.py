@@ -284,10 +284,11 @@ class Engine:
             return self._final
         read = self._counters.per_cpu_sum
         forgotten = read(layout.COUNT_TRACK_NEW) - read(layout.COUNT_TRACK_END)
-        recursion = read(layout.COUNT_UNKNOWN) or None
+        unknown = read(layout.COUNT_UNKNOWN)
+        recursion = unknown or None
         if self.prepared.features.misses or self.prepared.backend is Backend.FENTRY_MULTI:
             recursion = self._program.recursion_misses() + self.probes.skipped()
-            recursion += read(layout.COUNT_NESTED) + read(layout.COUNT_UNKNOWN)
+            recursion += read(layout.COUNT_NESTED) + unknown
         return Losses(
             buffer_full=read(layout.COUNT_BUFFER_FULL),
             track_full=read(layout.COUNT_TRACK_FULL)
