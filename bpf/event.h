@@ -106,7 +106,7 @@ struct config {
 	bool simple;		/* nothing but a pcap filter decides, and one without .more */
 	bool meta;		/* netns, ifindex or mark_mask is set */
 	bool adjacent;		/* fields of the sk_buff lie side by side, see headers.bpf.h */
-	bool func_ip;		/* kernel has bpf_get_func_ip */
+	bool func_ip;		/* bpf_get_func_ip() tells the function */
 	bool track;
 	bool tuple;
 	bool stack;

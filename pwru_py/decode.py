@@ -100,9 +100,10 @@ class Decoder:
             form += layout.STACK.format[1:]
         padding = stride - struct.calcsize(form)
         self._record = struct.Struct(f"{form}{padding}x" if padding else form)
-        self._targets = (None, *targets)
+        self._targets = (("", ""), *((t.name, t.module) for t in targets))
         self._verdicts = {t.name for t in targets if not _NO_VERDICT.fullmatch(t.name)}
-        self._by_addr = _Cache(by_addr)
+        self._by_addr = by_addr
+        self._functions = _Cache(self._function)
         self._reason_name = reason_name
         self._is_drop = is_drop
         self._symbolize = symbolize
@@ -112,13 +113,20 @@ class Decoder:
         # Where the kernel has no reasons, kfree_skb alone means a drop (consume_skb does not).
         self._drop_function = None if has_reasons else "kfree_skb"
 
+    def _function(self, addr: int) -> tuple[str, str, int]:
+        """Name, module and entry; a kprobe may lie behind it."""
+        target = self._by_addr(addr)
+        if target is None:
+            return f"0x{addr:x}", "", addr
+        return target.name, target.module, min(addr, target.addr)
+
     def _frame(self, key: tuple[int, bool]) -> Frame:
         assert self._symbolize is not None
         return self._symbolize(*key)
 
     def decode(self, run: bytes, wall_offset_ns: int) -> list[Event]:
         """The events of a run of whole records."""
-        targets, by_addr = self._targets, self._by_addr
+        targets, functions = self._targets, self._functions
         names, tuples, verdicts = self._names, self._tuples, self._verdicts
         contexts, drop_function = _CONTEXTS, self._drop_function
         has_reason, shared, new = layout.EVENT_REASON, layout.EVENT_SHARED, Event._make
@@ -127,11 +135,10 @@ class Decoder:
             ts_ns, skb, addr, pid, index, netns, mark, ifindex, mtu, length, reason, proto, cpu,
             flags, context, tcp_flags, stack_len, comm, ifname, packed, *stack,
         ) in self._record.iter_unpack(run):  # fmt: skip
-            target = targets[index] or by_addr[addr]
-            if target is None:
-                func, module = f"0x{addr:x}", ""
+            if index:
+                func, module = targets[index]
             else:
-                func, module = target.name, target.module
+                func, module, addr = functions[addr]
             if flags & has_reason:
                 reason_name = self._reason_name(reason)
                 drop = func in verdicts and self._is_drop(reason)

@@ -80,6 +80,11 @@ class AttachError(PwruError):
         super().__init__(message)
         self.errno = errno
 
+    @classmethod
+    def of(cls, error: OSError) -> AttachError:
+        """The same answer."""
+        return cls((error.strerror or str(error)).lower(), error.errno or 0)
+
 
 class OutputError(PwruError):
     """Output cannot be written (not writable, disk full)."""

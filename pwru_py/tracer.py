@@ -167,9 +167,9 @@ class Tracer:
 
     @property
     def progress(self) -> tuple[int, int]:
-        """(functions done, functions in all); done includes those that failed."""
+        """(functions begun, functions in all); begun includes those that failed."""
         probes = self._running().probes
-        return probes.attached + len(probes.failed), probes.total
+        return probes.begun, probes.total
 
     @property
     def attached(self) -> bool:

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import signal
 import sys
+import time
 from pathlib import Path
 
 from pwru_py.config import Backend
-from pwru_py.kernel import system
+from pwru_py.kernel.engine import kprobes
 from pwru_py.kernel.fentry import FentryMulti
 from pwru_py.kernel.libbpf import BpfObject, Libbpf
 from pwru_py.kernel.prepare import prepare
-from pwru_py.kernel.probes import KprobeMulti, Kprobes
+from pwru_py.kernel.probes import KprobeMulti, Probes
 from pwru_py.options import parse
 
 
@@ -31,16 +32,16 @@ def main() -> None:
         elif prepared.backend is Backend.KPROBE_MULTI:
             program.set_kprobe_multi()
         found.load()
-        probes: FentryMulti | KprobeMulti | Kprobes
+        probes: Probes
         if prepared.backend is Backend.FENTRY_MULTI:
             probes = FentryMulti(targets, prepared.features.fentry_multi)
         elif prepared.backend is Backend.KPROBE_MULTI:
             probes = KprobeMulti(targets)
         else:
-            pmu = system.kprobe_pmu()
-            assert pmu is not None
-            probes = Kprobes(targets, pmu, first=len(targets))
+            probes = kprobes(targets)
         probes.attach(program)
+        while not probes.done:
+            time.sleep(0.1)
         assert probes.attached > len(targets) / 2, probes.failed[:3]
         signal.signal(signal.SIGTERM, lambda *_: None)
         Path(options.ready_file).touch()

@@ -17,12 +17,16 @@ from ..plan import Target
 
 ENDBR = 4
 """Bytes before ftrace's call where functions are marked as targets of indirect jumps (IBT)."""
-_BREAKPOINT, _CALL = 1, 5
-"""How far behind a probe's address the instruction pointer stands, on x86."""
+CALL = 5
+"""Bytes of that call."""
+_BREAKPOINT = 1
 
 KPROBE_IPS = (_BREAKPOINT, ENDBR + _BREAKPOINT)
-FPROBE_IPS = (_CALL, ENDBR + _CALL)
-"""Where the instruction pointer can be, from a function's entry or from its call of ftrace."""
+EVENT_IPS = (*KPROBE_IPS, CALL + _BREAKPOINT, ENDBR + CALL + _BREAKPOINT)
+FPROBE_IPS = (CALL, ENDBR + CALL)
+"""Where the instruction pointer can be, from a function's entry or from its call of ftrace, on x86.
+
+Of a kprobe there, of one there or behind the call, and of ftrace's own."""
 
 
 def _arguments(target: Target) -> int:
@@ -47,7 +51,7 @@ class ArgumentTable(NamedTuple):
 
 
 def argument_table(targets: Iterable[Target], ips: Sequence[int]) -> ArgumentTable:
-    """The table for targets with addresses. ``ips``: KPROBE_IPS or FPROBE_IPS."""
+    """The table for targets with addresses. ``ips``: one of the tuples above."""
     known = {t.addr + behind: _arguments(t) for t in targets for behind in ips}
     places = bytearray(1 << ARGUMENTS_BITS)
     for ip, arguments in known.items():

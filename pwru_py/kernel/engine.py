@@ -25,7 +25,8 @@ from ..model import Frame, Losses
 from ..plan import Target
 from ..reasons import Reasons
 from . import bpf, system
-from .arguments import ENDBR, FPROBE_IPS, KPROBE_IPS, ArgumentTable, argument_table
+from .arguments import ENDBR, ArgumentTable, argument_table
+from .events import Definitions, KprobeEvents
 from .fentry import FentryMulti
 from .functions import find_symbols, read_symbols
 from .libbpf import BpfObject, Libbpf, Link, Program
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
 
     from .features import Features
 
-_IPS = {Backend.KPROBE: KPROBE_IPS, Backend.KPROBE_MULTI: FPROBE_IPS}
 _KEY = struct.Struct("=Q")
 _PAGE_VARIABLES = (("page_offset_base", ""), ("vmemmap_base", ""))
 
@@ -62,14 +62,15 @@ class Engine:
         )
         self._symbols: Symbols | None = None
         self._modules: set[str] = set()
-        # The address of a probe is the function's, or that of the call of ftrace behind ENDBR.
+        self.probes = _probes(prepared)
+        # A probe is told by the function's address, that of the call of ftrace behind ENDBR, or its
+        # own, which a breakpoint has just passed.
         self._by_addr = {
             target.addr + away: target
-            for away in (ENDBR, -ENDBR, 0)
+            for away in (*(ip - 1 for ip in self.probes.ips), ENDBR, -ENDBR, 0)
             for target in prepared.plan.targets
             if target.addr
         }
-        self.probes = _probes(prepared)
         self._object: BpfObject | None = None
         self._links: list[Link] = []
         self._followers: list[Program] = []
@@ -135,7 +136,7 @@ class Engine:
             inner_l2=_needs(compiled.get(INNER_L2), features),
             inner_l3=_needs(compiled.get(INNER_L3), features),
             adjacent=features.adjacent,
-            func_ip=features.func_ip,
+            func_ip=self.prepared.backend is Backend.KPROBE_MULTI,
             track=config.filter_track_skb,
             tuple=config.output_tuple,
             stack=config.output_stack,
@@ -211,10 +212,9 @@ class Engine:
     def _argument_table(self) -> ArgumentTable:
         """Puts it into the object, but for the crowded places, which go in when it is loaded."""
         assert self._object is not None
-        backend = self.prepared.backend
-        if backend is Backend.FENTRY_MULTI:
+        if not self.probes.ips:
             return ArgumentTable(b"", {})
-        table = argument_table(self.prepared.plan.targets, _IPS[backend])
+        table = argument_table(self.prepared.plan.targets, self.probes.ips)
         self._object.map(".rodata.arguments").set_initial_value(table.places)
         self._object.map("crowded").set_max_entries(max(1, len(table.crowded)))
         return table
@@ -284,17 +284,21 @@ class Engine:
             return self._final
         read = self._counters.per_cpu_sum
         forgotten = read(layout.COUNT_TRACK_NEW) - read(layout.COUNT_TRACK_END)
-        unknown = read(layout.COUNT_UNKNOWN)
-        recursion = unknown or None
-        if self.prepared.features.misses or self.prepared.backend is Backend.FENTRY_MULTI:
-            recursion = self._program.recursion_misses() + self.probes.skipped()
-            recursion += read(layout.COUNT_NESTED) + unknown
         return Losses(
             buffer_full=read(layout.COUNT_BUFFER_FULL),
             track_full=read(layout.COUNT_TRACK_FULL)
             + max(0, forgotten - self.config.track_entries),
-            recursion=recursion,
+            recursion=self._skipped(read(layout.COUNT_NESTED) + read(layout.COUNT_UNKNOWN)),
         )
+
+    def _skipped(self, counted: int) -> int | None:
+        """With those that the program has counted itself; None: the kernel does not tell."""
+        skipped = self.probes.skipped(self.paused)
+        if self.prepared.features.misses or self.prepared.backend is Backend.FENTRY_MULTI:
+            return self._program.recursion_misses() + (skipped or 0) + counted
+        if skipped is None:
+            return counted or None
+        return skipped + counted
 
     def _read_symbols(self) -> None:
         self._modules = system.loaded_modules()
@@ -345,6 +349,14 @@ def _probes(prepared: Prepared) -> Probes:
         return FentryMulti(targets, prepared.features.fentry_multi)
     if prepared.backend is Backend.KPROBE_MULTI:
         return KprobeMulti(targets)
+    return kprobes(targets)
+
+
+def kprobes(targets: Sequence[Target]) -> Probes:
+    """By tracefs where it may be written."""
+    tracefs, base = system.writable_tracefs(), system.text_start()
+    if tracefs and base is not None:
+        return KprobeEvents(targets, Definitions(tracefs, base))
     pmu = system.kprobe_pmu()
     assert pmu is not None
     return Kprobes(targets, pmu)

@@ -19,12 +19,10 @@ class Features:
     cast_type: int  # BTF id of struct bpf_raw_tracepoint_args, see bpf/headers.bpf.h
     adjacent: bool  # fields of struct sk_buff lie as read_adjacent() there reads them
     small_pages: bool  # struct page has 64 bytes, see bpf/pages.bpf.h
-    func_ip: bool  # 5.15, 9ffd9f3ff719: bpf_get_func_ip for kprobes
     misses: bool  # 6.7, 3acf8ace6823: skipped runs of kprobe programs are counted
 
     @classmethod
     def of(cls, btf: Btf) -> Features:
-        helpers = btf.enum("bpf_func_id")
         attach_types = btf.enum("bpf_attach_type")
         direct_calls = btf.function("bpf_trampoline_multi_attach") is not None
         return cls(
@@ -36,7 +34,6 @@ class Features:
             cast_type=min(btf.named("bpf_raw_tracepoint_args", (Kind.STRUCT,)), default=0),
             adjacent=_adjacent(btf),
             small_pages=[btf.size(t) for t in btf.named("page", (Kind.STRUCT,))] == [64],
-            func_ip="BPF_FUNC_get_func_ip" in helpers,
             misses=btf.has_member("bpf_link_info", "kprobe_multi", "missed"),
         )
 

@@ -76,7 +76,7 @@ class FentryMulti(Probes):
         self._links.append(link)
         self.attached += len(pairs)
 
-    def skipped(self) -> int:
+    def skipped(self, final: bool) -> int:
         return sum(map(bpf.recursion_misses, self._copies))
 
     def detach(self) -> None:

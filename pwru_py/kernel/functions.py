@@ -14,7 +14,6 @@ from .notes import Notes
 Name = tuple[str, str]
 """A function and its module, '' for the kernel."""
 
-_FTRACE = "available_filter_functions"
 _NOTE = "functions"
 _KALLSYMS_BUFFER = 1 << 18
 
@@ -28,24 +27,24 @@ def find_attachable(names: set[Name], notes: Notes, *, kprobes: bool, ids: bool)
     PrivilegeError when addresses are needed and hidden.
     """
     functions = _remembered(names, notes, ids)
-    source = _FTRACE
+    source = system.FTRACE
     if functions is None:
         functions = _listed(names)
         if functions is None:
             functions, source = _from_kallsyms(names), "kallsyms"
         elif not ids and not all(map(all, functions.values())):
             functions = _from_kallsyms(functions)
-        if source == _FTRACE:
+        if source == system.FTRACE:
             _remember(functions, notes)
     refused = frozenset[str]()
-    if kprobes or source != _FTRACE:
+    if kprobes or source != system.FTRACE:
         refused = frozenset(blacklist(system.read(system.BLACKLIST) or b""))
     return Attachable(functions, source, refused)
 
 
 def _listed(names: set[Name]) -> dict[Name, list[int]] | None:
     """From tracefs, with addresses since Linux 6.5 (83f74441bcb1), else with zeros."""
-    for name, located in ((f"{_FTRACE}_addrs", True), (_FTRACE, False)):
+    for name, located in ((f"{system.FTRACE}_addrs", True), (system.FTRACE, False)):
         text = system.tracefs_file(name)
         if text:
             return filter_functions(text, names, located)

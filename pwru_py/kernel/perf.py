@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""perf_event_open(2) for one kprobe at an address."""
+"""perf_event_open(2) for kprobes: one at an address, or all of a kprobe event."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from ..errors import AttachError
 
 _NUMBER = {"x86_64": 298, "aarch64": 241}
 _CLOEXEC = 8  # PERF_FLAG_FD_CLOEXEC
+_PERF_TYPE_TRACEPOINT = 2
 _ATTR_SIZE = 112  # PERF_ATTR_SIZE_VER5: known to every kernel with kprobe events (4.17)
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -22,9 +23,20 @@ def open_kprobe(pmu: int, addr: int) -> int:
 
     Returns its file descriptor; closing it removes the probe. Raises AttachError.
     """
+    return _open(pmu, 0, addr)  # config 0: not a return probe
+
+
+def open_tracepoint(number: int) -> int:
+    """A perf event for the event that tracefs calls by this number.
+
+    Returns its file descriptor; closing it disables the event. Raises AttachError.
+    """
+    return _open(_PERF_TYPE_TRACEPOINT, number, 0)
+
+
+def _open(kind: int, config: int, addr: int) -> int:
     attr = bytearray(_ATTR_SIZE)
-    struct.pack_into("=II", attr, 0, pmu, _ATTR_SIZE)
-    struct.pack_into("=Q", attr, 16, 1)  # sample_period; attr.config 0: not a return probe
+    struct.pack_into("=IIQQ", attr, 0, kind, _ATTR_SIZE, config, 1)  # sample_period: 1
     struct.pack_into("=QQ", attr, 56, 0, addr)  # config1: kprobe_func, config2: kprobe_addr
     buffer = ctypes.create_string_buffer(bytes(attr), _ATTR_SIZE)
     fd = _libc.syscall(

@@ -18,6 +18,7 @@ from functools import partial
 from ..errors import AttachError
 from ..plan import Target
 from . import perf
+from .arguments import FPROBE_IPS, KPROBE_IPS
 from .libbpf import Link, Program
 
 Pairs = Sequence[tuple[int, Target]]
@@ -26,6 +27,9 @@ Pairs = Sequence[tuple[int, Target]]
 
 class Probes(ABC):
     """A backend at work. ``failed`` pairs a target with the kernel's errno."""
+
+    ips: Sequence[int] = ()
+    """Where the instruction pointer can be at a hit, from the target's address."""
 
     def __init__(self, targets: Sequence[Target]) -> None:
         self._targets: Pairs = tuple(enumerate(targets))
@@ -38,13 +42,21 @@ class Probes(ABC):
     def done(self) -> bool:
         return self.attached + len(self.failed) >= self.total
 
+    @property
+    def begun(self) -> int:
+        """Functions that are, or soon will be, attached or failed."""
+        return self.attached + len(self.failed)
+
     @abstractmethod
     def attach(self, program: Program) -> None:
         """Attaches it everywhere, unless ``interrupt`` is called."""
 
-    def skipped(self) -> int:
-        """Hits that the kernel skipped in programs that only the backend knows."""
-        return 0
+    def skipped(self, final: bool) -> int | None:
+        """Hits that the kernel skipped and the backend alone knows of; None: it does not.
+
+        ``final``: recording has ended, so that what is slow to read may be read, too.
+        """
+        return None
 
     def interrupt(self) -> None:
         """Attach no more; safe in a signal handler."""
@@ -103,6 +115,8 @@ def attach_together(
 class KprobeMulti(Probes):
     """One link for all."""
 
+    ips = FPROBE_IPS
+
     def __init__(self, targets: Sequence[Target]) -> None:
         super().__init__(targets)
         self._links: list[Link] = []
@@ -129,10 +143,12 @@ class KprobeMulti(Probes):
 
 
 class Kprobes(Probes):
-    """One perf event a function: slow (RCU grace periods), so the rest comes in a thread.
+    """One perf event a function, for where there is no tracefs: slow to attach, and to detach.
 
     ``attach`` returns once ``first`` functions are traced; the others follow, in the plan's order.
     """
+
+    ips = KPROBE_IPS
 
     def __init__(
         self,

@@ -12,6 +12,7 @@ from ..errors import FeatureUnsupportedError, NotFoundError, PrivilegeError
 
 VMLINUX_BTF = "/sys/kernel/btf/vmlinux"
 TRACEFS = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
+FTRACE = "available_filter_functions"
 KPROBE_PMU = "/sys/bus/event_source/devices/kprobe/type"
 BLACKLIST = "/sys/kernel/debug/kprobes/blacklist"
 KALLSYMS = "/proc/kallsyms"
@@ -159,6 +160,14 @@ def tracefs_file(name: str) -> bytes | None:
         if text is not None:
             return text
     return None
+
+
+def writable_tracefs() -> str:
+    """Where kprobe events may be defined in functions that ftrace lists; '' for nowhere."""
+    for root in TRACEFS:
+        if os.access(f"{root}/kprobe_events", os.W_OK) and os.access(f"{root}/{FTRACE}", os.R_OK):
+            return root
+    return ""
 
 
 def kprobe_pmu() -> int | None:

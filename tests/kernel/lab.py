@@ -152,16 +152,18 @@ class Lab:
             self._inodes[namespace] = int(found)
         return self._inodes[namespace]
 
-    def start(self, *arguments: str, netns: str = "") -> Tracing:
-        """A tracer that is about to attach."""
-        command = " ".join(shlex.quote(word) for word in (PWRU, *arguments))
+    def start(self, *arguments: str, netns: str = "", through: str = PWRU) -> Tracing:
+        """A tracer that is about to attach; ``through``: the words that start it."""
+        command = " ".join((through, *map(shlex.quote, arguments)))
         enter = f"ip netns exec {netns} " if netns else ""
         return Tracing(self.guest, self.guest.start(f"exec {enter}{command}"))
 
-    def listen(self, *arguments: str, netns: str = "", timeout: float = 120.0) -> Tracing:
+    def listen(
+        self, *arguments: str, netns: str = "", through: str = PWRU, timeout: float = 120.0
+    ) -> Tracing:
         """A tracer that has attached everything."""
         ready = f"/tmp/ready-{next(self._numbers)}"
-        tracing = self.start("--ready-file", ready, *arguments, netns=netns)
+        tracing = self.start("--ready-file", ready, *arguments, netns=netns, through=through)
         self._await(tracing, ready, timeout)
         return tracing
 
@@ -192,3 +194,8 @@ class Lab:
         return self.run(
             "cat /sys/kernel/debug/kprobes/list /sys/kernel/tracing/enabled_functions"
         ).stdout
+
+    def armed_probes(self) -> list[str]:
+        """Those of them that are not disabled."""
+        lines = self.attached_probes().splitlines()
+        return [line for line in lines if not line.endswith("[DISABLED]")]

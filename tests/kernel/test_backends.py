@@ -54,6 +54,25 @@ def test_the_same_events(lab: Lab) -> None:
         assert reasons >= {"NO_SOCKET", "NETFILTER_DROP"}
 
 
+def test_the_same_events_without_tracefs(lab: Lab) -> None:
+    """Then each kprobe has a perf event of its own; and the kernel does not tell what it skips."""
+    hide = "umount /sys/kernel/tracing; mount -t tmpfs none /sys/kernel/debug"
+    lab.inside("a", PACKETS)
+    usual = lab.listen("--output-json", "--backend", "kprobe", "--filter-func", FEW_FUNCTIONS,
+                       EXPRESSION)  # fmt: skip
+    events = lab.run("cat /sys/kernel/tracing/kprobe_events").stdout
+    lab.guest.write_file("/tmp/hidden.sh", f'{hide}; exec pwru-py "$@"'.encode())
+    hidden = lab.listen("--output-json", "--backend", "kprobe", "--filter-func", FEW_FUNCTIONS,
+                        EXPRESSION, through="unshare -m bash /tmp/hidden.sh")  # fmt: skip
+    assert lab.run("cat /sys/kernel/tracing/kprobe_events").stdout == events != ""
+    lab.inside("a", PACKETS)
+    first, second = usual.finish(), hidden.finish()
+    assert first.rc == second.rc == 0, second.stderr
+    assert told(first) == told(second) != []
+    assert first.summary["losses"]["recursion"] == 0
+    assert lab.run("cat /sys/kernel/tracing/kprobe_events").stdout == ""
+
+
 def test_the_same_events_of_all_functions(lab: Lab) -> None:
     """But for those that one of the two cannot reach: on the stack, or a structure returned."""
     if not lab.trampolines:

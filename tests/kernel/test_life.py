@@ -56,15 +56,44 @@ def test_signal_while_flooded(lab: Lab, signo: int) -> None:
 
 
 def test_sigkill_leaves_nothing(lab: Lab) -> None:
+    """But definitions of kprobes, disarmed: the next session removes them."""
     tracing = lab.listen("--filter-func", FEW_FUNCTIONS, "icmp")
-    assert lab.attached_probes() != ""
+    assert lab.armed_probes() != []
     tracing.process.signal(signal.SIGKILL)
     assert tracing.process.wait(SECONDS) == -signal.SIGKILL
     for _ in range(50):  # the kernel detaches while it buries the process
-        if lab.attached_probes() == "":
-            return
+        if lab.armed_probes() == []:
+            break
         lab.run("sleep 0.1")
-    raise AssertionError(lab.attached_probes())
+    assert lab.armed_probes() == []
+    if lab.multi:
+        assert lab.attached_probes() == ""
+        return
+    left = lab.attached_probes().count("\n")
+    assert left > 20
+    next_one = lab.listen("--filter-func", FEW_FUNCTIONS, "icmp")
+    for _ in range(50):
+        if lab.attached_probes().count("\n") == left:
+            break
+        lab.run("sleep 0.2")
+    assert len(lab.armed_probes()) == left == lab.attached_probes().count("\n")
+    assert next_one.finish().rc == 0
+
+
+def test_a_session_leaves_the_definitions_of_others(lab: Lab) -> None:
+    events = "/sys/kernel/tracing/kprobe_events"
+    lab.run(f"echo 'p:mine/one ip_rcv' >> {events}")
+    try:
+        for _ in range(2):
+            with lab.tracing(
+                "--backend", "kprobe", "--filter-func", "ip_rcv|icmp_rcv", "icmp"
+            ) as one:
+                lab.inside("a", "ping -c1 -W5 10.1.0.2")
+            assert one.trace is not None
+            assert "ip_rcv" in one.trace.functions
+            assert lab.run(f"cat {events}").stdout == "p:mine/one ip_rcv\n"
+    finally:
+        lab.run(f"echo '-:mine/one' >> {events}")
 
 
 def test_one_kprobe_a_function(lab: Lab) -> None:

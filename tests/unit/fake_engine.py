@@ -106,6 +106,7 @@ class FakeEngine:
             total=len(prepared.plan.targets),
             attached=len(prepared.plan.targets) - len(kernel.failed),
             failed=kernel.failed,
+            begun=len(prepared.plan.targets),
             done=True,
         )
         self._closed = threading.Event()

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from pwru_py import layout
 from pwru_py.kernel.arguments import (
+    EVENT_IPS,
     FPROBE_IPS,
     KPROBE_IPS,
     ArgumentTable,
@@ -30,7 +31,7 @@ TARGETS = st.dictionaries(
 ).map(lambda found: [Target("f", "", addr, *args) for addr, args in found.items()])
 
 
-@given(TARGETS, st.sampled_from([KPROBE_IPS, FPROBE_IPS]))
+@given(TARGETS, st.sampled_from([KPROBE_IPS, FPROBE_IPS, EVENT_IPS]))
 def test_every_probe_finds_its_arguments(targets: list[Target], ips: tuple[int, ...]) -> None:
     table = argument_table(targets, ips)
     for index, target in enumerate(targets):

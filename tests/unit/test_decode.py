@@ -349,6 +349,17 @@ def test_a_run_that_is_cut_is_refused() -> None:
         decoder().decode(record()[:-1], 0)
 
 
+def test_a_probe_behind_the_entry_names_the_entry() -> None:
+    target = Target("f", "veth", 0xFFFFFFFF81000000, 1, 0)
+    by_addr = {target.addr + away: target for away in (-4, 0, 5, 9)}
+    behind = Decoder([target], by_addr.get, str, bool, has_reasons=True)
+    run = b"".join(record(func=target.addr + away, target=0) for away in (-4, 0, 5, 9, 1))
+    first, *events, unknown = behind.decode(run, 0)
+    assert {(e.func, e.module, e.addr) for e in events} == {("f", "veth", target.addr)}
+    assert (first.func, first.addr) == ("f", target.addr - 4), "ftrace's address is behind ENDBR"
+    assert (unknown.func, unknown.addr) == ("0xffffffff81000001", target.addr + 1)
+
+
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decode, "_CACHE_MAX", 8)
     many = decoder()
@@ -359,4 +370,4 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     events = many.decode(run, 0)
     assert [event.comm for event in events] == [str(n) for n in range(100)]
     assert [event.tuple and event.tuple.daddr for event in events][99] == "10.0.0.99"
-    assert max(len(many._names), len(many._tuples), len(many._by_addr)) <= 8
+    assert max(len(many._names), len(many._tuples), len(many._functions)) <= 8

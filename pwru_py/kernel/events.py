@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Kprobe events of tracefs (Documentation/trace/kprobetrace.rst): one holds many functions.
+
+With a perf event for each function, the kernel walks ftrace's table for each, and detaching waits
+for three grace periods each, one after the other. A kprobe event with a probe in each function
+(ca89bc071d5e, 5.4) is enabled and disabled as one. Its probes lie behind the call of ftrace, where
+they are breakpoints, which the kernel soon turns into jumps.
+
+A perf event enables a kprobe event, and ends with the process, however that ends. What is left of
+one that was killed is its definition: disarmed, and removed by the next session.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import itertools
+import os
+import re
+import threading
+from collections.abc import Sequence
+
+from ..errors import AttachError
+from ..plan import Target
+from . import perf, system
+from .arguments import CALL, ENDBR, EVENT_IPS
+from .libbpf import Link, Program
+from .probes import Pairs, Probes
+
+_GROUP = "pwru_py"
+_BASE = b"_stext"  # probes at plain addresses count as the same one (trace_kprobe_has_same_kprobe)
+# Where ENDBR comes before the call, CALL bytes on are within it (EILSEQ). Where an instruction that
+# the kernel patches itself, as for a static key, comes after it (EINVAL), the entry is left.
+_INSTEAD = {
+    (CALL, errno.EILSEQ): ENDBR + CALL,
+    (CALL, errno.EINVAL): 0,
+    (ENDBR + CALL, errno.EINVAL): 0,
+}
+_OURS = re.compile(rb"^p\d*:(pwru_py/\w+_(\d+)_\d+) ", re.MULTILINE)
+
+_serial = itertools.count()
+
+
+class Definitions:
+    """What ``kprobe_events`` lists. ``base``: the address of the kernel's ``_stext``."""
+
+    def __init__(self, tracefs: str, base: int) -> None:
+        self._tracefs = tracefs
+        self._base = base
+
+    def _write(self, line: bytes) -> None:
+        # Without O_APPEND an open removes all that is defined, whoever did it.
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC
+        fd = os.open(f"{self._tracefs}/kprobe_events", flags)
+        try:
+            os.write(fd, line)
+        finally:
+            os.close(fd)
+
+    def add(self, name: str, addr: int) -> None:
+        """One more probe of that name, in the function at ``addr``. Raises AttachError."""
+        behind = CALL
+        while True:
+            offset = addr + behind - self._base
+            try:
+                self._write(b"p:%s %s+%d\n" % (name.encode(), _BASE, offset))
+                return
+            except OSError as error:
+                instead = _INSTEAD.get((behind, error.errno or 0))
+                if instead is None:
+                    raise AttachError.of(error) from None
+                behind = instead
+
+    def remove(self, name: str) -> None:
+        """Every probe of that name, unless there is none, or somebody else has enabled it."""
+        try:
+            self._write(b"-:%s\n" % name.encode())
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.EBUSY):
+                raise
+
+    def enable(self, name: str) -> int:
+        """A perf event, for as long as which every probe of that name is enabled.
+
+        Returns its file descriptor. Raises AttachError.
+        """
+        try:
+            with open(f"{self._tracefs}/events/{name}/id", "rb") as stream:
+                return perf.open_tracepoint(int(stream.read()))
+        except OSError as error:
+            raise AttachError.of(error) from None
+
+    def abandoned(self) -> list[str]:
+        """Names whose process is no more."""
+        text = system.read(f"{self._tracefs}/kprobe_events") or b""
+        found = sorted(set(_OURS.findall(text)))
+        return [name.decode() for name, pid in found if not os.path.exists(f"/proc/{int(pid)}")]
+
+    def missed(self, names: Sequence[str]) -> int | None:
+        """Hits of those probes within another kprobe, which the kernel skips; None: unknown."""
+        text = system.read(f"{self._tracefs}/kprobe_profile")
+        if text is None:
+            return None
+        wanted = {name.rpartition("/")[2].encode() for name in names}
+        rows = (line.split() for line in text.splitlines())
+        return sum(int(row[2]) for row in rows if len(row) == 3 and row[0] in wanted)
+
+
+class KprobeEvents(Probes):
+    """Two kprobe events: one for the ``first`` functions, which trace once ``attach`` returns.
+
+    The other is for the rest, which a thread defines and then enables.
+    """
+
+    ips = EVENT_IPS
+
+    def __init__(self, targets: Sequence[Target], definitions: Definitions, first: int = 8) -> None:
+        super().__init__(targets)
+        self._definitions = definitions
+        self._first = first
+        self._session = f"{os.getpid()}_{next(_serial)}"
+        self._names: list[str] = []
+        self._links: list[Link] = []
+        self._thread: threading.Thread | None = None
+        self._defined = 0
+
+    @property
+    def begun(self) -> int:
+        return self._defined + len(self.failed)
+
+    def attach(self, program: Program) -> None:
+        self._attach(program, "first", self._targets[: self._first])
+        if len(self._targets) > self._first and not self._stop.is_set():
+            self._thread = threading.Thread(target=self._rest, args=(program,), name="attach")
+            self._thread.start()
+
+    def _rest(self, program: Program) -> None:
+        self._attach(program, "rest", self._targets[self._first :])
+        for name in self._definitions.abandoned():
+            if self._stop.is_set():
+                return
+            self._definitions.remove(name)
+
+    def _attach(self, program: Program, role: str, pairs: Pairs) -> None:
+        name = f"{_GROUP}/{role}_{self._session}"
+        self._names.append(name)
+        defined = [target for _, target in pairs if self._define(name, target)]
+        if not defined or self._stop.is_set():
+            return
+        try:
+            self._links.append(self._enable(program, name))
+        except AttachError as error:
+            self._defined -= len(defined)
+            self.failed += ((target, error.errno) for target in defined)
+        else:
+            self.attached += len(defined)
+
+    def _define(self, name: str, target: Target) -> bool:
+        if self._stop.is_set():
+            return False
+        try:
+            self._definitions.add(name, target.addr)
+        except AttachError as error:
+            self.failed.append((target, error.errno))
+            return False
+        self._defined += 1
+        return True
+
+    def _enable(self, program: Program, name: str) -> Link:
+        fd = self._definitions.enable(name)
+        try:
+            return program.attach_perf_event(fd)
+        except AttachError:
+            with contextlib.suppress(OSError):
+                os.close(fd)
+            raise
+
+    def skipped(self, final: bool) -> int | None:
+        return self._definitions.missed(self._names) if final else None
+
+    def detach(self) -> None:
+        self.interrupt()
+        if self._thread is not None:
+            self._thread.join()
+        while self._links:
+            self._links.pop().destroy()
+        while self._names:
+            self._definitions.remove(self._names.pop())
