@@ -14,7 +14,7 @@ from .notes import Notes
 Name = tuple[str, str]
 """A function and its module, '' for the kernel."""
 
-_NOTE = "functions"
+_CALLS, _ENTRIES = "functions", "entries"  # notes: where ftrace's calls are; where functions begin
 _KALLSYMS_BUFFER = 1 << 18
 
 
@@ -23,32 +23,33 @@ def find_attachable(names: set[Name], notes: Notes, *, kprobes: bool, ids: bool)
 
     From ftrace's list, or from kallsyms where tracefs cannot be had. ``notes``: where all starts
     ask for the same functions of the kernel, else those that keep nothing. ``kprobes``: probes are
-    kprobes, some of which the kernel refuses. ``ids``: no addresses are needed. Raises
-    PrivilegeError when addresses are needed and hidden.
+    kprobes, some of which the kernel refuses, and addresses are those of entries. ``ids``: no
+    addresses are needed. Raises PrivilegeError when addresses are needed and hidden.
     """
-    functions = _remembered(names, notes, ids)
+    note = _ENTRIES if kprobes else _CALLS
+    functions = _remembered(names, notes, note, ids)
     source = system.FTRACE
     if functions is None:
-        functions = _listed(names)
+        functions = _listed(names, located=not kprobes)
         if functions is None:
             functions, source = _from_kallsyms(names), "kallsyms"
         elif not ids and not all(map(all, functions.values())):
             functions = _from_kallsyms(functions)
         if source == system.FTRACE:
-            _remember(functions, notes)
+            _remember(functions, notes, note)
     refused = frozenset[str]()
     if kprobes or source != system.FTRACE:
         refused = frozenset(blacklist(system.read(system.BLACKLIST) or b""))
     return Attachable(functions, source, refused)
 
 
-def _listed(names: set[Name]) -> dict[Name, list[int]] | None:
-    """From tracefs, with addresses since Linux 6.5 (83f74441bcb1), else with zeros."""
-    for name, located in ((f"{system.FTRACE}_addrs", True), (system.FTRACE, False)):
-        text = system.tracefs_file(name)
-        if text:
-            return filter_functions(text, names, located)
-    return None
+def _listed(names: set[Name], located: bool) -> dict[Name, list[int]] | None:
+    """From tracefs, with zeros; if ``located``, with addresses since Linux 6.5 (83f74441bcb1)."""
+    text = system.tracefs_file(f"{system.FTRACE}_addrs") if located else None
+    if text:
+        return filter_functions(text, names, True)
+    text = system.tracefs_file(system.FTRACE)
+    return filter_functions(text, names, False) if text else None
 
 
 def _from_kallsyms(names: Iterable[Name]) -> dict[Name, list[int]]:
@@ -60,30 +61,34 @@ def _from_kallsyms(names: Iterable[Name]) -> dict[Name, list[int]]:
     return found
 
 
-def _remembered(names: set[Name], notes: Notes, ids: bool) -> dict[Name, list[int]] | None:
+def _remembered(
+    names: set[Name], notes: Notes, name: str, ids: bool
+) -> dict[Name, list[int]] | None:
     """The kernel's own functions stay where they are from the start of its text; modules do not."""
     if any(module for _name, module in names):
         return None
-    note = notes.load(_NOTE)
+    note = notes.load(name)
     start = None if ids else system.text_start()
     if note is None or (start is None and not ids):
         return None
     try:
         return {
-            (name, ""): [0 if start is None else start + offset for offset in offsets]
-            for name, offsets in note.items()
+            (function, ""): [0 if start is None else start + offset for offset in offsets]
+            for function, offsets in note.items()
         }
     except TypeError:
         return None
 
 
-def _remember(functions: dict[Name, list[int]], notes: Notes) -> None:
+def _remember(functions: dict[Name, list[int]], notes: Notes, name: str) -> None:
     start = system.text_start()
     if start is None or any(module for _name, module in functions):
         return
     if all(map(all, functions.values())):
-        note = {name: [a - start for a in addrs] for (name, _module), addrs in functions.items()}
-        notes.save(_NOTE, note)
+        note = {
+            function: [a - start for a in addrs] for (function, _module), addrs in functions.items()
+        }
+        notes.save(name, note)
 
 
 def find_symbols(names: Iterable[Name], kinds: bytes = b"") -> dict[int, Name]:

@@ -91,7 +91,7 @@ def test_what_is_remembered_is_what_is_there(lab: Lab) -> None:
     fresh = lab.run(f"unshare -m bash -c '{forget}; {listing}; ls /var/cache/pwru-py'")
     assert fresh.rc == 0, fresh.stderr
     *lines, first, second = fresh.stdout.splitlines()
-    assert first.endswith("-functions.json")
+    assert first.endswith("-entries.json")
     assert second.endswith("-types.json")
     for _ in range(2):
         assert lab.run(listing).stdout.splitlines() == lines

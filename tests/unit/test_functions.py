@@ -71,6 +71,7 @@ def find(
     return find_attachable(names, cast(Notes, notes), kprobes=kprobes, ids=ids)
 
 
+ENTRIES = {("ip_rcv", ""): [START + 0x100], ("twice", ""): [START + 0x200, START + 0x300]}
 LOCATED = {("ip_rcv", ""): [START + 0x104], ("twice", ""): [START + 0x204, START + 0x304]}
 
 
@@ -83,10 +84,7 @@ def test_an_older_one_tells_names_and_kallsyms_where(files: System) -> None:
     del files.tracefs[ADDRS]
     found = find(FakeNotes())
     assert found.source == NAMES
-    assert found.functions == {
-        ("ip_rcv", ""): [START + 0x100],
-        ("twice", ""): [START + 0x200, START + 0x300],
-    }
+    assert found.functions == ENTRIES
 
 
 def test_without_tracefs_kallsyms_tells_all_but_what_kprobes_refuse(files: System) -> None:
@@ -97,9 +95,15 @@ def test_without_tracefs_kallsyms_tells_all_but_what_kprobes_refuse(files: Syste
     assert found.blacklist == {"twice"}
 
 
-def test_kprobes_have_a_blacklist(files: System) -> None:
-    assert find(FakeNotes(), kprobes=True).blacklist == {"twice"}
-    assert find(FakeNotes()).blacklist == frozenset()
+def test_kprobes_have_a_blacklist_and_lie_at_entries(files: System) -> None:
+    notes = FakeNotes()
+    found = find(notes, kprobes=True)
+    assert found.blacklist == {"twice"}
+    assert (found.functions, found.source) == (ENTRIES, NAMES)
+    assert find(notes).functions == LOCATED
+    assert find(notes).blacklist == frozenset()
+    assert files.read == [NAMES, ADDRS]
+    assert find(notes, kprobes=True) == found
 
 
 def test_the_second_start_reads_no_list(files: System) -> None:
