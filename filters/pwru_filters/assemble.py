@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pass 11: instructions with labels -> instructions with offsets."""
+"""Pass 12: instructions with labels -> instructions with offsets."""
 
 from __future__ import annotations
 

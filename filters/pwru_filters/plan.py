@@ -12,6 +12,7 @@ from .guards import Guards, no_guards, place_guards
 from .ir import CELL_X, Graph, LoadAbs, LoadInd, Site, defines, sites, successors
 from .layout import FrameLayout, lay_out
 from .liveness import CellMask, live_in, remove_dead
+from .merge import merge_tests
 from .ranges import Range, index_ranges
 from .thread import thread_jumps
 from .webs import Forms, choose_forms
@@ -79,7 +80,7 @@ class Plan:
 
 def make_plan(graph: Graph, cast: Cast | None = None) -> Plan:
     """Run the passes between the building of blocks and the emission of instructions."""
-    graph = remove_dead(thread_jumps(graph), FRAME_MAX)
+    graph = merge_tests(remove_dead(thread_jumps(graph), FRAME_MAX))
     live = live_in(graph)
     ranges = index_ranges(graph)
     layout = lay_out(graph, ranges)
