@@ -72,8 +72,9 @@ _ORDER = tuple(
     for pattern in (
         # where packets come in, go out, and die
         r"kfree_skb(_reason)?|sk_skb_reason_drop|ip_rcv|ip_local_out|ipv6_rcv|ip6_local_out",
-        r"__kfree_skb|kfree_skb_list_reason|kfree_skbmem|consume_skb",
-        r"(__)?ip6?_(local_out|rcv|output|local_deliver|forward|finish_output2?|queue_xmit)"
+        r"__kfree_skb|kfree_skb_list_reason|kfree_skbmem|(__)?consume_(stateless_)?skb",
+        r"(__)?ip6?_(local_out|rcv(_finish)?|output|local_deliver|forward(_finish)?"
+        r"|finish_output2?|queue_xmit)"
         r"|ipv6_rcv|ip6_input|nf_hook_slow|ipt_do_table|ip6t_do_table|nft_do_chain(_\w+)?",
         r"(tcp_v[46]|udp|udpv6|icmp|icmpv6|tcp|arp|ndisc)_\w+|__udp4_lib_\w+|__udp6_lib_\w+",
         r"(__)?dev_queue_xmit|dev_hard_start_xmit|(__)?netif_(receive_skb|rx)\w*|napi_gro_receive"

@@ -4,7 +4,9 @@
 With a perf event for each function, the kernel walks ftrace's table for each, and detaching waits
 for three grace periods each, one after the other. A kprobe event with a probe in each function
 (ca89bc071d5e, 5.4) is enabled and disabled as one. Its probes lie behind the call of ftrace, where
-they are breakpoints, which the kernel soon turns into jumps.
+they are breakpoints, most of which the kernel soon turns into jumps. It does not where a function
+begins with a jump or goes elsewhere by a pointer (can_optimize() in arch/x86/kernel/kprobes/opt.c):
+the functions that nearly every packet meets have their probe at the entry, by ftrace.
 
 A perf event enables a kprobe event, and ends with the process, however that ends. What is left of
 one that was killed is its definition: disarmed, and removed by the next session.
@@ -31,6 +33,7 @@ _GROUP = "pwru_py"
 _BASE = b"_stext"  # probes at plain addresses count as the same one (trace_kprobe_has_same_kprobe)
 # Where ENDBR comes before the call, CALL bytes on are within it (EILSEQ). Where an instruction that
 # the kernel patches itself, as for a static key, comes after it (EINVAL), the entry is left.
+_AT_ENTRY = 40  # functions, in the plan's order
 _INSTEAD = {
     (CALL, errno.EILSEQ): ENDBR + CALL,
     (CALL, errno.EINVAL): 0,
@@ -57,9 +60,9 @@ class Definitions:
         finally:
             os.close(fd)
 
-    def add(self, name: str, addr: int) -> None:
+    def add(self, name: str, addr: int, *, at_entry: bool) -> None:
         """One more probe of that name, in the function at ``addr``. Raises AttachError."""
-        behind = CALL
+        behind = 0 if at_entry else CALL
         while True:
             offset = addr + behind - self._base
             try:
@@ -144,7 +147,7 @@ class KprobeEvents(Probes):
     def _attach(self, program: Program, role: str, pairs: Pairs) -> None:
         name = f"{_GROUP}/{role}_{self._session}"
         self._names.append(name)
-        defined = [target for _, target in pairs if self._define(name, target)]
+        defined = [target for index, target in pairs if self._define(name, index, target)]
         if not defined or self._stop.is_set():
             return
         try:
@@ -155,11 +158,11 @@ class KprobeEvents(Probes):
         else:
             self.attached += len(defined)
 
-    def _define(self, name: str, target: Target) -> bool:
+    def _define(self, name: str, index: int, target: Target) -> bool:
         if self._stop.is_set():
             return False
         try:
-            self._definitions.add(name, target.addr)
+            self._definitions.add(name, target.addr, at_entry=index < _AT_ENTRY)
         except AttachError as error:
             self.failed.append((target, error.errno))
             return False

@@ -11,7 +11,7 @@ from typing import cast
 import pytest
 
 from pwru_py.errors import AttachError
-from pwru_py.kernel import perf
+from pwru_py.kernel import events, perf
 from pwru_py.kernel.events import Definitions, KprobeEvents
 from pwru_py.kernel.libbpf import Link, Program
 from pwru_py.plan import Target
@@ -30,6 +30,7 @@ class Kernel(Definitions):
         self.there: dict[str, list[int]] = {}
         self.busy: set[str] = set()
         self.enabled: list[str] = []
+        self.written: list[int] = []
 
     def _write(self, line: bytes) -> None:
         kind, _, rest = line.decode().partition(":")
@@ -45,6 +46,7 @@ class Kernel(Definitions):
         if int(offset) in self.refuse:
             raise OSError(self.refuse[int(offset)], "refused")
         self.there.setdefault(name, []).append(int(offset))
+        self.written.append(int(offset))
 
 
 @pytest.fixture
@@ -86,13 +88,21 @@ def attached(kernel: Kernel, **changes: int) -> KprobeEvents:
 
 
 def test_a_probe_lies_behind_the_call_of_ftrace(kernel: Kernel) -> None:
-    kernel.add("pwru_py/x", BASE + 0x100)
+    kernel.add("pwru_py/x", BASE + 0x100, at_entry=False)
     assert kernel.there == {"pwru_py/x": [0x100 + CALL]}
+
+
+def test_or_at_the_entry_of_those_that_most_packets_meet(
+    kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "_AT_ENTRY", 3)
+    attached(kernel, first=2).detach()
+    assert kernel.written == [0x100, 0x200, 0x300, 0x400 + CALL, 0x500 + CALL]
 
 
 def test_in_a_function_that_begins_with_endbr(kernel: Kernel) -> None:
     kernel.refuse = {0x100 + CALL: errno.EILSEQ}
-    kernel.add("pwru_py/x", BASE + 0x100)
+    kernel.add("pwru_py/x", BASE + 0x100, at_entry=False)
     assert kernel.there == {"pwru_py/x": [0x100 + ENDBR_AND_CALL]}
 
 
@@ -103,7 +113,7 @@ def test_in_a_function_that_begins_with_endbr(kernel: Kernel) -> None:
 def test_where_the_kernel_patches_what_follows(kernel: Kernel, refuse: dict[int, int]) -> None:
     """Never further on: there the registers may hold something else."""
     kernel.refuse = refuse
-    kernel.add("pwru_py/x", BASE + 0x100)
+    kernel.add("pwru_py/x", BASE + 0x100, at_entry=False)
     assert kernel.there == {"pwru_py/x": [0x100]}
 
 
@@ -115,7 +125,7 @@ def test_where_the_kernel_patches_what_follows(kernel: Kernel, refuse: dict[int,
 def test_a_function_that_is_refused(kernel: Kernel, refuse: dict[int, int]) -> None:
     kernel.refuse = refuse
     with pytest.raises(AttachError) as caught:
-        kernel.add("pwru_py/x", BASE + 0x100)
+        kernel.add("pwru_py/x", BASE + 0x100, at_entry=False)
     assert caught.value.errno == list(refuse.values())[-1]
     assert kernel.there == {}
 
@@ -135,7 +145,7 @@ def test_the_first_functions_and_the_rest(kernel: Kernel) -> None:
 
 
 def test_what_is_refused_is_told(kernel: Kernel) -> None:
-    kernel.refuse = {0x105: errno.ENOMEM, 0x305: errno.EPERM}
+    kernel.refuse = {0x100: errno.ENOMEM, 0x300: errno.EPERM}
     probes = attached(kernel, first=2)
     assert [(t.name, number) for t, number in probes.failed] == [
         ("f1", errno.ENOMEM),
@@ -200,9 +210,9 @@ def test_hits_that_the_kernel_skipped(kernel: Kernel, tmp_path: Path) -> None:
 def test_the_files_of_tracefs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     definitions = Definitions(str(tmp_path), BASE)
     with pytest.raises(AttachError):
-        definitions.add("pwru_py/x", BASE)
+        definitions.add("pwru_py/x", BASE, at_entry=False)
     (tmp_path / "kprobe_events").write_text("p:mine/one ip_rcv\n")
-    definitions.add("pwru_py/x", BASE)
+    definitions.add("pwru_py/x", BASE, at_entry=False)
     definitions.remove("pwru_py/x")
     assert (tmp_path / "kprobe_events").read_text() == (
         "p:mine/one ip_rcv\np:pwru_py/x _stext+5\n-:pwru_py/x\n"
