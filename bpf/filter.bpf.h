@@ -277,7 +277,10 @@ enum verdict {
 	UNTAGGED,	/* a match unless the frame has a tag: then pcap_filter() decides */
 };
 
-/* Of a header that is made of skb->protocol: does the packet's first byte agree with it? */
+/*
+ * Of a header that is made of skb->protocol: does the packet's first byte agree with it?
+ * If not, network_protocol() decides, where there is a network header: see find_link().
+ */
 static __always_inline bool agrees(__be16 protocol, __u8 first)
 {
 	if (protocol == bpf_htons(ETH_P_IP))
@@ -309,6 +312,7 @@ static __always_inline __u64 filter_hot(__u64 addr, struct place *place, const b
 	__u64 word, mac, network, start, proto, verdict;
 	__s64 length;
 	const void *packet, *frame;
+	__u8 first;
 
 	word = HEADERS_WORD(skb);
 	mac = word >> 48;
@@ -323,8 +327,16 @@ static __always_inline __u64 filter_hot(__u64 addr, struct place *place, const b
 		start = (__u64)FIELD(skb, head) + network - ETH_HLEN;
 		packet = VIEW((const void *)start);
 		proto = (__be16)word;
-		if (!agrees(proto, *(const __u8 *)(packet + ETH_HLEN)))
-			return filter_cold(addr, place);
+		first = *(const __u8 *)(packet + ETH_HLEN);
+		if (!agrees(proto, first)) {
+			if (!proto && !FIELD(skb, _skb_refdst))
+				return REJECT;
+			if (FIELD(skb, tail) <= network)
+				return filter_cold(addr, place);
+			proto = network_protocol(proto, first);
+		}
+	} else if (mac == HEADER_UNSET) {
+		return REJECT;	/* no header yet */
 	} else {
 		return filter_cold(addr, place);
 	}
@@ -355,6 +367,7 @@ static __always_inline __u64 filter_hot(__u64 addr, struct place *place, const b
 	const struct sk_buff *view;
 	unsigned char *start;
 	struct frame *frame;
+	__be16 proto;
 
 	if (tag)
 		view = READ_SPAN(skb, vlan_proto, head, span);
@@ -383,9 +396,17 @@ static __always_inline __u64 filter_hot(__u64 addr, struct place *place, const b
 		frame->base = (__u64)start - ETH_HLEN;
 		frame->caplen = ETH_HLEN + (tail > network ? tail - network : 0);
 		bpf_probe_read_kernel(frame->bytes + ETH_HLEN, wanted - ETH_HLEN, start);
-		*(__be16 *)(frame->bytes + 12) = view->protocol;
-		if (!agrees(view->protocol, frame->bytes[ETH_HLEN]))
-			return filter_cold(addr, place);
+		proto = view->protocol;
+		if (!agrees(proto, frame->bytes[ETH_HLEN])) {
+			if (!proto && !FIELD(skb, _skb_refdst))
+				return REJECT;
+			if (tail <= network)
+				return filter_cold(addr, place);
+			proto = network_protocol(proto, frame->bytes[ETH_HLEN]);
+		}
+		*(__be16 *)(frame->bytes + 12) = proto;
+	} else if (mac == HEADER_UNSET) {
+		return REJECT;	/* no header yet */
 	} else {
 		return filter_cold(addr, place);
 	}

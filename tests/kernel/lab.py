@@ -198,4 +198,4 @@ class Lab:
     def armed_probes(self) -> list[str]:
         """Those of them that are not disabled."""
         lines = self.attached_probes().splitlines()
-        return [line for line in lines if not line.endswith("[DISABLED]")]
+        return [line for line in lines if "[DISABLED]" not in line]
