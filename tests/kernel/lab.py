@@ -195,7 +195,11 @@ class Lab:
             "cat /sys/kernel/debug/kprobes/list /sys/kernel/tracing/enabled_functions"
         ).stdout
 
+    def kprobes(self) -> list[str]:
+        """Every kprobe, armed or not."""
+        return self.run("cat /sys/kernel/debug/kprobes/list").stdout.splitlines()
+
     def armed_probes(self) -> list[str]:
-        """Those of them that are not disabled."""
+        """Those of ``attached_probes`` that are not disabled."""
         lines = self.attached_probes().splitlines()
         return [line for line in lines if "[DISABLED]" not in line]
