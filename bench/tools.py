@@ -84,6 +84,8 @@ def pwru_py(tree: Path = PROJECT) -> Tool:
 def peer() -> Tool:
     """Debian's pwru, or the one that ``PEER`` in the environment leads to."""
     program = Path(os.environ["PEER"]).absolute() if "PEER" in os.environ else fetch_peer()
+    if not os.access(program, os.X_OK) or program.is_dir():
+        raise SystemExit(f"bench: PEER is {program}, which is no program: give the path of a pwru")
     env = {} if _has_libpcap() else {"LD_LIBRARY_PATH": str(_fetch_libpcap())}
     shown = subprocess.run(
         [program, "--version"], env={**os.environ, **env}, capture_output=True, text=True

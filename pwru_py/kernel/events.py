@@ -31,17 +31,20 @@ from .probes import Pairs, Probes
 
 _GROUP = "pwru_py"
 _BASE = b"_stext"  # probes at plain addresses count as the same one (trace_kprobe_has_same_kprobe)
+_AT_ENTRY = 40  # functions, in the plan's order
 # Where ENDBR comes before the call, CALL bytes on are within it (EILSEQ). Where an instruction that
 # the kernel patches itself, as for a static key, comes after it (EINVAL), the entry is left.
-_AT_ENTRY = 40  # functions, in the plan's order
 _INSTEAD = {
     (CALL, errno.EILSEQ): ENDBR + CALL,
     (CALL, errno.EINVAL): 0,
     (ENDBR + CALL, errno.EINVAL): 0,
 }
-_OURS = re.compile(rb"^p\d*:(pwru_py/\w+_(\d+)_\d+) ", re.MULTILINE)
+_OURS = re.compile(rb"^p\d*:(pwru_py/\w+_(\d+)_\d+ \S+)$", re.MULTILINE)
 
 _serial = itertools.count()
+
+Definition = bytes
+"""Of one probe: ``GROUP/EVENT SYMBOL+OFFSET``."""
 
 
 class Definitions:
@@ -60,24 +63,27 @@ class Definitions:
         finally:
             os.close(fd)
 
-    def add(self, name: str, addr: int, *, at_entry: bool) -> None:
+    def add(self, name: str, addr: int, *, at_entry: bool) -> Definition:
         """One more probe of that name, in the function at ``addr``. Raises AttachError."""
         behind = 0 if at_entry else CALL
         while True:
-            offset = addr + behind - self._base
+            added = b"%s %s+%d" % (name.encode(), _BASE, addr + behind - self._base)
             try:
-                self._write(b"p:%s %s+%d\n" % (name.encode(), _BASE, offset))
-                return
+                self._write(b"p:%s\n" % added)
+                return added
             except OSError as error:
                 instead = _INSTEAD.get((behind, error.errno or 0))
                 if instead is None:
                     raise AttachError.of(error) from None
                 behind = instead
 
-    def remove(self, name: str) -> None:
-        """Every probe of that name, unless there is none, or somebody else has enabled it."""
+    def remove(self, definition: Definition) -> None:
+        """That probe, if it is there, and its event not enabled by somebody else.
+
+        One, as the kernel waits for a grace period for each, and nothing ends a write(2).
+        """
         try:
-            self._write(b"-:%s\n" % name.encode())
+            self._write(b"-:%s\n" % definition)
         except OSError as error:
             if error.errno not in (errno.ENOENT, errno.EBUSY):
                 raise
@@ -93,11 +99,11 @@ class Definitions:
         except OSError as error:
             raise AttachError.of(error) from None
 
-    def abandoned(self) -> list[str]:
-        """Names whose process is no more."""
-        text = system.read(f"{self._tracefs}/kprobe_events") or b""
-        found = sorted(set(_OURS.findall(text)))
-        return [name.decode() for name, pid in found if not os.path.exists(f"/proc/{int(pid)}")]
+    def abandoned(self) -> list[Definition]:
+        """Those of processes that are no more."""
+        found = _OURS.findall(system.read(f"{self._tracefs}/kprobe_events") or b"")
+        gone = {pid for pid in {pid for _, pid in found} if not os.path.exists(f"/proc/{int(pid)}")}
+        return [definition for definition, pid in found if pid in gone]
 
     def missed(self, names: Sequence[str]) -> int | None:
         """Hits of those probes within another kprobe, which the kernel skips; None: unknown."""
@@ -125,11 +131,11 @@ class KprobeEvents(Probes):
         self._names: list[str] = []
         self._links: list[Link] = []
         self._thread: threading.Thread | None = None
-        self._defined = 0
+        self._defined: list[Definition] = []
 
     @property
     def begun(self) -> int:
-        return self._defined + len(self.failed)
+        return min(self.total, len(self._defined) + len(self.failed))
 
     def attach(self, program: Program) -> None:
         self._attach(program, "first", self._targets[: self._first])
@@ -139,10 +145,10 @@ class KprobeEvents(Probes):
 
     def _rest(self, program: Program) -> None:
         self._attach(program, "rest", self._targets[self._first :])
-        for name in self._definitions.abandoned():
+        for definition in self._definitions.abandoned():
             if self._stop.is_set():
                 return
-            self._definitions.remove(name)
+            self._definitions.remove(definition)
 
     def _attach(self, program: Program, role: str, pairs: Pairs) -> None:
         name = f"{_GROUP}/{role}_{self._session}"
@@ -153,7 +159,6 @@ class KprobeEvents(Probes):
         try:
             self._links.append(self._enable(program, name))
         except AttachError as error:
-            self._defined -= len(defined)
             self.failed += ((target, error.errno) for target in defined)
         else:
             self.attached += len(defined)
@@ -162,11 +167,11 @@ class KprobeEvents(Probes):
         if self._stop.is_set():
             return False
         try:
-            self._definitions.add(name, target.addr, at_entry=index < _AT_ENTRY)
+            added = self._definitions.add(name, target.addr, at_entry=index < _AT_ENTRY)
         except AttachError as error:
             self.failed.append((target, error.errno))
             return False
-        self._defined += 1
+        self._defined.append(added)
         return True
 
     def _enable(self, program: Program, name: str) -> Link:
@@ -187,5 +192,5 @@ class KprobeEvents(Probes):
             self._thread.join()
         while self._links:
             self._links.pop().destroy()
-        while self._names:
-            self._definitions.remove(self._names.pop())
+        while self._defined:
+            self._definitions.remove(self._defined.pop())

@@ -38,8 +38,12 @@ class Kernel(Definitions):
         if kind == "-":
             if name in self.busy:
                 raise OSError(errno.EBUSY, "busy")
-            if self.there.pop(name, None) is None:
+            offsets = self.there.get(name, [])
+            if int(place.split("+")[1]) not in offsets:
                 raise OSError(errno.ENOENT, "no entry")
+            offsets.remove(int(place.split("+")[1]))
+            if not offsets:
+                del self.there[name]
             return
         base, offset = place.split("+")
         assert (kind, base) == ("p", "_stext")
@@ -180,19 +184,22 @@ def test_interrupted(kernel: Kernel) -> None:
 def test_what_a_killed_process_left_is_removed(kernel: Kernel, tmp_path: Path) -> None:
     gone = 2**22 + 1  # no process has that number
     lines = {
-        f"p:pwru_py/rest_{gone}_0 ip_rcv+5": True,
+        f"p:pwru_py/rest_{gone}_0 _stext+5": True,
+        f"p:pwru_py/rest_{gone}_0 _stext+9": True,
         f"p:pwru_py/first_{gone}_3 _stext+1": True,
-        f"p16:pwru_py/rest_{os.getpid()}_7 ip_rcv+5": False,
-        f"p:mine/rest_{gone}_0 ip_rcv": False,
-        "p:kprobes/p_ip_rcv_0 ip_rcv": False,
+        f"p16:pwru_py/rest_{os.getpid()}_7 _stext+5": False,
+        f"p:mine/rest_{gone}_0 _stext+5": False,
+        "p:kprobes/p_ip_rcv_0 _stext+5": False,
     }
     (tmp_path / "kprobe_events").write_text("".join(f"{line}\n" for line in lines))
-    names = {line.split()[0].partition(":")[2]: ours for line, ours in lines.items()}
-    assert set(kernel.abandoned()) == {name for name, ours in names.items() if ours}
-    kernel.there = {name: [1] for name in names}
+    found = {line.partition(":")[2]: ours for line, ours in lines.items()}
+    assert set(kernel.abandoned()) == {line.encode() for line, ours in found.items() if ours}
+    for line in found:
+        name, _, place = line.partition(" ")
+        kernel.there.setdefault(name, []).append(int(place.split("+")[1]))
     probes = attached(kernel, first=2)
     probes.detach()
-    assert set(kernel.there) == {name for name, ours in names.items() if not ours}
+    assert set(kernel.there) == {line.split()[0] for line, ours in found.items() if not ours}
 
 
 def test_hits_that_the_kernel_skipped(kernel: Kernel, tmp_path: Path) -> None:
@@ -213,9 +220,9 @@ def test_the_files_of_tracefs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         definitions.add("pwru_py/x", BASE, at_entry=False)
     (tmp_path / "kprobe_events").write_text("p:mine/one ip_rcv\n")
     definitions.add("pwru_py/x", BASE, at_entry=False)
-    definitions.remove("pwru_py/x")
+    definitions.remove(b"pwru_py/x _stext+5")
     assert (tmp_path / "kprobe_events").read_text() == (
-        "p:mine/one ip_rcv\np:pwru_py/x _stext+5\n-:pwru_py/x\n"
+        "p:mine/one ip_rcv\np:pwru_py/x _stext+5\n-:pwru_py/x _stext+5\n"
     )
     monkeypatch.setattr(perf, "open_tracepoint", lambda number: 1000 + number)
     with pytest.raises(AttachError):
