@@ -81,6 +81,8 @@ def test_queue_gives_what_the_ring_gives(lab: Lab) -> None:
     lab.inside("a", "echo x > /dev/udp/10.1.0.2/7777")
     for tracing in (ring, queue):  # together: the address is soon another packet's
         tracing.process.signal(signal.SIGTERM)
+    for tracing in (ring, queue):  # a second signal would cut it short
+        tracing.process.wait(60)
     traces = [tracing.finish() for tracing in (ring, queue)]
     paths = [[(e["skb"], e["func"], e["tuple"]) for e in trace.events] for trace in traces]
     assert paths[0] == paths[1]
