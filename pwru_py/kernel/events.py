@@ -14,7 +14,6 @@ one that was killed is its definition: disarmed, and removed by the next session
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import itertools
 import os
@@ -27,7 +26,7 @@ from ..plan import Target
 from . import perf, system
 from .arguments import CALL, ENDBR, EVENT_IPS
 from .libbpf import Link, Program
-from .probes import Pairs, Probes
+from .probes import Pairs, Probes, link_event
 
 _GROUP = "pwru_py"
 _BASE = b"_stext"  # probes at plain addresses count as the same one (trace_kprobe_has_same_kprobe)
@@ -157,7 +156,7 @@ class KprobeEvents(Probes):
         if not defined or self._stop.is_set():
             return
         try:
-            self._links.append(self._enable(program, name))
+            self._links.append(link_event(program, self._definitions.enable(name)))
         except AttachError as error:
             self.failed += ((target, error.errno) for target in defined)
         else:
@@ -173,15 +172,6 @@ class KprobeEvents(Probes):
             return False
         self._defined.append(added)
         return True
-
-    def _enable(self, program: Program, name: str) -> Link:
-        fd = self._definitions.enable(name)
-        try:
-            return program.attach_perf_event(fd)
-        except AttachError:
-            with contextlib.suppress(OSError):
-                os.close(fd)
-            raise
 
     def skipped(self, final: bool) -> int | None:
         return self._definitions.missed(self._names) if final else None

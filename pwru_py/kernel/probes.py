@@ -112,6 +112,16 @@ def attach_together(
         attach_together(attach, pairs[half:], failed, fatal=fatal)
 
 
+def link_event(program: Program, fd: int) -> Link:
+    """The program on an open perf event, which closes with the link. Raises AttachError."""
+    try:
+        return program.attach_perf_event(fd)
+    except AttachError:
+        with contextlib.suppress(OSError):
+            os.close(fd)
+        raise
+
+
 class KprobeMulti(Probes):
     """One link for all."""
 
@@ -176,19 +186,11 @@ class Kprobes(Probes):
             if self._stop.is_set():
                 return
             try:
-                self._links.append(self._attach_one(program, target))
+                fd = perf.open_kprobe(self._pmu, target.addr)
+                self._links.append(link_event(program, fd))
                 self.attached += 1
             except AttachError as error:
                 self.failed.append((target, error.errno))
-
-    def _attach_one(self, program: Program, target: Target) -> Link:
-        fd = perf.open_kprobe(self._pmu, target.addr)
-        try:
-            return program.attach_perf_event(fd)
-        except AttachError:
-            with contextlib.suppress(OSError):
-                os.close(fd)
-            raise
 
     def detach(self) -> None:
         self.interrupt()
