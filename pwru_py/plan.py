@@ -92,6 +92,16 @@ def _rank(target: Target) -> int:
     return len(_ORDER)
 
 
+# Copy one sk_buff into another, their first argument, whose memory still holds what was there
+# before: the second is the packet (net/core/skbuff.c, net/ipv4/ip_output.c, net/ipv6/ip6_output.c).
+_COPIERS = frozenset(
+    (
+        "__copy_skb_header", "__skb_clone", "skb_copy_header", "skb_zerocopy", "skb_zerocopy_clone",
+        "ip_copy_metadata", "ip6_copy_metadata",
+    )
+)  # fmt: skip
+
+
 class Arguments(NamedTuple):
     """Where a function has its sk_buff and its drop reason, see ``Target``; 0: nowhere.
 
@@ -138,24 +148,28 @@ class _Prototypes:
     def __init__(self, btf: Btf) -> None:
         self._btf = btf
         self._skb = _SkbTypes(btf)
-        self._seen: dict[TypeId, Arguments] = {}
+        self._seen: dict[tuple[TypeId, bool], Arguments] = {}
 
     @property
     def with_skb(self) -> set[TypeId]:
         """Those with an sk_buff among their parameters."""
         return self._skb.prototypes
 
-    def arguments(self, proto: TypeId) -> Arguments:
-        """Of one of ``with_skb``; arg 0: the sk_buff is not in a register."""
+    def arguments(self, proto: TypeId, copier: bool) -> Arguments:
+        """Of one of ``with_skb``; arg 0: the sk_buff is not in a register.
+
+        ``copier``: of several sk_buffs the last counts, not the first.
+        """
         try:
-            return self._seen[proto]
+            return self._seen[proto, copier]
         except KeyError:
-            found = self._seen[proto] = self._decide(proto)
+            found = self._seen[proto, copier] = self._decide(proto, copier)
             return found
 
-    def _decide(self, proto: TypeId) -> Arguments:
+    def _decide(self, proto: TypeId, copier: bool) -> Arguments:
         types = self._btf.parameter_types(proto)
-        skb = next(n for n, t in enumerate(types) if t in self._skb.pointers)
+        skbs = [n for n, t in enumerate(types) if t in self._skb.pointers]
+        skb = skbs[-1 if copier else 0]
         reason = next((n for n, t in enumerate(types) if self._is_reason(t)), -1)
         none = (0,) * len(types)
         registers = (*argument_registers(self._btf, proto), 0)
@@ -180,8 +194,9 @@ def find_candidates(btf: Btf) -> dict[str, set[Arguments]]:
     found: dict[str, set[Arguments]] = {}
     for at, proto in btf.function_protos():
         if proto in with_skb:
-            arguments = prototypes.arguments(proto)._replace(btf_id=btf.id_at(at))
-            found.setdefault(btf.name_at(at), set()).add(arguments)
+            name = btf.name_at(at)
+            arguments = prototypes.arguments(proto, name in _COPIERS)
+            found.setdefault(name, set()).add(arguments._replace(btf_id=btf.id_at(at)))
     return found
 
 

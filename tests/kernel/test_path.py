@@ -73,6 +73,28 @@ def test_stacks_name_modules(lab: Lab) -> None:
     assert any(frame.startswith("br_") and frame.endswith(" [bridge]") for frame in frames), frames
 
 
+CLONED = """
+import socket, subprocess
+with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3)):
+    subprocess.run(["ping", "-c3", "-i0.1", "-W5", "10.1.0.2"], check=True)
+"""
+
+
+def test_a_copy_in_the_making_is_not_taken_for_the_packet(lab: Lab) -> None:
+    """Every packet is cloned for the socket, into memory that still holds an earlier clone."""
+    functions = "__copy_skb_header|dev_queue_xmit_nit"
+    with lab.tracing("--filter-func", functions, "icmp and src host 10.1.0.1") as tracing:
+        lab.inside("a", f"python3 -c '{CLONED}'")
+    assert tracing.trace is not None
+    packets: dict[str, set[tuple[str, int, int]]] = {}
+    for event in tracing.trace.events:
+        assert event["len"] in (84, 98), event  # the IPv4 packet, its frame
+        if event["netns"] == lab.inode("a"):
+            packet = (event["skb"], event["netns"], event["len"])
+            packets.setdefault(event["func"], set()).add(packet)
+    assert packets["dev_queue_xmit_nit"] <= packets["__copy_skb_header"]
+
+
 NAT = """
 ip netns exec a iptables-legacy -t nat -A OUTPUT -d 9.9.9.9 -j DNAT --to 10.1.0.2
 ip netns exec a ip6tables-legacy -t nat -A OUTPUT -d 2620:fe::9 -j DNAT --to fd00:1::2

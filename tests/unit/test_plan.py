@@ -79,6 +79,20 @@ def test_which_pointers_are_sk_buffs() -> None:
     assert found.skipped == ()
 
 
+def test_a_copy_that_is_not_filled_in_yet_is_not_the_packet() -> None:
+    k = Kernel()
+    k.func("__copy_skb_header", k.skb, k.const_skb)  # (new, old)
+    k.func("skb_try_coalesce", k.skb, k.const_skb)
+    k.func("skb_zerocopy", k.skb, k.skb, k.number, k.number)
+    k.func("ip_copy_metadata", k.skb)
+    assert positions(plan(k)) == {
+        "__copy_skb_header": (2, 0),
+        "skb_try_coalesce": (1, 0),
+        "skb_zerocopy": (2, 0),
+        "ip_copy_metadata": (1, 0),
+    }
+
+
 def test_the_register_follows_from_all_arguments_before() -> None:
     k = Kernel()
     two, three = k.struct("two", 16), k.struct("three", 24)
