@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench import filter, flood, growth, kprobes, start
+from bench import filter, flood, growth, kprobes, stacks, start
 from bench.picture import draw
 from bench.table import Row, markdown
 from bench.tools import Tool, peer, pwru_py
@@ -33,6 +33,7 @@ QUESTIONS = {
     "hits": filter.WALL,
     "instructions": filter.ICOUNT,
     "further": filter.FURTHER,
+    "stacks": stacks.QUESTION,
     "flood": flood.QUESTION,
     "growth": growth.QUESTION,
 }

@@ -103,10 +103,11 @@ class Flow:
         self._keep = (vector, room)
 
     def send(self, packets: int) -> int:
-        """Sends at least ``packets``; returns how many."""
+        """Sends ``packets``; returns how many."""
         sent = 0
         while sent < packets:
-            done = _libc.sendmmsg(self._socket.fileno(), self._batch, _BATCH, 0)
+            batch = min(_BATCH, packets - sent)
+            done = _libc.sendmmsg(self._socket.fileno(), self._batch, batch, 0)
             if done < 0:
                 raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
             sent += done
