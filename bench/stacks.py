@@ -44,7 +44,7 @@ def rows(kernel: str, results: Any) -> list[Row]:
 
 QUESTION = Question(
     "Stacks delivered",
-    f"`{HOST}` with `--output-stack`, {PACKETS} packets a twentieth of a second apart, text to a file.",
+    f"`{HOST}` with `--output-stack`, {PACKETS} packets, 0.05 s apart, text to a file.",
     ("6.12", "newest"),
     measure,
     rows,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pass 12: instructions with labels -> instructions with offsets."""
+"""Pass 13: instructions with labels -> instructions with offsets."""
 
 from __future__ import annotations
 

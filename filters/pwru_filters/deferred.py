@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pass 10, for viewed frames: checks that wait for the verdict.
+"""Pass 11, for viewed frames: checks that wait for the verdict.
 
 A load through a cast pointer cannot do harm, so loads need no check before them. A load past the
 captured bytes ends a cBPF program with verdict 0: then the check may follow the verdict, and only

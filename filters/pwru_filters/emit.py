@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pass 11: blocks -> eBPF instructions with labels.
+"""Pass 12: blocks -> eBPF instructions with labels.
 
 r0 is the verdict. It is 0 on entry, so each rejection is one jump to the end; in a viewed frame
 with calls, whose answers are in r0, it is set to 0 again. The end is past the last instruction:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pass 11, loads from a copied frame, or by a helper call from the kernel's memory."""
+"""Pass 12, loads from a copied frame, or by a helper call from the kernel's memory."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pass 11, loads from a viewed frame: through pointers that the kernel's cast makes of addresses.
+"""Pass 12, loads from a viewed frame: through pointers that the kernel's cast makes of addresses.
 
 Loads through such a pointer may have any offset that is a constant, but none that varies, so what
 lies at X + k is loaded through a pointer made of near + X. Every cast is a call that the verifier

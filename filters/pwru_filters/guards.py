@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pass 10: where to compare the captured length with what loads need.
+"""Pass 11: where to compare the captured length with what loads need.
 
 A failing load ends the program with verdict 0, and loads have no side effects. So a block that
 loads checks once, at its start, for its largest offset, and also for what all ways out of it

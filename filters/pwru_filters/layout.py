@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pass 8: which frame bytes the kernel side copies, and which loads need a helper call."""
+"""Pass 9: which frame bytes the kernel side copies, and which loads need a helper call."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache, partial
 from typing import Final
 
 from .cbpf import CbpfInsn, CbpfProgram
@@ -10,26 +11,36 @@ from .errors import FilterSyntaxError
 
 DLT_EN10MB: Final = 1
 SNAPLEN: Final = 262144  # tcpdump's default; only the value that a match returns
-# Above this many characters libpcap's optimiser takes more than about a second, and soon minutes.
+# Above so many characters an expression is taken apart; libpcap's optimiser is cubic.
+APART_LENGTH: Final = 1500
+# Above so many, one that cannot be taken apart is not optimised: it would take minutes.
 OPTIMIZED_LENGTH: Final = 6000
 NETMASK_UNKNOWN: Final = 0xFFFFFFFF  # PCAP_NETMASK_UNKNOWN
 
 
-def compile_expression(expression: str, *, optimize: bool | None = None) -> CbpfProgram:
+def compile_expression(expression: str) -> CbpfProgram:
     """The program that `tcpdump -d` prints for `expression` on an Ethernet interface.
 
-    optimize: whether libpcap optimises; None = unless the expression is very long (then the
-    program is that of `tcpdump -dO`).
+    For a very long one: one of the same meaning, see pieces.py, or that of `tcpdump -dO`.
     Names of hosts, ports and protocols are looked up as libpcap does: a host name asks the DNS.
     Raises FilterSyntaxError with libpcap's words.
     """
-    import pcapy  # here, so that a program without a filter does not pay for it
-
     nul = expression.find("\0")
     if nul >= 0:
         raise FilterSyntaxError("a NUL character cannot be part of a filter expression", nul + 1)
-    if optimize is None:
-        optimize = len(expression) <= OPTIMIZED_LENGTH
+    if len(expression) > APART_LENGTH:
+        from .pieces import join, take_apart  # here, as hardly any filter needs it
+
+        structure = take_apart(expression)
+        if structure is not None:
+            # Not optimised: ways that libpcap makes one have less in common with the next piece.
+            return join(structure, lru_cache(None)(partial(compile_whole, optimize=False)), SNAPLEN)
+    return compile_whole(expression, optimize=len(expression) <= OPTIMIZED_LENGTH)
+
+
+def compile_whole(expression: str, *, optimize: bool = True) -> CbpfProgram:
+    import pcapy  # here, so that a program without a filter does not pay for it
+
     try:
         program = pcapy.compile(DLT_EN10MB, SNAPLEN, expression, int(optimize), NETMASK_UNKNOWN)
     except pcapy.PcapError as error:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pass 6: make one test of two that look at neighbouring bytes and both must hold.
+"""Pass 7: make one test of two that look at neighbouring bytes and both must hold.
 
 Nearly every filter asks for the IP protocol, byte 23, and then that the fragment offset, bytes 20
 and 21, is 0. A load from a viewed frame costs eight instructions of the processor, and one of four

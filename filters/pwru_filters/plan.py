@@ -14,6 +14,7 @@ from .layout import FrameLayout, lay_out
 from .liveness import CellMask, live_in, remove_dead
 from .merge import merge_tests
 from .ranges import Range, index_ranges
+from .search import search_lists
 from .thread import thread_jumps
 from .webs import Forms, choose_forms
 
@@ -80,7 +81,7 @@ class Plan:
 
 def make_plan(graph: Graph, cast: Cast | None = None) -> Plan:
     """Run the passes between the building of blocks and the emission of instructions."""
-    graph = merge_tests(remove_dead(thread_jumps(graph), FRAME_MAX))
+    graph = merge_tests(search_lists(remove_dead(thread_jumps(graph), FRAME_MAX)))
     live = live_in(graph)
     ranges = index_ranges(graph)
     layout = lay_out(graph, ranges)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pass 7: which values a cell can hold, so that bounds which always hold cost no instruction."""
+"""Pass 8: which values a cell can hold, so that bounds which always hold cost no instruction."""
 
 from __future__ import annotations
 

@@ -75,21 +75,21 @@ def thread_jumps(graph: Graph) -> Graph:
         if index in states:
             ops, state = _without_known_loads(block, states[index])
             kept[index] = Block(ops, _threaded(graph, live, block.term, state, states), block.reach)
-    return number(*_without_copies(kept, graph.entry))
+    return without_copies(number(kept, graph.entry))
 
 
-def _without_copies(blocks: dict[int, Block], entry: int) -> tuple[dict[int, Block], int]:
+def without_copies(graph: Graph) -> Graph:
     """Of blocks that do the same and go the same way keep the last."""
     places: dict[int, int] = {}
     first: dict[Block, int] = {}
     kept: dict[int, Block] = {}
-    for index in sorted(blocks, reverse=True):
-        old = blocks[index]
+    for index in reversed(range(len(graph.blocks))):
+        old = graph.blocks[index]
         block = Block(old.ops, retarget(old.term, places), old.reach)
         places[index] = first.setdefault(block, index)
         if places[index] == index:
             kept[index] = block
-    return kept, places[entry]
+    return number(kept, places.get(graph.entry, graph.entry))
 
 
 def _without_known_loads(block: Block, state: State) -> tuple[tuple[Op, ...], State]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pass 9: choose how the values of A and X are held.
+"""Pass 10: choose how the values of A and X are held.
 
 A web is a set of writes of one cell together with all reads that they may reach: its values can
 be held in another form, if every write can produce it and every read can use it.

@@ -11,7 +11,7 @@ from ..config import Config
 from ..errors import FilterError
 
 if TYPE_CHECKING:
-    from pwru_filters import Cast, CompiledFilter
+    from pwru_filters import Cast, CbpfInsn, CompiledFilter
 
     from .features import Features
 
@@ -43,18 +43,27 @@ def filter_places(variant: str) -> dict[str, Place]:
 
 
 def compile_expression(
-    expression: str, stub: str = OUTER, cast: Cast | None = None
+    expression: str,
+    stub: str = OUTER,
+    cast: Cast | None = None,
+    program: tuple[CbpfInsn, ...] | None = None,
 ) -> CompiledFilter:
-    """A pcap expression, compiled for ``stub``. Raises FilterError. Imports libpcap only now."""
+    """A pcap expression, compiled for ``stub``; ``program``: by libpcap, where that was done.
+
+    Raises FilterError. Imports the compiler only now.
+    """
     from pwru_filters import (
         FilterSyntaxError,
         FilterTooLargeError,
         FilterUnsupportedError,
+        compile_cbpf,
         compile_filter,
     )
 
     try:
         capacity = filter_places("typed-large")[stub].capacity
+        if program is not None:
+            return compile_cbpf(expression, program, capacity=capacity, cast=cast)
         return compile_filter(expression, capacity=capacity, cast=cast)
     except (FilterSyntaxError, FilterUnsupportedError, FilterTooLargeError) as error:
         raise FilterError(str(error)) from error
@@ -92,7 +101,7 @@ def adapt(compiled: dict[str, CompiledFilter], features: Features) -> dict[str, 
     if cast is None:
         return compiled
     return {
-        stub: compile_expression(program.expression, stub, cast)
+        stub: compile_expression(program.expression, stub, cast, program.cbpf)
         for stub, program in compiled.items()
     }
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 
 from pwru_filters import CompiledFilter, compile_cbpf, compile_filter
-from pwru_filters.libpcap import compile_expression
+from pwru_filters.libpcap import compile_whole
 
 from . import cbpf_interp, ebpf_interp
 from .ebpf_interp import Packet
@@ -77,11 +77,12 @@ def test_kernel_agrees(
     different = set()
     with KernelFilter() as kernel:
         for number, compiled in enumerate(compiled_corpus):
-            kernel.attach(compiled.cbpf)
+            program = compile_whole(compiled.expression)
+            kernel.attach(program)
             made = steered(compiled.cbpf, all_frames, STEERED // 4, compiled.expression)
             for frame in [*made, *all_frames[number % 6 :: 6]]:
                 verdict = kernel.matches(frame)
-                expected = cbpf_interp.run(compiled.cbpf, frame, kernel=True) != 0
+                expected = cbpf_interp.run(program, frame, kernel=True) != 0
                 assert verdict == expected, (compiled.expression, frame.hex())
                 if verdict != _ebpf(compiled, frame):
                     different.add(compiled.expression)
@@ -94,7 +95,7 @@ def test_without_libpcaps_optimiser(
 ) -> None:
     """Very long expressions take this way; here all do, with all redundancy left to us."""
     for compiled in compiled_corpus[::2]:
-        program = compile_expression(compiled.expression, optimize=False)
+        program = compile_whole(compiled.expression, optimize=False)
         plain = compile_cbpf(compiled.expression, program)
         ebpf_interp.check_structure(plain.ebpf)
         made = steered(program, all_frames, STEERED // 2, compiled.expression)

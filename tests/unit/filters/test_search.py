@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Long lists of values: searched, and they mean the same on every packet, of every length."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pwru_filters import CbpfInsn, compile_cbpf, compile_filter
+
+from . import ebpf_interp
+from .ebpf_interp import Packet
+from .oracles import Libpcap
+from .test_opcodes import MATCH, PACKET, REJECT, RET_A, agree, insn
+
+LOAD = {1: 0x30, 2: 0x28, 4: 0x20}
+AND, JEQ, JSET = 0x54, 0x15, 0x45
+END = 40
+FIELDS = {"source": (4, 26), "target": (4, 30), "port": (2, 34), "protocol": (1, 23)}
+MASK = 0xFFFFFF00
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A is loaded from the field, or is as it was; is it what the packet has, plus `off`?"""
+
+    field: str | None
+    masked: bool
+    off: int
+
+    def code(self) -> list[CbpfInsn]:
+        """All before the jump."""
+        if self.field is None:
+            return []
+        size, off = FIELDS[self.field]
+        return [insn(LOAD[size], off), *([insn(AND, MASK)] if self.masked else [])]
+
+    def value(self, field: str, masked: bool) -> int:
+        size, off = FIELDS[field]
+        value = int.from_bytes(PACKET[off : off + size], "big")
+        return ((value & MASK if masked else value) + self.off) % (1 << 32)
+
+
+def comparisons(fields: tuple[str | None, ...]) -> st.SearchStrategy[Comparison]:
+    # Most values are near that of the packet: equal ones, neighbours, both ends of a half.
+    offs = st.just(0) | st.integers(-7, 7) | st.integers(0, (1 << 32) - 1)
+    return st.builds(
+        Comparison, st.sampled_from(fields), st.sampled_from((False,) * 7 + (True,)), offs
+    )
+
+
+def lists() -> st.SearchStrategy[list[Comparison]]:
+    """Of one field or several, in turns or one after the other."""
+    names = st.lists(st.sampled_from(tuple(FIELDS)), min_size=1, max_size=3)
+    return names.flatmap(
+        lambda found: st.lists(comparisons((*found, *found, None)), min_size=10, max_size=60)
+    )
+
+
+BEHIND = {
+    "reject": [REJECT],
+    "match": [MATCH],
+    "a is read": [insn(AND, 8), RET_A],
+    "a shorter frame goes on": [insn(LOAD[1], 8), insn(JEQ, PACKET[8], 0, 1), MATCH, REJECT],
+}
+
+
+def program(
+    found: list[Comparison], then: CbpfInsn, behind: list[CbpfInsn], way_in: int
+) -> list[CbpfInsn]:
+    """The tests, each with a jump to `then` at the end; a second way leads to the `way_in`-th."""
+    field, masked = "source", False
+    code: list[CbpfInsn] = [insn(LOAD[4], 26)]
+    starts, jumps = [], []
+    for test in found:
+        if test.field is not None:
+            field, masked = test.field, test.masked
+        starts.append(len(code))
+        code += test.code()
+        jumps.append(len(code))
+        code.append(insn(JEQ, test.value(field, masked)))
+    code += behind
+    for at in jumps:
+        code[at] = insn(JEQ, code[at].k, len(code) - at - 1, 0)
+    ahead = [insn(LOAD[1], 9), insn(JSET, 0x40, starts[way_in % len(starts)], 0)]
+    return [*ahead, *code, then]
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    lists(), st.sampled_from((MATCH, REJECT)), st.sampled_from(sorted(BEHIND)), st.integers(0, 9)
+)
+def test_they_mean_the_same(
+    libpcap: Libpcap, found: list[Comparison], then: CbpfInsn, behind: str, way_in: int
+) -> None:
+    code = program(found, then, BEHIND[behind], way_in)
+    for length in (END, 8, 9, *range(23, 37)):
+        agree(libpcap, code, PACKET[:length])
+    for at in (8, 9, 23, 27, 29, 33, 35):
+        for flip in (1, 2, 0x45):
+            packet = bytearray(PACKET[:END])
+            packet[at] ^= flip
+            agree(libpcap, code, bytes(packet))
+
+
+def steps(expression: str, frame: bytes) -> tuple[bool, int]:
+    """The verdict, and how many instructions it took."""
+    matches, machine = ebpf_interp.run(compile_filter(expression), Packet(frame, len(frame)))
+    return matches, machine.executed
+
+
+def udp(source: int, target: int) -> bytes:
+    addresses = source.to_bytes(4, "big") + target.to_bytes(4, "big")
+    return bytes(12) + b"\x08\x00\x45" + bytes(8) + b"\x11\0\0" + addresses + bytes(20)
+
+
+def hosts(count: int, word: str = "host") -> str:
+    return " or ".join(f"{word} 10.{n >> 8}.{n & 255}.1" for n in range(count))
+
+
+def test_a_thousand_hosts_take_a_few_steps() -> None:
+    for source, target, matches in (
+        (0x0A000001, 1, True), (1, 0x0A03E701, True), (1, 2, False), (1, 0x0A03E702, False),
+    ):  # fmt: skip
+        verdict, taken = steps(hosts(1000), udp(source, target))
+        assert verdict == matches
+        assert taken < 60
+    short = steps(hosts(5), udp(1, 2))[1]
+    assert short < 20
+
+
+def test_nets_of_one_width_and_ports_are_lists_too() -> None:
+    nets = " or ".join(f"src net 10.{n}.0.0/16" for n in range(200))
+    ports = "udp and (" + " or ".join(f"dst port {n}" for n in range(100, 300)) + ")"
+    for expression in (nets, ports):
+        verdict, taken = steps(expression, udp(0x0B000001, 2))
+        assert not verdict
+        assert taken < 45
+
+
+def test_short_lists_are_left_in_network_order() -> None:
+    for count, swapped in ((8, False), (9, True)):
+        code = [insn(LOAD[4], 30)]
+        code += [insn(JEQ, n * 7, count - n, 0) for n in range(count)]
+        listing = compile_cbpf("", (*code, REJECT, MATCH)).listing()
+        assert ("if A > " in listing) == swapped, listing
+
+
+def in_turns(
+    found: list[tuple[str, int]], behind: list[CbpfInsn], then: tuple[CbpfInsn, ...] = (MATCH,)
+) -> list[CbpfInsn]:
+    """To `then` where one of the fields has its value."""
+    code = []
+    for at, (field, k) in enumerate(found):
+        size, off = FIELDS[field]
+        ahead = 2 * (len(found) - at - 1) + len(behind)
+        code += [insn(LOAD[size], off), insn(JEQ, k, ahead, 0)]
+    return [*code, *behind, *then]
+
+
+def test_a_frame_too_short_for_a_test_before_reaches_none_behind_it(libpcap: Libpcap) -> None:
+    value = int.from_bytes(PACKET[26:30], "big")
+    found = [("source", 7), ("target", 7), *(("source", value - n) for n in range(12))]
+    for length in range(28, END):
+        assert agree(libpcap, in_turns(found, [REJECT]), PACKET[:length]) == (length >= 34)
+
+
+def test_what_is_read_behind_a_list_is_what_it_loaded_last(libpcap: Libpcap) -> None:
+    found = [(field, 7 * n) for n in range(12) for field in ("source", "protocol")]
+    for last in ([], [("source", 1)], [("port", 1)]):
+        for bit in range(8):
+            agree(libpcap, in_turns([*found, *last], [insn(AND, 1 << bit), RET_A]), PACKET)
+
+
+def test_what_is_read_after_a_hit_is_what_was_hit_first(libpcap: Libpcap) -> None:
+    target, protocol = int.from_bytes(PACKET[30:34], "big"), PACKET[23]
+    found = [("target", 1), ("protocol", protocol), ("target", target)]
+    found += [("target", 7 * n) for n in range(12)]
+    for bit in range(8):
+        agree(libpcap, in_turns(found, [REJECT], (insn(AND, 1 << bit), RET_A)), PACKET)
