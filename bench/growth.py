@@ -17,6 +17,7 @@ from bench.tools import Tool
 FUNCTIONS = (100, 400, 1600)
 HOSTS = (1, 30, 1000)
 ROUNDS = 2
+NEVER = "not within 120 s"
 FIGURES = {
     "functions": (("start_s", "exec to listening, s"), ("stop_s", "SIGTERM to exit, s")),
     "hosts": (("start_s", "exec to listening, s"), ("reject", "a rejected hit, ns")),
@@ -39,9 +40,7 @@ def rows(kernel: str, results: Any) -> list[Row]:
     for what, figures in FIGURES.items():
         for key, title in figures:
             for count, measured in results[what]:
-                both = [
-                    Series.of(one[key]) if one.get(key) else "refused" for one in measured.values()
-                ]
+                both = [Series.of(one[key]) if one.get(key) else NEVER for one in measured.values()]
                 found.append(Row(f"{kernel}: {number(count)} {what}: {title}", *both))
     return found
 
