@@ -196,3 +196,11 @@ def test_what_is_not_loaded_again_is_what_was_loaded_last(libpcap: Libpcap) -> N
     found = [("source", 7), ("target", 7), ("", 9), *(("target", 7 * n) for n in range(12))]
     assert agree(libpcap, in_turns([*found, ("source", 8), ("", value)], [REJECT]), PACKET)
     assert not agree(libpcap, in_turns([*found, ("source", 8), ("", 11)], [REJECT]), PACKET)
+
+
+def test_each_value_is_found_and_none_beside_them(libpcap: Libpcap) -> None:
+    for count in (9, 17, 40):
+        code = in_turns([("target", 5 * n) for n in range(count)], [REJECT])
+        for value in (*range(5 * count + 2), 0xFFFFFFFF):
+            packet = PACKET[:30] + value.to_bytes(4, "big")
+            assert agree(libpcap, code, packet) == (value % 5 == 0 and value < 5 * count)
