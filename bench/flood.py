@@ -40,10 +40,10 @@ def measure(kernel: str, tools: Sequence[Tool]) -> tuple[str, Any]:
         return guest.release, run_json(guest, "flood", plan, timeout=3600)
 
 
-def lost(said: str) -> str | None:
-    """The tool's own count of what it lost, from its last words; None when it says nothing."""
+def lost(said: str) -> str:
+    """The tool's own count of what it lost, from its last words."""
     found = re.findall(r"^lost: (\d+|nothing)", said, re.MULTILINE)
-    return None if not found else found[-1].replace("nothing", "0")
+    return found[-1].replace("nothing", "0") if found else "untold"
 
 
 def rows(kernel: str, results: Any) -> list[Row]:
@@ -77,7 +77,7 @@ def burst_rows(kernel: str, results: Any) -> list[Row]:
             found += [
                 Row(f"{at}: events written", float(mine["lines"]), float(others["lines"])),
                 Row(f"{at}: events lost, by its own count", lost(mine["said"]),
-                    lost(others["said"]) or "untold"),
+                    lost(others["said"])),
                 Row(f"{at}: events a CPU second", *speeds, goal, True),
                 Row(f"{at}: peak memory, MB", mine["peak_kb"] / 1000, others["peak_kb"] / 1000),
             ]  # fmt: skip

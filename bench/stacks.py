@@ -35,7 +35,7 @@ def rows(kernel: str, results: Any) -> list[Row]:
         found += [
             Row(f"{at}: events printed", *(float(one["events"]) for one in both)),
             Row(f"{at}: events lost, by its own count",
-                *(lost(one["said"]) or "untold" for one in both)),
+                *(lost(one["said"]) for one in both)),
             Row(f"{at}: events with their stack", *(float(one["stacks"]) for one in both)),
             Row(f"{at}: share of events with their stack", *shares, 1.0, at_least=True),
         ]  # fmt: skip

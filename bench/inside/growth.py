@@ -17,7 +17,7 @@ from pwru_py import Config
 from pwru_py import Tracer as Session
 
 _PACKETS = 200
-_LONGEST_S = 120.0
+LONGEST_S = 120.0
 
 
 def some_functions(count: int) -> str:
@@ -33,7 +33,7 @@ def hosts(count: int) -> str:
 
 def one(tool: Mapping[str, Any], arguments: Sequence[str]) -> dict[str, float]:
     words = [*tool["arguments"], *tool["columns"], *arguments]
-    tracer = Tracer(tool, words, os.devnull, _LONGEST_S)
+    tracer = Tracer(tool, words, os.devnull, LONGEST_S)
     flow = Flow("udp", OTHER_PORT)
     flow.send(_PACKETS)
     before = bpfstat.programs(tool["programs"])

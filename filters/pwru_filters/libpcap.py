@@ -39,6 +39,7 @@ def compile_expression(expression: str) -> CbpfProgram:
 
 
 def compile_whole(expression: str, *, optimize: bool = True) -> CbpfProgram:
+    """libpcap's program. Raises FilterSyntaxError with its words."""
     import pcapy  # here, so that a program without a filter does not pay for it
 
     try:

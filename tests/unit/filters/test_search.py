@@ -12,11 +12,10 @@ from pwru_filters import CbpfInsn, compile_cbpf, compile_filter
 from . import ebpf_interp
 from .ebpf_interp import Packet
 from .oracles import Libpcap
+from .test_api import long_list
+from .test_merge import AND, END, JEQ, JSET, LOAD
 from .test_opcodes import MATCH, PACKET, REJECT, RET_A, agree, insn
 
-LOAD = {1: 0x30, 2: 0x28, 4: 0x20}
-AND, JEQ, JSET = 0x54, 0x15, 0x45
-END = 40
 FIELDS = {"source": (4, 26), "target": (4, 30), "port": (2, 34), "protocol": (1, 23)}
 MASK = 0xFFFFFF00
 
@@ -120,18 +119,14 @@ def udp(source: int, target: int) -> bytes:
     return bytes(12) + b"\x08\x00\x45" + bytes(8) + b"\x11\0\0" + addresses + bytes(20)
 
 
-def hosts(count: int, word: str = "host") -> str:
-    return " or ".join(f"{word} 10.{n >> 8}.{n & 255}.1" for n in range(count))
-
-
 def test_a_thousand_hosts_take_a_few_steps() -> None:
     for source, target, matches in (
         (0x0A000001, 1, True), (1, 0x0A03E701, True), (1, 2, False), (1, 0x0A03E702, False),
     ):  # fmt: skip
-        verdict, taken = steps(hosts(1000), udp(source, target))
+        verdict, taken = steps(long_list("host", 1000), udp(source, target))
         assert verdict == matches
         assert taken < 60
-    short = steps(hosts(5), udp(1, 2))[1]
+    short = steps(long_list("host", 5), udp(1, 2))[1]
     assert short < 20
 
 
