@@ -30,6 +30,7 @@ def expressions() -> st.SearchStrategy[str]:
     hosts = st.lists(st.sampled_from(VALUES), min_size=2, max_size=4).map(
         lambda found: "host " + " or ".join(found)
     )
+    hosts |= st.sampled_from(("tcp dst port 443 or 80", "udp port 53 and 5353"))
 
     def larger(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
         closed = inner.map(lambda text: f"({text})")
