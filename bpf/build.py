@@ -20,15 +20,22 @@ TARGET = SOURCE.parent / "pwru_py" / "bpf"
 # uname's machine: (what bpf/kernel.h calls it, Debian's directory of asm/ headers)
 ARCHITECTURES = {"x86_64": ("x86", "x86_64-linux-gnu")}
 
-# Typed loads or helper calls; room for the filters people write, or for the longest. The kernel
-# takes its time to remove what a program does not use, so a start loads the variant that fits.
+# For kprobes with helper calls or with typed loads, for trampolines; with room for the filters that
+# people write, or for the longest. The kernel takes its time to remove what a program does not use,
+# so a start loads the variant that fits.
 VARIANTS = {
-    f"{loads}-{size}": (
+    f"{programs}-{size}": (
+        f"-mcpu={cpu}",
         f"-DTYPED_LOADS={typed}",
+        f"-DTRAMPOLINE={trampoline}",
         f"-DFILTER_CAPACITY={outer}",
         f"-DINNER_CAPACITY={inner}",
     )
-    for loads, typed in (("typed", 1), ("plain", 0))
+    for programs, typed, trampoline, cpu in (
+        ("plain", 0, 0, "v2"),
+        ("typed", 1, 0, "v2"),
+        ("fentry", 1, 1, "v3"),
+    )
     for size, outer, inner in (("small", 256, 128), ("large", 8192, 1024))
 }
 OUTER, *INNER = FILTERS = ("pcap_filter", "inner_l2", "inner_l3")
@@ -50,7 +57,7 @@ def compile_object(source: Path, target: Path, defines: tuple[str, ...]) -> None
     if machine not in ARCHITECTURES:
         raise SystemExit(f"cannot build the BPF programs: {machine} is not supported yet")
     arch, include = ARCHITECTURES[machine]
-    command = [clang, "-target", "bpf", "-mcpu=v2", "-O2", "-g", "-Wall", "-Werror"]
+    command = [clang, "-target", "bpf", "-O2", "-g", "-Wall", "-Werror"]
     command += [f"-D__TARGET_ARCH_{arch}", f"-I/usr/include/{include}"]
     command += [f"-ffile-prefix-map={source.parent}=.", "-fdebug-compilation-dir=."]
     command += [*defines, "-c", str(source), "-o", str(target)]

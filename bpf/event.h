@@ -103,7 +103,6 @@ struct config {
 	struct needs filter;
 	struct needs inner_l2;	/* for a tunnel's inner packet */
 	struct needs inner_l3;
-	bool simple;		/* nothing but a pcap filter decides, and one without .more */
 	bool meta;		/* netns, ifindex or mark_mask is set */
 	bool adjacent;		/* fields of the sk_buff lie side by side, see headers.bpf.h */
 	bool func_ip;		/* bpf_get_func_ip() tells the function */
@@ -112,16 +111,9 @@ struct config {
 	bool stack;
 	bool queue;		/* events go to the queue, not to the ring */
 	bool pages;		/* the two addresses below are known */
-	__u8 trampoline;	/* enum trampoline */
+	bool shared;		/* TRAMPOLINE: several programs of ours run at functions */
 	__u64 page_offset_base;	/* addresses of the kernel's variables of these names */
 	__u64 vmemmap_base;
-};
-
-/* How a program is run: by a kprobe, or by a BPF trampoline (fentry). */
-enum trampoline {
-	TRAMPOLINE_NONE,
-	TRAMPOLINE_ALONE,	/* no other program of ours runs at functions */
-	TRAMPOLINE_SHARED,	/* modules have programs of their own */
 };
 
 /* What a trampoline's probe carries: 1 + the function's index in the plan, argument slots. */

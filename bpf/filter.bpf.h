@@ -3,7 +3,7 @@
 #ifndef PWRU_FILTER_BPF_H
 #define PWRU_FILTER_BPF_H
 
-/* Frames that are copied. Never concurrent on one CPU: see "scratch" in pwru.bpf.c. */
+/* Frames that are copied; see alone.bpf.h. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);
@@ -292,8 +292,14 @@ static __always_inline bool agrees(__be16 protocol, __u8 first)
 
 static __always_inline __u64 filter_cold(__u64 addr, struct place *place)
 {
+	__u64 verdict;
+
 	place->start = NULL;
-	return pcap_filter(addr);
+	if (!begin_alone())
+		return REJECT;
+	verdict = pcap_filter(addr);
+	end_alone();
+	return verdict;
 }
 
 /*

@@ -11,6 +11,7 @@
 #include <bpf/bpf_endian.h>
 #include "event.h"
 #include "headers.bpf.h"
+#include "alone.bpf.h"
 #include "packet.bpf.h"
 #include "tunnel.bpf.h"
 #include "pages.bpf.h"
@@ -44,27 +45,7 @@ struct {
 	__type(value, __u8);
 } tracked SEC(".maps");
 
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, COUNT_MAX);
-	__type(key, __u32);
-	__type(value, __u64);
-} counters SEC(".maps");
-
-static __always_inline void count(__u32 what)
-{
-	__u64 *n = bpf_map_lookup_elem(&counters, &what);
-
-	if (n)
-		*n += 1;
-}
-
-/*
- * A record being built for the queue. The kernel runs no second kprobe
- * program on a CPU while one is active (bpf_prog_active), and no trampoline's
- * program again; among several of those "running" sees to it. So one per CPU
- * is enough; the same holds for the frame in filter.bpf.h.
- */
+/* A record being built for the queue; see alone.bpf.h. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);
@@ -105,13 +86,30 @@ static __always_inline __u8 cpu_context(struct pt_regs *ctx, const char *comm)
 
 		count = p->preempt_count;
 	} else {
-		return cfg.trampoline ? CONTEXT_UNKNOWN : stack_context(ctx, comm);
+		return TRAMPOLINE ? CONTEXT_UNKNOWN : stack_context(ctx, comm);
 	}
 	/* A breakpoint probe runs as if in an NMI: then the bits above say nothing. */
 	if ((count & HARDIRQ_MASK) && !(count & NMI_MASK))
 		return CONTEXT_HARDIRQ;
 	return count & SOFTIRQ_SERVING ? CONTEXT_SOFTIRQ : CONTEXT_TASK;
 }
+
+#if TRAMPOLINE
+
+/* What lies in the trampoline's slot pos (1 = first); false for one that it does not have. */
+static __always_inline bool argument(struct pt_regs *ctx, __u32 pos, __u64 *value)
+{
+	return !bpf_get_func_arg(ctx, pos - 1, value);
+}
+
+/* The sk_buff that the function got, and the trampoline's cookie. */
+static __always_inline bool find_skb(struct pt_regs *ctx, __u64 *cookie, __u64 *skb)
+{
+	*cookie = bpf_get_attach_cookie(ctx);
+	return argument(ctx, COOKIE_SKB_ARG(*cookie), skb);
+}
+
+#else
 
 /*
  * COOKIE_ARGUMENTS of the functions, by a hash of where the probe is: a cookie
@@ -128,17 +126,9 @@ struct {
 	__type(value, __u8);
 } crowded SEC(".maps");
 
-/* The register, or the trampoline's slot, of argument pos (1 = first); false for any other pos. */
+/* The register of argument pos (1 = first); false for any other pos. */
 static __always_inline bool argument(struct pt_regs *ctx, __u32 pos, __u64 *value)
 {
-	__u64 slot;
-
-	if (cfg.trampoline) {
-		if (bpf_get_func_arg(ctx, pos - 1, &slot))
-			return false;
-		*value = slot;
-		return true;
-	}
 	switch (pos) {
 	case 1: *value = ARG1(ctx); return true;
 	case 2: *value = ARG2(ctx); return true;
@@ -177,6 +167,8 @@ static __always_inline bool find_skb(struct pt_regs *ctx, __u64 *cookie, __u64 *
 	}
 	return argument(ctx, COOKIE_SKB_ARG(*cookie), skb);
 }
+
+#endif
 
 static __always_inline __u32 net_inum(struct net *net)
 {
@@ -358,7 +350,7 @@ static __always_inline void fill(struct event *ev, struct pt_regs *ctx, __u64 ad
 
 	ev->ts_ns = bpf_ktime_get_ns();
 	ev->skb = addr;
-	ev->func = cfg.func_ip || cfg.trampoline ? bpf_get_func_ip(ctx) : PROBED_ADDR(ctx);
+	ev->func = cfg.func_ip || TRAMPOLINE ? bpf_get_func_ip(ctx) : PROBED_ADDR(ctx);
 	fill_process(ev);
 	fill_where(ev, skb, view);
 	ev->mark = VIEWED(skb, view, mark);
@@ -472,10 +464,14 @@ static __always_inline void trace_simple(struct pt_regs *ctx, __u64 addr, __u64 
 static __always_inline void trace_any(struct pt_regs *ctx, __u64 addr, __u64 cookie)
 {
 	struct place place = {};
-	__u64 verdict = decide(addr);
+	__u64 verdict;
 
+	if (!begin_alone())
+		return;
+	verdict = decide(addr);
 	if (verdict)
 		emit(ctx, addr, cookie, verdict, &place);
+	end_alone();
 }
 
 /* Where nothing but a pcap filter decides, and one without .more. */
@@ -504,58 +500,6 @@ int trace_skb_any(struct pt_regs *ctx)
 		trace_any(ctx, addr, cookie);
 	else
 		count(COUNT_UNKNOWN);
-	return 0;
-}
-
-/* Whether a program of a trampoline is running on the CPU; see TRAMPOLINE_SHARED. */
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, __u32);
-} running SEC(".maps");
-
-/*
- * A trampoline keeps the task on its CPU, but an interrupt or another task can come in
- * between, and hit a function whose program is another one. NULL: this hit is skipped.
- */
-static __always_inline volatile __u32 *begin_alone(void)
-{
-	__u32 zero = 0;
-	volatile __u32 *busy = bpf_map_lookup_elem(&running, &zero);
-
-	if (!busy)
-		return NULL;
-	if (*busy) {
-		count(COUNT_NESTED);
-		return NULL;
-	}
-	*busy = 1;
-	return busy;
-}
-
-/* In a trampoline ctx is no pt_regs, and nothing looks into it but helpers. */
-SEC("kprobe")
-int trace_skb_slot(struct pt_regs *ctx)
-{
-	__u64 cookie = bpf_get_attach_cookie(ctx), addr;
-	volatile __u32 *busy = NULL;
-
-	if (!argument(ctx, COOKIE_SKB_ARG(cookie), &addr)) {
-		count(COUNT_UNKNOWN);
-		return 0;
-	}
-	if (cfg.trampoline == TRAMPOLINE_SHARED) {
-		busy = begin_alone();
-		if (!busy)
-			return 0;
-	}
-	if (cfg.simple)
-		trace_simple(ctx, addr, cookie, cfg.filter.tag);
-	else
-		trace_any(ctx, addr, cookie);
-	if (busy)
-		*busy = 0;
 	return 0;
 }
 

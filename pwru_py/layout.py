@@ -22,7 +22,7 @@ STACK = struct.Struct(f"={STACK_MAX}Q")
 NEEDS = struct.Struct("=H6?")
 """struct needs, see ``FilterNeeds``."""
 
-CONFIG = struct.Struct("=4I8s8s8s9?B6xQQ")
+CONFIG = struct.Struct("=4I8s8s8s9?7xQQ")
 """struct config, see ``KernelConfig``."""
 
 COOKIE_TARGET_SHIFT, COOKIE_REASON_SHIFT = 8, 4
@@ -43,7 +43,6 @@ IDS_NONE, IDS_PORTS, IDS_ICMP, IDS_ICMP_ECHO, IDS_FRAGMENT = range(5)
 COUNT_BUFFER_FULL, COUNT_TRACK_FULL, COUNT_TRACK_NEW, COUNT_TRACK_END = range(4)
 COUNT_NESTED, COUNT_UNKNOWN = 4, 5
 
-TRAMPOLINE_NONE, TRAMPOLINE_ALONE, TRAMPOLINE_SHARED = range(3)
 
 assert (EVENT.size, TUPLE.size, CONFIG.size) == (136, 40, 72)
 
@@ -84,7 +83,7 @@ class KernelConfig:
     tuple: bool = True
     stack: bool = False
     queue: bool = False
-    trampoline: int = TRAMPOLINE_NONE
+    shared: bool = False
     page_offset_base: int = 0
     vmemmap_base: int = 0
 
@@ -94,18 +93,22 @@ class KernelConfig:
 
     @property
     def simple(self) -> bool:
-        """Nothing but a pcap filter decides, and one without ``more``."""
+        """Nothing but a pcap filter decides, one without ``more``, and no buffer is shared."""
         return (self.filter.on and not self.filter.more) and not (
-            self._meta or self.track or self.inner_l2.on or self.inner_l3.on
+            self._meta
+            or self.track
+            or self.inner_l2.on
+            or self.inner_l3.on
+            or (self.shared and self.queue)
         )
 
     def pack(self) -> bytes:
         """The 72 bytes of the program's read-only data."""
         return CONFIG.pack(
             self.netns, self.ifindex, self.mark, self.mark_mask, self.filter.pack(),
-            self.inner_l2.pack(), self.inner_l3.pack(), self.simple, self._meta, self.adjacent,
+            self.inner_l2.pack(), self.inner_l3.pack(), self._meta, self.adjacent,
             self.func_ip, self.track, self.tuple, self.stack, self.queue,
-            bool(self.page_offset_base and self.vmemmap_base), self.trampoline,
+            bool(self.page_offset_base and self.vmemmap_base), self.shared,
             self.page_offset_base, self.vmemmap_base,
         )  # fmt: skip
 

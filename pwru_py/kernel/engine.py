@@ -90,7 +90,7 @@ class Engine:
             )
         settings = self._settings(compiled)
         self._lib = Libbpf()
-        elf = object_bytes(features.typed_loads, compiled)
+        elf = object_bytes(_programs(self.prepared), compiled)
         self._object = BpfObject(self._lib, elf, config.kernel_btf)
         self._choose_programs(settings)
         self._size_maps(settings)
@@ -122,11 +122,6 @@ class Engine:
                 since="5.8",
             )
         mark = config.filter_mark
-        trampoline = layout.TRAMPOLINE_NONE
-        if self.prepared.backend is Backend.FENTRY_MULTI:
-            modules = {target.module for target in self.prepared.plan.targets}
-            shared = len(modules) > 1
-            trampoline = layout.TRAMPOLINE_SHARED if shared else layout.TRAMPOLINE_ALONE
         return KernelConfig(
             netns=netns_inode,
             ifindex=ifindex,
@@ -141,7 +136,8 @@ class Engine:
             tuple=config.output_tuple,
             stack=config.output_stack,
             queue=queue,
-            trampoline=trampoline,
+            shared=self.prepared.backend is Backend.FENTRY_MULTI
+            and len({target.module for target in self.prepared.plan.targets}) > 1,
             **self._page_variables(compiled),
         )
 
@@ -187,9 +183,7 @@ class Engine:
         """Loads only what this plan attaches."""
         assert self._object is not None
         wanted = "trace_skb_any"
-        if settings.trampoline:
-            wanted = "trace_skb_slot"
-        elif settings.simple:
+        if settings.simple:
             wanted = "trace_skb_tag" if settings.filter.tag else "trace_skb"
         btf = self.prepared.types.btf if settings.track else None
         for program in self._object.programs():
@@ -341,6 +335,13 @@ class Engine:
             if fd >= 0:
                 os.close(fd)
         self._wake_read = self._wake_write = -1
+
+
+def _programs(prepared: Prepared) -> str:
+    """Which of the package's objects: ``bpf/build.py``."""
+    if prepared.backend is Backend.FENTRY_MULTI:
+        return "fentry"
+    return "typed" if prepared.features.typed_loads else "plain"
 
 
 def _probes(prepared: Prepared) -> Probes:

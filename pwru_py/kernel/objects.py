@@ -106,15 +106,15 @@ def adapt(compiled: dict[str, CompiledFilter], features: Features) -> dict[str, 
     }
 
 
-def object_bytes(typed: bool, compiled: dict[str, CompiledFilter]) -> bytes:
+def object_bytes(programs: str, compiled: dict[str, CompiledFilter]) -> bytes:
     """The ELF bytes of the smallest variant that takes these filters, with them in it.
 
-    Each goes to the end of its stub's no-ops (``bpf/filter.bpf.h``).
+    ``programs``: "plain", "typed" or "fentry" (``bpf/build.py``). Each filter goes to the end of
+    its stub's no-ops (``bpf/filter.bpf.h``).
     """
-    loads = "typed" if typed else "plain"
-    variant, places = f"{loads}-small", filter_places(f"{loads}-small")
+    variant, places = f"{programs}-small", filter_places(f"{programs}-small")
     if any(len(program.ebpf) > places[stub].capacity for stub, program in compiled.items()):
-        variant, places = f"{loads}-large", filter_places(f"{loads}-large")
+        variant, places = f"{programs}-large", filter_places(f"{programs}-large")
     with open(os.path.join(_DIRECTORY, f"{variant}.bpf.o"), "rb") as stream:
         elf = stream.read()
     return splice(elf, places, compiled) if compiled else elf

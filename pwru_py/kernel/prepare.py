@@ -39,7 +39,7 @@ def prepare(config: Config) -> Prepared:
     types = KernelTypes(config.kernel_btf)
     known = types.known()
     features = known.features
-    backend = _choose_backend(config, features)
+    backend = choose_backend(config, features)
     sources: list[tuple[str, Candidates]] = [("", known.candidates)]
     if config.kmods or config.all_kmods:
         modules = system.module_btfs(types.btf, config.kmods, config.all_kmods)
@@ -69,7 +69,7 @@ def filter_listing(config: Config) -> str:
     return compiled[OUTER].listing()
 
 
-def _choose_backend(config: Config, features: Features) -> Backend:
+def choose_backend(config: Config, features: Features) -> Backend:
     asked = config.backend
     if asked is Backend.FENTRY_MULTI and not features.fentry_multi:
         raise FeatureUnsupportedError(
@@ -77,6 +77,12 @@ def _choose_backend(config: Config, features: Features) -> Backend:
             "leave --backend out, or use another one",
             feature="fentry-multi",
             since="7.2",
+        )
+    if asked is Backend.FENTRY_MULTI and not features.typed_loads:
+        raise FeatureUnsupportedError(
+            "fentry-multi needs an sk_buff that is laid out as usual, and this kernel's is not: "
+            "leave --backend out, or use another one",
+            feature="fentry-multi",
         )
     # The BTF of a module is told to nobody else, and its functions are found in that alone.
     modules = config.all_kmods or config.kmods
@@ -88,7 +94,7 @@ def _choose_backend(config: Config, features: Features) -> Backend:
             ("CAP_SYS_ADMIN",),
         )
     if asked is Backend.FENTRY_MULTI or (
-        asked is Backend.AUTO and features.fentry_multi and allowed
+        asked is Backend.AUTO and features.fentry_multi and features.typed_loads and allowed
     ):
         return Backend.FENTRY_MULTI
     if asked is Backend.KPROBE_MULTI and not features.kprobe_multi:

@@ -6,15 +6,18 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import cast
 
 import pytest
 
-from pwru_py.errors import AttachError
+from pwru_py.config import Backend, Config
+from pwru_py.errors import AttachError, FeatureUnsupportedError
 from pwru_py.kernel import bpf
 from pwru_py.kernel.features import Features
 from pwru_py.kernel.fentry import FentryMulti
 from pwru_py.kernel.libbpf import Program
+from pwru_py.kernel.prepare import choose_backend
 from pwru_py.plan import Target
 
 from .btf_builder import Builder
@@ -48,7 +51,7 @@ class Kernel:
         return self._open(f"btf {number}")
 
     def load_tracing(self, name: str, instructions: bytes, attach_type: int, btf: int) -> int:
-        assert (name, instructions, attach_type) == ("trace_skb_slot", b"insns", FENTRY_MULTI)
+        assert (name, instructions, attach_type) == ("trace_skb", b"insns", FENTRY_MULTI)
         return self._open(f"program for {self.open[btf]}")
 
     def link_tracing_multi(
@@ -68,7 +71,7 @@ class Kernel:
 
 class FakeProgram:
     fd = KERNEL_PROGRAM
-    name = "trace_skb_slot"
+    name = "trace_skb"
 
     def instructions(self) -> bytes:
         return b"insns"
@@ -172,3 +175,12 @@ def test_a_kernel_that_does_not_know_the_word() -> None:
     b.enum("bpf_attach_type", {"BPF_TRACE_FENTRY": 24})
     b.func("bpf_trampoline_multi_attach", b.ptr(0))
     assert Features.of(b.btf()).fentry_multi == 0
+
+
+def test_its_programs_read_an_sk_buff_as_it_usually_lies() -> None:
+    usual = Features(True, 59, True, 1, 2, True, True, True)
+    assert choose_backend(Config(), usual) is Backend.FENTRY_MULTI
+    unusual = replace(usual, adjacent=False)
+    assert choose_backend(Config(), unusual) is Backend.KPROBE_MULTI
+    with pytest.raises(FeatureUnsupportedError, match="laid out"):
+        choose_backend(Config(backend=Backend.FENTRY_MULTI), unusual)

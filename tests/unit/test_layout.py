@@ -28,8 +28,8 @@ MEMBERS = {
     "needs": (layout.NEEDS, " ".join(field.name for field in fields(FilterNeeds))),
     "config": (
         layout.CONFIG,
-        "netns ifindex mark mark_mask filter inner_l2 inner_l3 simple meta adjacent func_ip track "
-        " tuple stack queue pages trampoline page_offset_base vmemmap_base",
+        "netns ifindex mark mark_mask filter inner_l2 inner_l3 meta adjacent func_ip track "
+        " tuple stack queue pages shared page_offset_base vmemmap_base",
     ),
 }
 CONSTANTS = [
@@ -173,8 +173,8 @@ def test_a_configuration_is_packed_in_the_order_of_its_fields() -> None:
     given = KernelConfig(1, 2, 3, 4, NEEDS, FilterNeeds(), NEEDS, True, False, True, False, True)
     names = MEMBERS["config"][1].split()
     packed = dict(zip(names, layout.CONFIG.unpack(given.pack()), strict=True))
-    derived = [packed.pop(name) for name in ("simple", "meta", "pages")]
-    assert derived == [False, True, False]
+    derived = [packed.pop(name) for name in ("meta", "pages")]
+    assert derived == [True, False]
     assert packed == {
         field.name: value.pack() if isinstance(value, FilterNeeds) else value
         for field in fields(KernelConfig)
@@ -194,8 +194,10 @@ def test_a_configuration_is_packed_in_the_order_of_its_fields() -> None:
         (KernelConfig(filter=NEEDS, track=True), False),
         (KernelConfig(filter=NEEDS, inner_l2=NEEDS), False),
         (KernelConfig(inner_l3=NEEDS), False),
+        (KernelConfig(filter=NEEDS, shared=True), True),
+        (KernelConfig(filter=NEEDS, queue=True), True),
+        (KernelConfig(filter=NEEDS, shared=True, queue=True), False),
     ],
 )
 def test_simple_is_a_filter_alone(given: KernelConfig, simple: bool) -> None:
-    names = MEMBERS["config"][1].split()
-    assert layout.CONFIG.unpack(given.pack())[names.index("simple")] == simple
+    assert given.simple == simple

@@ -25,12 +25,12 @@ def test_a_library_without_its_functions_is_too_old() -> None:
 
 
 def test_the_spliced_object_opens_and_has_its_programs() -> None:
-    elf = object_bytes(True, {})
+    elf = object_bytes("typed", {})
     compiled = compile_expression("host 1.1.1.1 and tcp port 80")
-    spliced = object_bytes(True, {OUTER: compiled})
+    spliced = object_bytes("typed", {OUTER: compiled})
     place = filter_places("typed-small")[OUTER]
     assert len(spliced) == len(elf)
-    assert len(place.offsets) == 4, "in three programs, and once for all other uses"
+    assert len(place.offsets) == 3, "in two programs, and once for all other uses"
     size = (2 + place.capacity) * 8
     for offset in place.offsets:
         assert spliced[offset + size - len(compiled.code) : offset + size] == compiled.code
@@ -38,11 +38,11 @@ def test_the_spliced_object_opens_and_has_its_programs() -> None:
     assert all(any(o <= i < o + size for o in place.offsets) for i in changed)
     with BpfObject(Libbpf(), spliced) as opened:
         names = {program.name for program in opened.programs()}
-    assert {"trace_skb", "trace_skb_tag", "trace_skb_any", "trace_skb_slot"} <= names
+    assert {"trace_skb", "trace_skb_tag", "trace_skb_any"} <= names
 
 
 def test_a_long_filter_takes_the_large_object() -> None:
     hosts = " or ".join(f"host 10.0.{n}.1" for n in range(200))
     compiled = {OUTER: compile_expression(hosts)}
     assert len(compiled[OUTER].ebpf) > filter_places("plain-small")[OUTER].capacity
-    assert len(object_bytes(False, compiled)) > len(object_bytes(False, {}))
+    assert len(object_bytes("plain", compiled)) > len(object_bytes("plain", {}))
