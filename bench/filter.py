@@ -40,7 +40,8 @@ def measure(
     words = arguments(kernel)
     plan = {
         "starts": 1 if icount else 2,
-        "packets": 200 if icount else 300,
+        # What matches must find room in the buffers of both.
+        "packets": {"reject": 200 if icount else 3000, "match": 200 if icount else 300},
         "cases": [{"rounds": 2 if icount else 5, **case} for case in cases],
         "tools": [tool.named(tool.name, *words).as_json() for tool in measured],
     }

@@ -89,9 +89,7 @@ struct needs {
 	bool on;		/* the filter has been spliced in */
 	bool link;		/* bytes below 18 other than the EtherType */
 	bool length;		/* of the whole frame */
-	bool more;		/* it asks for more than the hottest path provides */
 	bool payload;		/* it may look behind the headers */
-	bool tag;		/* a frame with a VLAN tag may match */
 };
 
 /* Set by Python before loading; the verifier removes what is off. */
@@ -119,7 +117,8 @@ struct config {
 /* What a trampoline's probe carries: 1 + the function's index in the plan, argument slots. */
 #define COOKIE_TARGET(cookie) ((__u32)((cookie) >> 8))
 #define COOKIE_ARGUMENTS(cookie) ((__u8)(cookie))
-#define COOKIE_REASON_ARG(cookie) ((__u32)((cookie) >> 4 & 0xf))	/* 0: none */
+#define COOKIE_REASON_ARG(cookie) ((__u32)((cookie) >> 4 & 0xf))	/* 0: frees nothing */
+#define COOKIE_NO_REASON 15	/* as its COOKIE_REASON_ARG: frees, and says not why */
 #define COOKIE_SKB_ARG(cookie) ((__u32)((cookie) & 0xf))
 
 /* A kprobe's address tells the same: a table of COOKIE_ARGUMENTS by the instruction pointer. */
@@ -153,8 +152,8 @@ struct frame {
 #ifdef __bpf__
 _Static_assert(sizeof(struct event_tuple) == 40, "layout.py: TUPLE");
 _Static_assert(sizeof(struct event) == 136, "layout.py: EVENT");
-_Static_assert(sizeof(struct needs) == 8, "layout.py: NEEDS");
-_Static_assert(sizeof(struct config) == 72, "layout.py: CONFIG");
+_Static_assert(sizeof(struct needs) == 6, "layout.py: NEEDS");
+_Static_assert(sizeof(struct config) == 64, "layout.py: CONFIG");
 #endif
 
 #endif

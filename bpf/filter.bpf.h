@@ -304,15 +304,17 @@ static __always_inline __u64 filter_cold(__u64 addr, struct place *place)
 
 /*
  * The hottest code there is. Most frames have a real link header just in front of the
- * network header, or none yet, and no tag; most filters look at nothing but headers, and
- * match no tagged frame: for them, whether there is a tag is asked after a match (where packets
- * are copied by emit(), which has it at hand).
+ * network header, or none yet, and no tag; most filters look at nothing but headers, leave
+ * checks to the verdict, and match no tagged frame: for them, whether there is a tag is asked
+ * after a match (where packets are copied by emit(), which has it at hand).
  *
- * place: set on a match. tag: what cfg.filter.tag is; as a constant it costs nothing.
+ * place: set on a match. tag: whether tagged frames may match. flat: the filter loads from no
+ * place that varies, and not from behind FLAT_MAX.
  */
 #if TYPED_LOADS
 
-static __always_inline __u64 filter_hot(__u64 addr, struct place *place, const bool tag)
+static __always_inline __u64 filter_hot(__u64 addr, struct place *place, const bool tag,
+					const bool flat)
 {
 	struct sk_buff *skb = VIEW((struct sk_buff *)addr);
 	__u64 word, mac, network, start, proto, verdict;
@@ -365,48 +367,56 @@ static __always_inline __u64 filter_hot(__u64 addr, struct place *place, const b
 
 #else
 
-static __always_inline __u64 filter_hot(__u64 addr, struct place *place, const bool tag)
+#define FLAT_MAX 64
+#define FLAT_FIRST 8	/* of the frame, to be copied: whole words, and with the EtherType */
+
+/*
+ * A read that fails leaves zeros, which lead to filter_cold() or do not match. Where a packet is
+ * cut, the filter may see what lies behind it, but the verdict says how far it has looked.
+ */
+static __always_inline __u64 filter_hot(__u64 addr, struct place *place, const bool tag,
+					const bool flat)
 {
+	__u64 span[HEADERS_SPAN], room[(offsetof(struct frame, bytes) + FLAT_MAX) / 8];
 	struct sk_buff *skb = (struct sk_buff *)addr;
+	struct frame *frame = (struct frame *)room;
 	__u32 zero = 0, wanted = cfg.filter.bytes;
-	__u64 span[HEADERS_SPAN], mac, network, tail, verdict;
+	__u64 mac, network, verdict;
 	const struct sk_buff *view;
 	unsigned char *start;
-	struct frame *frame;
+	__s64 length;
 	__be16 proto;
 
-	if (tag)
-		view = READ_SPAN(skb, vlan_proto, head, span);
-	else
-		view = READ_SPAN(skb, protocol, head, span);
-	if (!view)
-		return 0;
-	if (tag && VLAN_WORD(view))
-		return filter_cold(addr, place);
+	if (tag) {
+		READ_SPAN(skb, vlan_proto, head, span);
+		view = SPAN_VIEW(span, vlan_proto);
+		if (VLAN_WORD(view))
+			return filter_cold(addr, place);
+	} else {
+		READ_SPAN(skb, protocol, head, span);
+		view = SPAN_VIEW(span, protocol);
+	}
 	mac = view->mac_header;
 	network = view->network_header;
-	tail = view->tail;
-	if (network - mac == ETH_HLEN) {
+	if (!flat) {
 		frame = bpf_map_lookup_elem(&frames, &zero);
 		if (!frame)
-			return 0;
+			return REJECT;
+	}
+	if (network - mac == ETH_HLEN) {
 		start = view->head + mac;
 		frame->base = (__u64)start;
-		frame->caplen = tail > mac ? tail - mac : 0;
-		bpf_probe_read_kernel(frame->bytes, wanted, start);
+		bpf_probe_read_kernel(frame->bytes + FLAT_FIRST, wanted - FLAT_FIRST,
+				      start + FLAT_FIRST);
 	} else if (mac == HEADER_UNSET && network) {
-		frame = bpf_map_lookup_elem(&frames, &zero);
-		if (!frame)
-			return 0;
-		start = view->head + network;
-		frame->base = (__u64)start - ETH_HLEN;
-		frame->caplen = ETH_HLEN + (tail > network ? tail - network : 0);
-		bpf_probe_read_kernel(frame->bytes + ETH_HLEN, wanted - ETH_HLEN, start);
+		start = view->head + network - ETH_HLEN;
+		frame->base = (__u64)start;
+		bpf_probe_read_kernel(frame->bytes + ETH_HLEN, wanted - ETH_HLEN, start + ETH_HLEN);
 		proto = view->protocol;
 		if (!agrees(proto, frame->bytes[ETH_HLEN])) {
 			if (!proto && !FIELD(skb, _skb_refdst))
 				return REJECT;
-			if (tail <= network)
+			if (view->tail <= network)
 				return filter_cold(addr, place);
 			proto = network_protocol(proto, frame->bytes[ETH_HLEN]);
 		}
@@ -419,11 +429,20 @@ static __always_inline __u64 filter_hot(__u64 addr, struct place *place, const b
 	verdict = RUN_FILTER(FILTER_CAPACITY, frame);
 	if (!verdict)
 		return REJECT;
-	place->start = (unsigned char *)frame->base + ETH_HLEN;
-	place->end = (unsigned char *)frame->base + frame->caplen;
+	/* Looked up again: a rejection keeps nothing for this. */
+	view = tag ? SPAN_VIEW(span, vlan_proto) : SPAN_VIEW(span, protocol);
+	wanted = cfg.filter.bytes;
+	start = (unsigned char *)frame->base + ETH_HLEN;
+	length = (__s64)view->tail - (start - view->head);
+	if (length < 0 && view->mac_header == HEADER_UNSET)
+		length = 0;	/* nothing is cut of a header that is made */
+	place->start = start;
+	place->end = start + length;
 	place->proto = *(__be16 *)(frame->bytes + 12);
 	place->protocol = view->protocol;
 	place->copy = wanted >= ETH_HLEN + COPIED ? frame->bytes + ETH_HLEN : NULL;
+	if (length + ETH_HLEN + 1 < (__s64)verdict)
+		return REJECT;
 	return tag ? MATCH : UNTAGGED;
 }
 

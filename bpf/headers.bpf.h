@@ -105,33 +105,29 @@ static __always_inline bool has_tag(struct sk_buff *skb, const struct headers *h
 
 /*
  * Without typed loads: the 8-byte words from that of the field `from` to that of the field
- * `to`, copied to where they would be if the sk_buff began at the returned address, so that
- * its fields can be read there. NULL when that fails.
+ * `to`, copied, and where the sk_buff would have to begin for its fields to be read there.
+ * An error leaves zeros. That span has the room is what cfg.adjacent says, too.
  */
-#define READ_SPAN(skb, from, to, span) ({				\
-	const __u64 __first = OFFSET(from) & ~7ULL;	/* aligned as on the stack */ \
-	const __u64 __size = OFFSET(to) + sizeof((skb)->to) - __first;	\
-	const void *__view = (span);					\
+#define SPAN_FIRST(from) (OFFSET(from) & ~7ULL)		/* aligned as on the stack */
+#define READ_SPAN(skb, from, to, span)					\
+	bpf_probe_read_kernel(span, OFFSET(to) + sizeof((skb)->to) - SPAN_FIRST(from), \
+			      (const void *)(skb) + SPAN_FIRST(from))
+#define SPAN_VIEW(span, from) ({					\
 	__s64 __back = 0;						\
 									\
 	/* The verifier lets us add to a stack pointer, not subtract, and cannot negate. */ \
-	asm volatile("%0 -= %1" : "+r"(__back) : "r"(__first));	\
-	if (__size > sizeof(span) ||					\
-	    bpf_probe_read_kernel(span, __size, (const void *)(skb) + __first)) \
-		__view = NULL;						\
-	else								\
-		__view += __back;					\
-	(const struct sk_buff *)__view;					\
+	asm volatile("%0 -= %1" : "+r"(__back) : "r"(SPAN_FIRST(from)));	\
+	(const struct sk_buff *)((const void *)(span) + __back);	\
 })
 #define HEADERS_SPAN 8		/* words from vlan_proto to head: 40 to 60 bytes */
 #define DEV_SPAN 4		/* from dev to sk */
-#define SKB_SPAN 26		/* from dev to users: some 200 bytes */
+#define SKB_SPAN 26		/* from dev over mark and protocol to users: some 200 bytes */
 
 /* A field of the sk_buff, from its view where it has one. */
 #define VIEWED(skb, view, field)					\
 	(TYPED_LOADS || cfg.adjacent ? (view)->field : FIELD(skb, field))
 
-/* view: a VIEW, or what READ_SPAN returned. */
+/* view: a VIEW, or a SPAN_VIEW. */
 static __always_inline void take_adjacent(const struct sk_buff *view, struct headers *h)
 {
 	__u32 vlan = VLAN_WORD(view);
@@ -157,12 +153,11 @@ static __always_inline void read_adjacent(const struct sk_buff *skb, struct head
 {
 	__u64 span[HEADERS_SPAN];
 
-	if (!TYPED_LOADS)
-		skb = READ_SPAN(skb, vlan_proto, head, span);
-	if (skb)
-		take_adjacent(skb, h);
-	else
-		__builtin_memset(h, 0, sizeof(*h));
+	if (!TYPED_LOADS) {
+		READ_SPAN(skb, vlan_proto, head, span);
+		skb = SPAN_VIEW(span, vlan_proto);
+	}
+	take_adjacent(skb, h);
 }
 
 static __always_inline void read_headers(struct sk_buff *skb, struct headers *h)

@@ -102,11 +102,15 @@ static __always_inline bool argument(struct pt_regs *ctx, __u32 pos, __u64 *valu
 	return !bpf_get_func_arg(ctx, pos - 1, value);
 }
 
-/* The sk_buff that the function got, and the trampoline's cookie. */
-static __always_inline bool find_skb(struct pt_regs *ctx, __u64 *cookie, __u64 *skb)
+static __always_inline __u64 find_cookie(struct pt_regs *ctx)
 {
-	*cookie = bpf_get_attach_cookie(ctx);
-	return argument(ctx, COOKIE_SKB_ARG(*cookie), skb);
+	return bpf_get_attach_cookie(ctx);
+}
+
+/* The sk_buff that the function got. */
+static __always_inline bool find_skb(struct pt_regs *ctx, __u64 *skb)
+{
+	return argument(ctx, COOKIE_SKB_ARG(find_cookie(ctx)), skb);
 }
 
 #else
@@ -140,15 +144,34 @@ static __always_inline bool argument(struct pt_regs *ctx, __u32 pos, __u64 *valu
 	return false;
 }
 
-/* The sk_buff that a kprobe met; *cookie: COOKIE_ARGUMENTS of what would be its cookie. */
-static __always_inline bool find_skb(struct pt_regs *ctx, __u64 *cookie, __u64 *skb)
+static __always_inline __u64 look_up_arguments(struct pt_regs *ctx)
 {
-	__u64 ip, found;
-	__u8 *own;
+	return arguments[(__u32)(CTX_FIELD(ctx, ip) * ARGUMENTS_HASH) >> (32 - ARGUMENTS_BITS)];
+}
 
-	found = arguments[(__u32)(CTX_FIELD(ctx, ip) * ARGUMENTS_HASH) >> (32 - ARGUMENTS_BITS)];
-	*cookie = found;
-	/* Nearly always the sk_buff is one of these, without a drop reason: asked first. */
+/* Of a function in a crowded place; 0: nobody knows it. */
+static __always_inline __u64 look_up_crowded(struct pt_regs *ctx)
+{
+	__u64 ip = CTX_FIELD(ctx, ip);
+	__u8 *own = bpf_map_lookup_elem(&crowded, &ip);
+
+	return own ? *own : 0;
+}
+
+/* COOKIE_ARGUMENTS of what would be the kprobe's cookie. */
+static __always_inline __u64 find_cookie(struct pt_regs *ctx)
+{
+	__u64 found = look_up_arguments(ctx);
+
+	return found == ARGUMENTS_CROWDED ? look_up_crowded(ctx) : found;
+}
+
+/* The sk_buff that the function got. */
+static __always_inline bool find_skb(struct pt_regs *ctx, __u64 *skb)
+{
+	__u64 found = look_up_arguments(ctx);
+
+	/* Nearly always it is one of these, without a drop reason: asked first. */
 	if (found == 1) {
 		*skb = ARG1(ctx);
 		return true;
@@ -158,14 +181,9 @@ static __always_inline bool find_skb(struct pt_regs *ctx, __u64 *cookie, __u64 *
 		*skb = ARG3(ctx);
 		return true;
 	}
-	if (found == ARGUMENTS_CROWDED) {
-		ip = CTX_FIELD(ctx, ip);
-		own = bpf_map_lookup_elem(&crowded, &ip);
-		if (!own)
-			return false;
-		*cookie = *own;
-	}
-	return argument(ctx, COOKIE_SKB_ARG(*cookie), skb);
+	if (found == ARGUMENTS_CROWDED)
+		found = look_up_crowded(ctx);
+	return argument(ctx, COOKIE_SKB_ARG(found), skb);
 }
 
 #endif
@@ -225,10 +243,11 @@ static __always_inline bool meta_matches(struct sk_buff *skb)
 #if !TYPED_LOADS
 	__u64 span[DEV_SPAN];
 
-	if (cfg.adjacent)
-		view = READ_SPAN(skb, dev, sk, span);
-	if (!view)
-		return false;
+	if (cfg.adjacent) {
+		if (READ_SPAN(skb, dev, sk, span))
+			return false;
+		view = SPAN_VIEW(span, dev);
+	}
 #endif
 	find_where(skb, view, &where);
 	dev = where.dev;
@@ -270,9 +289,18 @@ static __always_inline bool is_followed(__u64 addr)
 	return false;
 }
 
+/* 5.11 (commit 3ca1032ab7ab). */
+enum bpf_func_id___known {
+	BPF_FUNC_get_current_task_btf___known = 158,
+};
+
+#define HAS_TYPED_TASK							\
+	(TYPED_LOADS || bpf_core_enum_value_exists(			\
+		enum bpf_func_id___known, BPF_FUNC_get_current_task_btf___known))
+
 static __always_inline void fill_process(struct event *ev)
 {
-	if (TYPED_LOADS) {
+	if (HAS_TYPED_TASK) {
 		/* The kernel trusts this pointer: loads through it are not checked. */
 		const struct task_struct *task = bpf_get_current_task_btf();
 		const __u64 *comm = (const __u64 *)task->comm;
@@ -281,8 +309,10 @@ static __always_inline void fill_process(struct event *ev)
 		((__u64 *)ev->comm)[0] = comm[0];
 		((__u64 *)ev->comm)[1] = comm[1];
 	} else {
+		const struct task_struct *task = (void *)bpf_get_current_task();
+
 		ev->pid = bpf_get_current_pid_tgid() >> 32;
-		bpf_get_current_comm(ev->comm, sizeof(ev->comm));
+		bpf_core_read(ev->comm, sizeof(ev->comm), &task->comm);
 	}
 }
 
@@ -321,7 +351,7 @@ static __always_inline void fill_where(struct event *ev, struct sk_buff *skb,
 	}
 }
 
-/* view: a VIEW, or what READ_SPAN returned. */
+/* view: a VIEW, or a SPAN_VIEW. */
 static __always_inline void fill_tuple(struct event *ev, struct sk_buff *skb,
 				       const struct sk_buff *view, struct place *place)
 {
@@ -365,9 +395,7 @@ static __always_inline void fill(struct event *ev, struct pt_regs *ctx, __u64 ad
 		ev->flags |= EVENT_REASON;
 		ev->reason = reason;
 	}
-	/* Who frees is one of these; kernels without reasons have no typed loads. */
-	if ((!TYPED_LOADS || COOKIE_REASON_ARG(cookie)) &&
-	    VIEWED(skb, view, users.refs.counter) > 1)
+	if (COOKIE_REASON_ARG(cookie) && VIEWED(skb, view, users.refs.counter) > 1)
 		ev->flags |= EVENT_SHARED;
 	ev->stack_len = 0;
 	fill_tuple(ev, skb, view, place);
@@ -384,6 +412,32 @@ static __always_inline void fill_stack(struct event_with_stack *ev, struct pt_re
 		ev->event.stack_len = bytes / sizeof(__u64);
 }
 
+#if !TYPED_LOADS
+
+/* A copy of the sk_buff that is written about: the stack has no room for it; see alone.bpf.h. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u64[SKB_SPAN]);
+} copies SEC(".maps");
+
+/* The view of it, up to the mark, or up to users; NULL when it cannot be read. */
+static __always_inline const struct sk_buff *copy_skb(const struct sk_buff *skb, bool whole)
+{
+	__u32 zero = 0;
+	void *copy = bpf_map_lookup_elem(&copies, &zero);
+
+	if (!copy || READ_SPAN(skb, dev, mark, copy))
+		return NULL;
+	if (whole && READ_SPAN(skb, protocol, users,
+			       copy + (SPAN_FIRST(protocol) - SPAN_FIRST(dev))))
+		return NULL;
+	return SPAN_VIEW(copy, dev);
+}
+
+#endif
+
 /* Room for a record: in the ring, or in scratch on its way to the queue; NULL: none left. */
 static __always_inline struct event *new_record(void)
 {
@@ -398,17 +452,15 @@ static __always_inline struct event *new_record(void)
 }
 
 /* True: nothing was recorded, as verdict was UNTAGGED and there may be a tag. */
-static __noinline int emit(struct pt_regs *ctx, __u64 addr, __u64 cookie, __u64 verdict,
-			   struct place *place)
+static __noinline int emit(struct pt_regs *ctx, __u64 addr, __u64 verdict, struct place *place)
 {
 	const struct sk_buff *view = VIEW((const struct sk_buff *)addr);
+	__u64 cookie = find_cookie(ctx);
 	struct event *ev;
 
 #if !TYPED_LOADS
-	__u64 span[SKB_SPAN];
-
 	if (cfg.adjacent)
-		view = READ_SPAN(view, dev, users, span);
+		view = copy_skb(view, !place->start || COOKIE_REASON_ARG(cookie));
 	if (!view)
 		return 0;
 	if (verdict == UNTAGGED && VLAN_WORD(view))
@@ -451,17 +503,17 @@ static __noinline __u64 decide(__u64 addr)
 	return MATCH;
 }
 
-static __always_inline void trace_simple(struct pt_regs *ctx, __u64 addr, __u64 cookie,
-					 const bool tag)
+static __always_inline void trace_simple(struct pt_regs *ctx, __u64 addr, const bool tag,
+					 const bool flat)
 {
 	struct place place;
-	__u64 verdict = filter_hot(addr, &place, tag);
+	__u64 verdict = filter_hot(addr, &place, tag, flat);
 
-	if (verdict && emit(ctx, addr, cookie, verdict, &place) && filter_cold(addr, &place))
-		emit(ctx, addr, cookie, MATCH, &place);
+	if (verdict && emit(ctx, addr, verdict, &place) && filter_cold(addr, &place))
+		emit(ctx, addr, MATCH, &place);
 }
 
-static __always_inline void trace_any(struct pt_regs *ctx, __u64 addr, __u64 cookie)
+static __always_inline void trace_any(struct pt_regs *ctx, __u64 addr)
 {
 	struct place place = {};
 	__u64 verdict;
@@ -470,34 +522,37 @@ static __always_inline void trace_any(struct pt_regs *ctx, __u64 addr, __u64 coo
 		return;
 	verdict = decide(addr);
 	if (verdict)
-		emit(ctx, addr, cookie, verdict, &place);
+		emit(ctx, addr, verdict, &place);
 	end_alone();
 }
 
-/* Where nothing but a pcap filter decides, and one without .more. */
-#define SIMPLE_PROGRAM(name, tag)					\
+/* Where nothing but a pcap filter decides, and filter_hot() can run it. */
+#define SIMPLE_PROGRAM(name, tag, flat)					\
 	SEC("kprobe")							\
 	int name(struct pt_regs *ctx)					\
 	{								\
-		__u64 cookie, addr;					\
+		__u64 addr;					\
 									\
-		if (find_skb(ctx, &cookie, &addr))			\
-			trace_simple(ctx, addr, cookie, tag);		\
+		if (find_skb(ctx, &addr))			\
+			trace_simple(ctx, addr, tag, flat);	\
 		else							\
 			count(COUNT_UNKNOWN);				\
 		return 0;						\
 	}
 
-SIMPLE_PROGRAM(trace_skb, false)
-SIMPLE_PROGRAM(trace_skb_tag, true)
+SIMPLE_PROGRAM(trace_skb, false, false)
+SIMPLE_PROGRAM(trace_skb_tag, true, false)
+#if !TYPED_LOADS
+SIMPLE_PROGRAM(trace_skb_flat, false, true)
+#endif
 
 SEC("kprobe")
 int trace_skb_any(struct pt_regs *ctx)
 {
-	__u64 cookie, addr;
+	__u64 addr;
 
-	if (find_skb(ctx, &cookie, &addr))
-		trace_any(ctx, addr, cookie);
+	if (find_skb(ctx, &addr))
+		trace_any(ctx, addr);
 	else
 		count(COUNT_UNKNOWN);
 	return 0;

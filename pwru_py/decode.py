@@ -15,7 +15,7 @@ from typing import TypeVar
 from . import layout
 from .model import Context, Event, Frame, Icmp, Tuple
 from .output.escape import escape
-from .plan import Target
+from .plan import DROP_FUNCTION, Target
 
 _CACHE_MAX = 16384
 _ENTRY_BYTES = 16  # of a function, before and with ftrace's call
@@ -110,8 +110,7 @@ class Decoder:
         self._names: _Cache[bytes, str] = _Cache(escape)
         self._tuples: _Cache[bytes, Tuple | None] = _Cache(decode_tuple)
         self._frames: _Cache[tuple[int, bool], Frame] = _Cache(self._frame)
-        # Where the kernel has no reasons, kfree_skb alone means a drop (consume_skb does not).
-        self._drop_function = None if has_reasons else "kfree_skb"
+        self._drop_function = None if has_reasons else DROP_FUNCTION
 
     def _function(self, addr: int) -> tuple[str, str, int]:
         """Name, module and entry; a kprobe may lie behind it."""

@@ -19,15 +19,15 @@ TUPLE = struct.Struct("=16s16sHHBBBB")
 
 STACK = struct.Struct(f"={STACK_MAX}Q")
 
-NEEDS = struct.Struct("=H6?")
+NEEDS = struct.Struct("=H4?")
 """struct needs, see ``FilterNeeds``."""
 
-CONFIG = struct.Struct("=4I8s8s8s9?7xQQ")
+CONFIG = struct.Struct("=4I6s6s6s9?5xQQ")
 """struct config, see ``KernelConfig``."""
 
-COOKIE_TARGET_SHIFT, COOKIE_REASON_SHIFT = 8, 4
+COOKIE_TARGET_SHIFT, COOKIE_REASON_SHIFT, COOKIE_NO_REASON = 8, 4, 15
 """A probe's cookie: 1 + the function's index in the plan; the drop reason's argument register or
-slot, 0 without; in the lowest bits the sk_buff's."""
+slot, 0 without, COOKIE_NO_REASON of one that frees without; in the lowest bits the sk_buff's."""
 
 ARGUMENTS_BITS, ARGUMENTS_HASH, ARGUMENTS_CROWDED = 16, 0x61C88647, 0xFF
 """The table of cookies' lowest bytes by probe address, see ``kernel.arguments``."""
@@ -44,7 +44,7 @@ COUNT_BUFFER_FULL, COUNT_TRACK_FULL, COUNT_TRACK_NEW, COUNT_TRACK_END = range(4)
 COUNT_NESTED, COUNT_UNKNOWN = 4, 5
 
 
-assert (EVENT.size, TUPLE.size, CONFIG.size) == (136, 40, 72)
+assert (EVENT.size, TUPLE.size, CONFIG.size) == (136, 40, 64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,15 +55,11 @@ class FilterNeeds:
     on: bool = False
     link: bool = False
     length: bool = False
-    more: bool = False
     payload: bool = False
-    tag: bool = False
 
     def pack(self) -> builtins.bytes:
-        """8 bytes."""
-        return NEEDS.pack(
-            self.bytes, self.on, self.link, self.length, self.more, self.payload, self.tag
-        )
+        """6 bytes."""
+        return NEEDS.pack(self.bytes, self.on, self.link, self.length, self.payload)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +89,8 @@ class KernelConfig:
 
     @property
     def simple(self) -> bool:
-        """Nothing but a pcap filter decides, one without ``more``, and no buffer is shared."""
-        return (self.filter.on and not self.filter.more) and not (
+        """Nothing but a pcap filter decides, and no buffer is shared."""
+        return self.filter.on and not (
             self._meta
             or self.track
             or self.inner_l2.on
@@ -103,7 +99,7 @@ class KernelConfig:
         )
 
     def pack(self) -> bytes:
-        """The 72 bytes of the program's read-only data."""
+        """The 64 bytes of the program's read-only data."""
         return CONFIG.pack(
             self.netns, self.ifindex, self.mark, self.mark_mask, self.filter.pack(),
             self.inner_l2.pack(), self.inner_l3.pack(), self._meta, self.adjacent,

@@ -66,6 +66,9 @@ class Attachable:
     blacklist: frozenset[str] = frozenset()
 
 
+DROP_FUNCTION = "kfree_skb"
+"""Where the kernel has no reasons, this alone means a drop (consume_skb does not)."""
+
 # Most telling first: a slow backend traces these while it attaches the rest.
 _ORDER = tuple(
     re.compile(pattern)

@@ -19,7 +19,10 @@ _DRAIN_S = 1.0
 
 
 def measure(
-    tool: Mapping[str, Any], case: Mapping[str, Any], packets: int, found: dict[str, Any]
+    tool: Mapping[str, Any],
+    case: Mapping[str, Any],
+    packets: Mapping[str, int],
+    found: dict[str, Any],
 ) -> None:
     """One start of ``tool`` with the case's expression; its two flows. Into ``found``."""
     more = case["more"].split() if "more" in case else []
@@ -38,7 +41,7 @@ def measure(
                 flow = Flow(kind, port)
                 flow.send(_WARM_PACKETS)
                 before = bpfstat.programs(tool["programs"])
-                sent = flow.send(packets)
+                sent = flow.send(packets[verdict])
                 after = bpfstat.programs(tool["programs"])
                 flow.close()
                 runs = sum(p.runs for p in after) - sum(p.runs for p in before)

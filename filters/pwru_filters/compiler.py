@@ -14,7 +14,7 @@ from .emit import emit
 from .errors import FilterTooLargeError
 from .frame import Cast
 from .libpcap import compile_expression
-from .plan import Plan, make_plan
+from .plan import Plan, is_indexed, make_plan, reads_caplen
 from .tagged import can_match_tagged
 
 _FRAME = 1  # register; nothing else is ever read from it
@@ -35,8 +35,10 @@ class CompiledFilter:
     needs_length: it reads the field len.
     needs_payload: it may look behind the headers.
     needs_frame: it reads struct frame; always so of a copied frame.
+    needs_caplen: it reads the field caplen; otherwise all checks are left to the verdict.
     needs_tag: a frame with a VLAN tag may match it.
     needs_stack: it uses up to 72 bytes below r10.
+    indexed: it loads from places that vary.
     """
 
     expression: str
@@ -48,8 +50,10 @@ class CompiledFilter:
     needs_length: bool
     needs_payload: bool
     needs_frame: bool
+    needs_caplen: bool
     needs_tag: bool
     needs_stack: bool
+    indexed: bool
     cast: Cast | None
     _plan: Plan = field(repr=False, compare=False)
 
@@ -114,8 +118,10 @@ def compile_cbpf(
         needs_length=plan.layout.needs_length,
         needs_payload=plan.layout.needs_payload,
         needs_frame=cast is None or any(insn.src == _FRAME for insn in ebpf),
+        needs_caplen=reads_caplen(plan),
         needs_tag=can_match_tagged(plan.graph),
         needs_stack=any(R10 in (insn.dst, insn.src) for insn in ebpf),
+        indexed=is_indexed(plan.graph),
         cast=cast,
         _plan=plan,
     )

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pass 11, for viewed frames: checks that wait for the verdict.
+"""Pass 11: checks that wait for the verdict.
 
-A load through a cast pointer cannot do harm, so loads need no check before them. A load past the
-captured bytes ends a cBPF program with verdict 0: then the check may follow the verdict, and only
-a match pays for it. What it takes is that each way to a match is known to have looked at the frame
-up to one certain byte, or up to one behind X.
+A load from the copy, or through a cast pointer, cannot do harm, so loads need no check before them.
+A load past the captured bytes ends a cBPF program with verdict 0: then the check may follow the
+verdict, and only a match pays for it. What it takes is that each way to a match is known to have
+looked at the frame up to one certain byte, or up to one behind X.
 """
 
 from __future__ import annotations

@@ -8,8 +8,8 @@ from typing import Final
 from . import ebpf
 from .assemble import Item, Label, Mark
 from .cbpf import AluOp
-from .ebpf import R0, R10
-from .frame import BASE_OFFSET, BYTES_OFFSET, PROBE_READ_KERNEL
+from .ebpf import R0
+from .frame import BASE_OFFSET, BYTES_OFFSET, NEAR_OFFSET, PROBE_READ_KERNEL
 from .ir import REJECT, LoadAbs, LoadInd, LoadMsh, Site
 from .plan import Plan
 
@@ -17,14 +17,15 @@ from .plan import Plan
 FAIL: Final[Label] = -3
 END: Final[Label] = -4
 _FIRST_LOCAL: Final[Label] = -5
-# Below the words of M[], which take 64 bytes under r10.
-_SCRATCH_OFFSET: Final = -72
-
 Code = list[Item | Mark]
 
 
 class LoadEmitter:
     """Appends the instructions of loads to `code`; counts its own local labels."""
+
+    # Register and offset of 8 bytes to read into; None: the field near, which a copied frame
+    # has no other use for.
+    _SCRATCH: tuple[int, int] | None = None
 
     def __init__(self, plan: Plan, code: Code) -> None:
         self._plan = plan
@@ -46,8 +47,11 @@ class LoadEmitter:
             self.make_pointer()
 
     def make_pointer(self) -> None:
-        """x = X: beyond_x = caplen - X, x = frame + X."""
+        """x = X: x = frame + X, and beyond_x = caplen - X or held_x = X."""
         regs = self._regs
+        if regs.held_x:
+            self._put(ebpf.mov_r(regs.held_x, regs.x), ebpf.alu_r(AluOp.ADD, regs.x, regs.frame))
+            return
         if regs.beyond_x != regs.caplen:
             self._put(ebpf.mov_r(regs.beyond_x, regs.caplen))
         self._put(
@@ -121,11 +125,12 @@ class LoadEmitter:
 
     def _read_kernel(self, dst: int, size: int) -> None:
         """dst = `size` bytes at the kernel address in r3; r0 is 0 afterwards, as before."""
+        scratch = self._SCRATCH or (self._regs.frame, NEAR_OFFSET)
         self._put(
-            ebpf.mov_r(1, R10),
-            ebpf.alu_r_imm(AluOp.ADD, 1, _SCRATCH_OFFSET),
+            ebpf.mov_r(1, scratch[0]),
+            ebpf.alu_r_imm(AluOp.ADD, 1, scratch[1]),
             ebpf.mov_r_imm(2, size),
             ebpf.call(PROBE_READ_KERNEL),
         )
         self._code.append(Item(ebpf.jump_r_imm(ebpf.JNE, R0, 0), FAIL))
-        self._put(ebpf.load(size, dst, R10, _SCRATCH_OFFSET))
+        self._put(ebpf.load(size, dst, *scratch))

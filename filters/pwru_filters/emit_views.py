@@ -11,7 +11,7 @@ from __future__ import annotations
 from . import ebpf
 from .assemble import Item, Mark
 from .cbpf import AluOp
-from .ebpf import R0
+from .ebpf import R0, R10
 from .emit_loads import FAIL, LoadEmitter
 from .frame import BYTES_OFFSET, CAPLEN_OFFSET, NEAR_OFFSET, NEAR_VALID_FROM, Cast
 from .ir import LoadAbs, LoadInd, Site
@@ -20,6 +20,9 @@ from .plan import is_ethertype
 
 class ViewLoadEmitter(LoadEmitter):
     """As its base, for viewed frames."""
+
+    # Below the words of M[], which take 64 bytes under r10.
+    _SCRATCH = (R10, -72)
 
     def read_caplen(self) -> None:
         """r.caplen = caplen, where calls have destroyed it."""

@@ -13,8 +13,8 @@ base: kernel address such that frame byte i, for i >= BASE_VALID_FROM, is at bas
 caplen: bytes of the frame that are present in linear memory.
 len: bytes of the whole frame on the wire; only where the filter asks for it (needs_length).
 
-A *copied* frame has in bytes[FRAME_MAX] its first frame_bytes bytes; those from caplen on are
-stale. near is not set.
+A *copied* frame has in bytes[FRAME_MAX] its first frame_bytes bytes, without needs_link from
+MAC_BYTES on; those from caplen on are anything. near is for the filter to write to.
 
 A *viewed* frame stays where it is, for kernels that can read it there (CAST): byte i is at
 near + i, for i >= NEAR_VALID_FROM and i < frame_bytes. bytes[VIEW_BYTES] holds what may be nowhere

@@ -6,10 +6,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from .cbpf import JmpOp
 from .frame import BASE_VALID_FROM, FRAME_MAX, FRAME_MIN, MAC_BYTES, NEAR_VALID_FROM
-from .ir import Graph, LoadAbs, LoadInd, LoadLen, LoadMsh, Site, sites
+from .ir import (
+    Block,
+    Branch,
+    Graph,
+    LoadAbs,
+    LoadInd,
+    LoadLen,
+    LoadMsh,
+    Site,
+    predecessors,
+    sites,
+)
 from .ranges import MSH_RANGE, Range
 
+_FRAGMENT: Final = 44  # IPPROTO_FRAGMENT, RFC 8200
 _IP: Final = 20
 _HEADERS: Final = 14 + _IP + 20
 _IPV6_LOADS: Final = frozenset(
@@ -25,6 +38,7 @@ class FrameLayout:
     needs_length: the length of the whole frame is asked for.
     needs_payload: a load may lie behind the headers, which are in linear memory.
     slow: loads that may lie outside the copy, and read the kernel's memory then.
+    rare: of these, the ones that could have been copied.
 
     Invariant: a load of s bytes that does not end within frame_bytes starts at BASE_VALID_FROM
     or later, where `base` is valid.
@@ -36,10 +50,13 @@ class FrameLayout:
     needs_length: bool
     needs_payload: bool
     slow: frozenset[Site]
+    rare: frozenset[Site]
 
 
-def lay_out(graph: Graph, ranges: dict[Site, Range]) -> FrameLayout:
-    """Copy all that is certain to lie within FRAME_MAX; leave the rest to helper calls."""
+def lay_out(
+    graph: Graph, ranges: dict[Site, Range], rare: frozenset[Site] = frozenset()
+) -> FrameLayout:
+    """Copy all that is certain to lie within FRAME_MAX; leave the rest, and `rare`, to calls."""
     wanted = 0
     lowest = FRAME_MAX
     needs_link = needs_payload = False
@@ -58,7 +75,7 @@ def lay_out(graph: Graph, ranges: dict[Site, Range]) -> FrameLayout:
         if low < NEAR_VALID_FROM and not MAC_BYTES <= low <= high + size <= NEAR_VALID_FROM:
             needs_link = True
         needs_payload |= _is_payload(op, ranges.get(site))
-        if high + size > FRAME_MAX:
+        if high + size > FRAME_MAX or site in rare:
             slow.add(site)
             high = BASE_VALID_FROM - 1
         wanted = max(wanted, high + size)
@@ -68,8 +85,36 @@ def lay_out(graph: Graph, ranges: dict[Site, Range]) -> FrameLayout:
         needs_mac=lowest < MAC_BYTES,
         needs_link=needs_link,
         needs_length=any(isinstance(op, LoadLen) for _, op in sites(graph)),
-        needs_payload=needs_payload or bool(slow),
+        needs_payload=needs_payload or bool(slow - rare),
         slow=frozenset(slow),
+        rare=rare,
+    )
+
+
+def fragment_loads(graph: Graph) -> frozenset[Site]:
+    """Loads far behind in the frame that only packets get to of which a value was _FRAGMENT.
+
+    IPv6 fragments are rare, and `tcp or icmp` would have twice as much copied, just for them.
+    """
+    before = predecessors(graph)
+    rare = set[int]()
+    for index, ways in enumerate(before):
+        if ways and all(p in rare or _asks_for_fragment(graph.blocks[p], index) for p in ways):
+            rare.add(index)
+    return frozenset(
+        (index, position)
+        for (index, position), op in sites(graph)
+        if index in rare and isinstance(op, LoadAbs) and op.off >= _HEADERS
+    )
+
+
+def _asks_for_fragment(block: Block, then: int) -> bool:
+    """Whether `then` follows the block where A is _FRAGMENT."""
+    term = block.term
+    return isinstance(term, Branch) and (term.op, term.k, term.then) == (
+        JmpOp.JEQ,
+        _FRAGMENT,
+        then,
     )
 
 

@@ -10,7 +10,7 @@ from .deferred import Need, match_needs
 from .frame import ETHERTYPE, FRAME_MAX, MAC_BYTES, NEAR, NEAR_VALID_FROM, PACKET, Cast
 from .guards import Guards, no_guards, place_guards
 from .ir import CELL_X, Graph, LoadAbs, LoadInd, Site, defines, sites, successors
-from .layout import FrameLayout, lay_out
+from .layout import FrameLayout, fragment_loads, lay_out
 from .liveness import CellMask, live_in, remove_dead
 from .merge import merge_tests
 from .ranges import Range, index_ranges
@@ -47,6 +47,7 @@ class Registers:
 # r1-r5 need no saving by the function. In a copied frame no pointers in X with calls.
 LEAF: Final = Registers(frame=1, a=2, x=3, caplen=4, beyond_x=5)
 LEAF_LAST_USE: Final = Registers(frame=1, a=2, x=3, caplen=4, beyond_x=4)
+LEAF_DEFERRED: Final = Registers(frame=1, a=2, x=3, held_x=4)
 CALLING: Final = Registers(frame=6, a=7, x=8, caplen=9, beyond_x=9, calls=True)
 VIEW_LEAF: Final = Registers(
     frame=1, near=NEAR, packet=PACKET, ethertype=ETHERTYPE, a=3, x=4, caplen=5, beyond_x=5
@@ -89,8 +90,10 @@ def make_plan(graph: Graph, cast: Cast | None = None) -> Plan:
     if cast and not _only_pointers(graph, forms):
         forms = choose_forms(graph, live, ranges, pointers=False)
     deferred = None
-    if cast and not layout.slow and _only_pointers(graph, forms):
+    if not layout.slow and _only_pointers(graph, forms):
         deferred = match_needs(graph, live, forms)
+    if not cast and deferred is not None and not is_indexed(graph):
+        layout = lay_out(graph, ranges, fragment_loads(graph))
     guards = place_guards(graph, forms) if deferred is None else no_guards(graph)
     return Plan(
         graph=graph,
@@ -102,7 +105,7 @@ def make_plan(graph: Graph, cast: Cast | None = None) -> Plan:
         registers=(
             _view_registers(graph, layout, deferred is not None)
             if cast
-            else _registers(graph, layout, forms, guards)
+            else _registers(graph, layout, forms, guards, deferred is not None)
         ),
         cast=cast,
         deferred=deferred,
@@ -113,13 +116,18 @@ def _indexed(graph: Graph) -> list[tuple[Site, LoadInd]]:
     return [(site, op) for site, op in sites(graph) if isinstance(op, LoadInd)]
 
 
+def is_indexed(graph: Graph) -> bool:
+    """Whether a load's place varies."""
+    return bool(_indexed(graph))
+
+
 def _only_pointers(graph: Graph, forms: Forms) -> bool:
     """Whether every indexed load goes through a pointer, to where a viewed frame has its bytes."""
     return all(site in forms.pointers and op.off >= NEAR_VALID_FROM for site, op in _indexed(graph))
 
 
 def _view_registers(graph: Graph, layout: FrameLayout, deferred: bool) -> Registers:
-    if not layout.slow and not _indexed(graph):
+    if not layout.slow and not is_indexed(graph):
         return VIEW_LEAF
     if not deferred:
         return VIEW_CALLING
@@ -143,9 +151,13 @@ def is_ethertype(op: LoadAbs) -> bool:
     return (op.size, op.off) == (2, MAC_BYTES)
 
 
-def _registers(graph: Graph, layout: FrameLayout, forms: Forms, guards: Guards) -> Registers:
+def _registers(
+    graph: Graph, layout: FrameLayout, forms: Forms, guards: Guards, deferred: bool
+) -> Registers:
     if layout.slow:
         return CALLING
+    if deferred:
+        return LEAF_DEFERRED
     return LEAF if _caplen_outlives_pointer(graph, forms, guards) else LEAF_LAST_USE
 
 
@@ -173,5 +185,4 @@ def _makes_pointer(graph: Graph, forms: Forms, index: int) -> bool:
 
 def reads_caplen(plan: Plan) -> bool:
     """Whether any check is emitted."""
-    indexed = any(isinstance(op, LoadInd) for _, op in sites(plan.graph))
-    return indexed or any(plan.guards.caplen)
+    return plan.deferred is None and (is_indexed(plan.graph) or any(plan.guards.caplen))

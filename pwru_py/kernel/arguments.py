@@ -10,10 +10,11 @@ from ..layout import (
     ARGUMENTS_BITS,
     ARGUMENTS_CROWDED,
     ARGUMENTS_HASH,
+    COOKIE_NO_REASON,
     COOKIE_REASON_SHIFT,
     COOKIE_TARGET_SHIFT,
 )
-from ..plan import Target
+from ..plan import DROP_FUNCTION, Target
 
 ENDBR = 4
 """Bytes before ftrace's call where functions are marked as targets of indirect jumps (IBT)."""
@@ -30,7 +31,10 @@ Of a kprobe there, of one there or behind the call, and of ftrace's own."""
 
 
 def _arguments(target: Target) -> int:
-    return target.reason_arg << COOKIE_REASON_SHIFT | target.arg
+    reason = target.reason_arg
+    if not reason and target.name == DROP_FUNCTION:
+        reason = COOKIE_NO_REASON
+    return reason << COOKIE_REASON_SHIFT | target.arg
 
 
 def cookie(index: int, target: Target) -> int:

@@ -30,15 +30,13 @@ from .events import Definitions, KprobeEvents
 from .fentry import FentryMulti
 from .functions import find_symbols, read_symbols
 from .libbpf import BpfObject, Libbpf, Link, Program
-from .objects import INNER_L2, INNER_L3, OUTER, object_bytes
+from .objects import INNER_L2, INNER_L3, OUTER, copied_bytes, hot_program, object_bytes
 from .prepare import Prepared
 from .probes import KprobeMulti, Kprobes, Probes
 from .transport import QueueReader, Reader, RingReader
 
 if TYPE_CHECKING:
     from pwru_filters import CompiledFilter
-
-    from .features import Features
 
 _KEY = struct.Struct("=Q")
 _PAGE_VARIABLES = (("page_offset_base", ""), ("vmemmap_base", ""))
@@ -127,9 +125,9 @@ class Engine:
             ifindex=ifindex,
             mark=mark.value & mark.mask if mark else 0,
             mark_mask=mark.mask if mark else 0,
-            filter=_needs(compiled.get(OUTER), features),
-            inner_l2=_needs(compiled.get(INNER_L2), features),
-            inner_l3=_needs(compiled.get(INNER_L3), features),
+            filter=_needs(compiled.get(OUTER)),
+            inner_l2=_needs(compiled.get(INNER_L2)),
+            inner_l3=_needs(compiled.get(INNER_L3)),
             adjacent=features.adjacent,
             func_ip=self.prepared.backend is Backend.KPROBE_MULTI,
             track=config.filter_track_skb,
@@ -182,9 +180,10 @@ class Engine:
     def _choose_programs(self, settings: KernelConfig) -> None:
         """Loads only what this plan attaches."""
         assert self._object is not None
+        compiled = self.prepared.compiled.get(OUTER)
         wanted = "trace_skb_any"
-        if settings.simple:
-            wanted = "trace_skb_tag" if settings.filter.tag else "trace_skb"
+        if compiled and settings.simple and settings.adjacent:
+            wanted = hot_program(compiled) or wanted
         btf = self.prepared.types.btf if settings.track else None
         for program in self._object.programs():
             kind, _, rest = program.name.partition("_")
@@ -363,23 +362,15 @@ def kprobes(targets: Sequence[Target]) -> Probes:
     return Kprobes(targets, pmu)
 
 
-def _needs(compiled: CompiledFilter | None, features: Features) -> FilterNeeds:
+def _needs(compiled: CompiledFilter | None) -> FilterNeeds:
     if compiled is None:
         return FilterNeeds()
     return FilterNeeds(
-        bytes=-(-compiled.frame_bytes // 8) * 8,  # the kernel copies whole words fastest
+        bytes=copied_bytes(compiled),
         on=True,
         link=compiled.needs_link,
         length=compiled.needs_length,
-        more=compiled.needs_link
-        or compiled.needs_length
-        or compiled.needs_stack
-        or compiled.needs_payload
-        or not compiled.frame_bytes
-        or not features.adjacent
-        or (compiled.cast is not None and compiled.needs_frame),
         payload=compiled.needs_payload,
-        tag=compiled.needs_tag,
     )
 
 

@@ -44,7 +44,7 @@ class Features:
 
 # Most bytes that READ_SPAN copies: HEADERS_SPAN, DEV_SPAN, SKB_SPAN
 _SPANS = (("vlan_proto", "head", 8, 64), ("dev", "sk", 8, 32), ("dev", "users", 4, 208))
-_VIEWED = ("sk", "len", "mark", "vlan_proto", "protocol", "tail", "head")
+_BEFORE_MARK = ("sk", "len", "vlan_proto")
 
 
 def _adjacent(btf: Btf) -> bool:
@@ -60,7 +60,8 @@ def _adjacent(btf: Btf) -> bool:
             0 <= at(a) <= at(b) and at(b) + size - (at(a) & ~7) <= most
             for a, b, size, most in _SPANS
         )
-        and all(at("dev") < at(member) < at("users") for member in _VIEWED)
+        and all(at("dev") < at(member) < at("mark") for member in _BEFORE_MARK)
+        and at("mark") < protocol < head < at("users")
         and at("vlan_tci") == vlan + 2
         and at("network_header") == protocol + 4
         and at("mac_header") == protocol + 6

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 OUTER, INNER_L2, INNER_L3 = "pcap_filter", "inner_l2", "inner_l3"
 """The functions of ``bpf/filter.bpf.h`` that take a filter."""
 
+FLAT_MAX = 64
+"""Bytes of a frame that ``trace_skb_flat`` has room for."""
+
 _DIRECTORY = os.path.join(os.path.dirname(os.path.dirname(__file__)), "bpf")
 _INSN = 8
 _BRANCH_OFFSET = struct.Struct("<h")
@@ -104,6 +107,29 @@ def adapt(compiled: dict[str, CompiledFilter], features: Features) -> dict[str, 
         stub: compile_expression(program.expression, stub, cast, program.cbpf)
         for stub, program in compiled.items()
     }
+
+
+def copied_bytes(compiled: CompiledFilter) -> int:
+    """Of the frame, where it is copied: the kernel copies whole words fastest."""
+    return -(-compiled.frame_bytes // 8) * 8
+
+
+def hot_program(compiled: CompiledFilter) -> str | None:
+    """The program that takes the short way with this filter (``filter_hot()``), if one can."""
+    if (
+        compiled.needs_link
+        or compiled.needs_length
+        or compiled.needs_stack
+        or compiled.needs_payload
+        or compiled.needs_caplen
+        or not compiled.frame_bytes
+        or (compiled.cast is not None and compiled.needs_frame)
+    ):
+        return None
+    if compiled.needs_tag:
+        return "trace_skb_tag"
+    flat = not compiled.indexed and copied_bytes(compiled) <= FLAT_MAX
+    return "trace_skb_flat" if compiled.cast is None and flat else "trace_skb"
 
 
 def object_bytes(programs: str, compiled: dict[str, CompiledFilter]) -> bytes:

@@ -42,6 +42,14 @@ def test_every_probe_finds_its_arguments(targets: list[Target], ips: tuple[int, 
             assert found >> layout.COOKIE_REASON_SHIFT == target.reason_arg
 
 
+def test_who_frees_for_a_drop_is_known_where_there_are_no_reasons() -> None:
+    cookies = [
+        cookie(0, Target(name, "", 0xFFFFFFFF81000000, 1, reason)) & 0xFF
+        for name, reason in (("kfree_skb", 0), ("kfree_skb", 2), ("consume_skb", 0))
+    ]
+    assert cookies == [0xF1, 0x21, 0x01]
+
+
 def test_those_that_share_a_place_and_differ() -> None:
     first = 0xFFFFFFFF81000000
     ip = first + FPROBE_IPS[0]

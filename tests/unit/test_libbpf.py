@@ -4,10 +4,17 @@
 from __future__ import annotations
 
 import pytest
+from pwru_filters import Cast
 
 from pwru_py.errors import FeatureUnsupportedError
 from pwru_py.kernel.libbpf import BpfObject, Libbpf
-from pwru_py.kernel.objects import OUTER, compile_expression, filter_places, object_bytes
+from pwru_py.kernel.objects import (
+    OUTER,
+    compile_expression,
+    filter_places,
+    hot_program,
+    object_bytes,
+)
 
 
 def test_a_missing_library_is_told_with_the_remedy() -> None:
@@ -39,6 +46,27 @@ def test_the_spliced_object_opens_and_has_its_programs() -> None:
     with BpfObject(Libbpf(), spliced) as opened:
         names = {program.name for program in opened.programs()}
     assert {"trace_skb", "trace_skb_tag", "trace_skb_any"} <= names
+
+
+@pytest.mark.parametrize(
+    ("expression", "plain", "typed"),
+    [
+        ("tcp or icmp", "trace_skb_flat", "trace_skb"),
+        ("host 10.0.0.1", "trace_skb_flat", "trace_skb"),
+        ("ip6[24:4] = 1 and ip6[36:4] = 2", "trace_skb_flat", "trace_skb"),
+        ("udp and dst port 53", "trace_skb", "trace_skb"),
+        ("ip[60] = 1 and ip[0] = 0x4f", None, None),
+        ("not tcp", "trace_skb_tag", "trace_skb_tag"),
+        ("vlan 7", "trace_skb_tag", "trace_skb_tag"),
+        ("ether host 02:00:00:00:00:01", None, None),
+        ("len > 100 and ip", None, None),
+        ("tcp[20] = 1", None, None),
+        ("", None, None),
+    ],
+)
+def test_which_program_runs_a_filter(expression: str, plain: str | None, typed: str | None) -> None:
+    assert hot_program(compile_expression(expression)) == plain
+    assert hot_program(compile_expression(expression, cast=Cast(1, 2))) == typed
 
 
 def test_a_long_filter_takes_the_large_object() -> None:

@@ -22,6 +22,7 @@ from pwru_filters.frame import (
     FRAME_MAX,
     MAC_BYTES,
     NEAR,
+    NEAR_OFFSET,
     NEAR_VALID_FROM,
     PACKET,
     PROBE_READ_KERNEL,
@@ -68,7 +69,7 @@ class Machine:
     """Registers, stack and frame of one run; executed: instructions so far.
 
     fresh: the bytes of struct frame that hold what they should. near: what is there, of a viewed
-    frame.
+    frame. deferred: what lies past the captured bytes may be looked at.
     """
 
     program: tuple[EbpfInsn, ...]
@@ -78,6 +79,7 @@ class Machine:
     near: bytes
     registers: list[Value | None] = field(default_factory=lambda: [None] * 11)
     stack: dict[int, int] = field(default_factory=dict)
+    deferred: bool = False
     executed: int = 0
     helper_calls: int = 0
 
@@ -151,9 +153,21 @@ def _copy(compiled: CompiledFilter, packet: Packet) -> Machine:
     header, fresh = _header(compiled, packet, 0)
     copied = min(compiled.frame_bytes, len(packet.present))
     stale = random.Random(len(packet.present)).randbytes(FRAME_MAX - copied)
-    fresh.update(range(BYTES_OFFSET, BYTES_OFFSET + copied))
+    deferred = compiled._plan.deferred is not None
+    first = 0 if compiled.needs_link else MAC_BYTES
+    fresh.update(range(BYTES_OFFSET + first, BYTES_OFFSET + copied))
+    if deferred:
+        fresh.update(range(BYTES_OFFSET + copied, BYTES_OFFSET + compiled.frame_bytes))
     frame = header + packet.present[:copied] + stale
-    return Machine(compiled.ebpf, packet, frame, frozenset(fresh), b"")
+    return Machine(compiled.ebpf, packet, frame, frozenset(fresh), b"", deferred=deferred)
+
+
+def _write_near(machine: Machine, start: int, data: bytes) -> None:
+    """Into the field near, which a copied frame does not use."""
+    if machine.near or start != NEAR_OFFSET or len(data) > BYTES_OFFSET - NEAR_OFFSET:
+        raise Fault(f"helper writes to struct frame, off {start} size {len(data)}")
+    machine.frame = machine.frame[:start] + data + machine.frame[start + len(data) :]
+    machine.fresh |= set(range(start, start + len(data)))
 
 
 def _view(compiled: CompiledFilter, packet: Packet) -> Machine:
@@ -337,10 +351,14 @@ def _call(machine: Machine, helper: int) -> None:
     destination, size = _read(machine, 1), _number(machine, 2)
     start = _number(machine, 3) - KERNEL_BASE
     present = machine.packet.present
-    readable = start >= BASE_VALID_FROM and start + size <= len(present)
+    readable = start >= BASE_VALID_FROM and (machine.deferred or start + size <= len(present))
     if not readable:
         raise Fault(f"helper reads frame bytes {start} .. {start + size - 1}")
     data = bytes(size) if machine.packet.fail else present[start : start + size]
-    for place, byte in enumerate(data):
-        _store(machine, destination, place, 1, byte)
+    data += random.Random(start).randbytes(size - len(data))
+    if isinstance(destination, Pointer) and destination.region == "frame":
+        _write_near(machine, destination.off, data)
+    else:
+        for place, byte in enumerate(data):
+            _store(machine, destination, place, 1, byte)
     machine.registers[:6] = [EFAULT & U64 if machine.packet.fail else 0, *[None] * 5]

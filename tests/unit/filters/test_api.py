@@ -151,7 +151,7 @@ def test_frame_bytes_and_needs_mac(expression: str, frame_bytes: int, needs_mac:
 
 @pytest.mark.parametrize(
     ("expression", "most"),
-    [("dst host 1.1.1.1 and tcp", 10), ("udp and dst port 53", 25), ("tcp or icmp", 18)],
+    [("dst host 1.1.1.1 and tcp", 10), ("udp and dst port 53", 25), ("tcp or icmp", 27)],
 )
 def test_published_instruction_counts(expression: str, most: int) -> None:
     assert len(compile_filter(expression).ebpf) <= most
@@ -212,22 +212,19 @@ ip proto 6
 (005) ret      #0
 
 b0:
-    check caplen >= 24
     A = frame[12:2]    ; network order
     if A == 0x800 goto b1 else reject    ; network order
 b1:
     A = frame[23:1]
-    if A == 0x6 goto match else reject
+    if A == 0x6 goto match(caplen >= 24) else reject
 
-0: (61) r4 = *(u32 *)(r1 +8)
-1: (a5) if r4 < 0x18 goto pc+5
-2: (69) r2 = *(u16 *)(r1 +36)
-3: (56) if w2 != 0x8 goto pc+3
-4: (71) r2 = *(u8 *)(r1 +47)
-5: (56) if w2 != 0x6 goto pc+1
-6: (b4) w0 = 1
+0: (69) r2 = *(u16 *)(r1 +36)
+1: (56) if w2 != 0x8 goto pc+3
+2: (71) r2 = *(u8 *)(r1 +47)
+3: (56) if w2 != 0x6 goto pc+1
+4: (b4) w0 = 25
 
-the first 24 bytes are copied for each packet, 6 cBPF and 7 eBPF instructions
+the first 24 bytes are copied for each packet, 6 cBPF and 5 eBPF instructions
 frame in r1: base u64 @0, caplen u32 @8, len u32 @12, bytes[256] @24
 """
 VIEWED = """\
@@ -269,10 +266,35 @@ def test_listing_of_a_viewed_frame() -> None:
     ],
 )
 def test_checks_that_wait_for_the_verdict(expression: str, matches: list[str]) -> None:
-    compiled = compile_filter(expression, cast=ebpf_interp.CAST)
-    found = set(re.findall(r"match\((.*?)\)", compiled.listing()))
-    assert found == set(matches)
-    assert compiled.needs_frame == (not matches)
+    viewed = compile_filter(expression, cast=ebpf_interp.CAST)
+    for compiled in (compile_filter(expression), viewed):
+        found = set(re.findall(r"match\((.*?)\)", compiled.listing()))
+        assert found == set(matches)
+        assert compiled.needs_caplen == (not matches)
+    assert viewed.needs_frame == (not matches)
+
+
+@pytest.mark.parametrize(
+    ("expression", "frame_bytes", "calls"),
+    [
+        ("tcp or icmp", 24, True),
+        ("udp", 24, True),
+        ("ip6 proto 6", 21, True),
+        ("ip6[6] = 44 and ip6[40] = 6", 24, True),
+        ("ip6[6] = 43 and ip6[40] = 6", 55, False),
+        ("tcp port 80", 80, False),  # places that vary: the registers are needed for them
+        ("icmp or udp port 53", 80, False),
+    ],
+)
+def test_what_only_fragments_have_is_not_copied(
+    expression: str, frame_bytes: int, calls: bool
+) -> None:
+    compiled = compile_filter(expression)
+    assert -(-compiled.frame_bytes // 8) * 8 == -(-frame_bytes // 8) * 8
+    assert ("call bpf_probe_read_kernel" in compiled.listing()) == calls
+    assert not compiled.needs_payload
+    assert not compiled.needs_stack
+    assert compiled.indexed == ("port" in expression)
 
 
 @pytest.mark.parametrize(

@@ -230,24 +230,30 @@ def test_unreachable_code_is_left_out(libpcap: Libpcap) -> None:
     assert len(compile_cbpf("", tuple(program)).ebpf) == 1
 
 
+def returns(value: int) -> list[CbpfInsn]:
+    """The verdict is A where it is `value`."""
+    return [insn(0x15, value, 0, 1), RET_A, REJECT]
+
+
 def lengths_read(compiled: CompiledFilter) -> list[str]:
+    """Of a program that returns A: there checks do not wait for the verdict."""
     return [line for line in compiled.listing().splitlines() if "check caplen" in line]
 
 
 def test_one_check_for_a_block_and_none_below_it() -> None:
     program = (insn(0x20, 30), insn(0x02, 0), insn(0x30, 5), insn(0x15, 1, 0, 3), insn(0x28, 20),
-               *equals(2), REJECT)  # fmt: skip
+               *returns(2), REJECT)  # fmt: skip
     assert lengths_read(compile_cbpf("", program)) == ["    check caplen >= 34"]
 
 
 def test_check_includes_what_every_way_to_a_match_needs() -> None:
-    program = (insn(0x28, 12), insn(0x15, 0x800, 0, 3), insn(0x20, 26), *equals(7))
+    program = (insn(0x28, 12), insn(0x15, 0x800, 0, 3), insn(0x20, 26), *returns(7))
     assert lengths_read(compile_cbpf("", program)) == ["    check caplen >= 30"]
 
 
 def test_check_is_made_again_where_one_way_lacks_it() -> None:
     program = (insn(0x30, 0), insn(0x15, 1, 0, 1), MATCH, insn(0x30, 9), insn(0x15, 1, 0, 1), MATCH,
-               insn(0x30, 40), *equals(7))  # fmt: skip
+               insn(0x30, 40), *returns(7))  # fmt: skip
     assert lengths_read(compile_cbpf("", program)) == [
         "    check caplen >= 1",
         "    check caplen >= 10",
