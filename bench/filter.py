@@ -17,7 +17,7 @@ from bench.guest import bench_guest, run_json
 from bench.inside.traffic import PORT, TARGET
 from bench.question import OLDER, Question, pairs, variants
 from bench.table import Row, Series
-from bench.tools import Tool
+from bench.tools import Tool, empty
 
 HOST = f"dst host {TARGET} and udp and dst port {PORT}"
 CASES = (
@@ -38,24 +38,32 @@ def measure(
     """``icount``: what repeats to the digit needs no rounds, and is slow."""
     measured = variants(kernel, tools)
     words = arguments(kernel)
+    nothing = empty()
     plan = {
         "starts": 1 if icount else 2,
         # What matches must find room in the buffers of both.
         "packets": {"reject": 200 if icount else 3000, "match": 200 if icount else 300},
         "cases": [{"rounds": 2 if icount else 5, **case} for case in cases],
         "tools": [tool.named(tool.name, *words).as_json() for tool in measured],
-    }
-    with bench_guest(kernel, tools, cpus=1, icount=icount) as guest:
+        "empty": [nothing.named(tool.name, *tool.arguments, *words).as_json()
+                  for tool in measured[:-1]],
+    }  # fmt: skip
+    with bench_guest(kernel, [*tools, nothing], cpus=1, icount=icount) as guest:
         return guest.release, run_json(guest, "filter", plan, timeout=3600)
 
 
 def rows(kernel: str, results: Any, *, unit: str) -> list[Row]:
     goals = GOALS_OLDER if kernel in OLDER else GOALS
     found = []
-    for result in results:
+    for result in results["cases"]:
         for what, ours, theirs in pairs(result["tools"]):
             at = f"{kernel} {what}".strip() + f": `{result['expression']}`"
             found += _verdicts(at, ours, theirs, goals, unit)
+            nothing = Series.of(results["empty"][f"pwru-py {what}".strip()])
+            beside = Series.of(theirs["reject"])
+            found.append(
+                Row(f"{at}: an empty program beside pwru's reject, {unit}", nothing, beside)
+            )
             if unit != "ns":
                 continue
             for key, text in (
@@ -89,7 +97,7 @@ def measure_work(kernel: str, tools: Sequence[Tool]) -> tuple[str, Any]:
 
 def work_rows(kernel: str, results: Any) -> list[Row]:
     found: list[Row] = []
-    for (_, title), result in zip(WORK, results, strict=True):
+    for (_, title), result in zip(WORK, results["cases"], strict=True):
         for what, ours, theirs in pairs(result["tools"]):
             at = f"{kernel} {what}".strip() + f": {title}"
             found += _verdicts(at, ours, theirs, (1.0, 1.0), "instructions")

@@ -36,19 +36,30 @@ def measure(
         # What matched is still being printed for a while: that must not lie beside a measurement.
         for verdict in ("reject", "match"):
             for _ in range(case["rounds"]):
-                time.sleep(_DRAIN_S)
-                kind, port = case[verdict]
-                flow = Flow(kind, port)
-                flow.send(_WARM_PACKETS)
-                before = bpfstat.programs(tool["programs"])
-                sent = flow.send(packets[verdict])
-                after = bpfstat.programs(tool["programs"])
-                flow.close()
-                runs = sum(p.runs for p in after) - sum(p.runs for p in before)
-                run_ns = sum(p.run_ns for p in after) - sum(p.run_ns for p in before)
-                found[verdict].append(run_ns / max(runs, 1))
-                if kind == "udp":
-                    found["hits"].append(runs / sent)
+                cost, hits = _cost(tool, case[verdict], packets[verdict])
+                found[verdict].append(cost)
+                if case[verdict][0] == "udp":
+                    found["hits"].append(hits)
+
+
+def measure_empty(tool: Mapping[str, Any], rounds: int, packets: int) -> list[float]:
+    """Of a program that does nothing: what the kernel's statistics find in every hit."""
+    with tracing(tool, tool["arguments"]):
+        return [_cost(tool, ("udp", OTHER_PORT), packets)[0] for _ in range(rounds)]
+
+
+def _cost(tool: Mapping[str, Any], flow_of: tuple[str, int], packets: int) -> tuple[float, float]:
+    """Nanoseconds a hit, hits a packet."""
+    time.sleep(_DRAIN_S)
+    flow = Flow(*flow_of)
+    flow.send(_WARM_PACKETS)
+    before = bpfstat.programs(tool["programs"])
+    sent = flow.send(packets)
+    after = bpfstat.programs(tool["programs"])
+    flow.close()
+    runs = sum(p.runs for p in after) - sum(p.runs for p in before)
+    run_ns = sum(p.run_ns for p in after) - sum(p.run_ns for p in before)
+    return run_ns / max(runs, 1), runs / sent
 
 
 def main() -> None:
@@ -66,7 +77,9 @@ def main() -> None:
             for tool in plan["tools"]:
                 measure(tool, {**case, **flows}, plan["packets"], found[tool["name"]])
         results.append({"expression": case["expression"], "tools": found})
-    json.dump(results, sys.stdout)
+    rounds, packets = plan["cases"][0]["rounds"], plan["packets"]["reject"]
+    empty = {tool["name"]: measure_empty(tool, rounds, packets) for tool in plan["empty"]}
+    json.dump({"cases": results, "empty": empty}, sys.stdout)
 
 
 if __name__ == "__main__":
