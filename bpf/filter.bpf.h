@@ -367,7 +367,7 @@ static __always_inline __u64 filter_hot(__u64 addr, struct place *place, const b
 
 #else
 
-#define FLAT_MAX 64
+#define FLAT_MAX 64	/* filters/pwru_filters/frame.py */
 #define FLAT_FIRST 8	/* of the frame, to be copied: whole words, and with the EtherType */
 
 /*
@@ -440,7 +440,9 @@ static __always_inline __u64 filter_hot(__u64 addr, struct place *place, const b
 	place->end = start + length;
 	place->proto = *(__be16 *)(frame->bytes + 12);
 	place->protocol = view->protocol;
-	place->copy = wanted >= ETH_HLEN + COPIED ? frame->bytes + ETH_HLEN : NULL;
+	place->copy = NULL;
+	if (!flat && wanted >= ETH_HLEN + COPIED)	/* the stack wants it aligned */
+		place->copy = frame->bytes + ETH_HLEN;
 	if (length + ETH_HLEN + 1 < (__s64)verdict)
 		return REJECT;
 	return tag ? MATCH : UNTAGGED;

@@ -14,7 +14,7 @@ from .emit import emit
 from .errors import FilterTooLargeError
 from .frame import Cast
 from .libpcap import compile_expression
-from .plan import Plan, is_indexed, make_plan, reads_caplen
+from .plan import Plan, make_plan, reads_caplen
 from .tagged import can_match_tagged
 
 _FRAME = 1  # register; nothing else is ever read from it
@@ -38,7 +38,7 @@ class CompiledFilter:
     needs_caplen: it reads the field caplen; otherwise all checks are left to the verdict.
     needs_tag: a frame with a VLAN tag may match it.
     needs_stack: it uses up to 72 bytes below r10.
-    indexed: it loads from places that vary.
+    flat: its copied frame may be on the stack.
     """
 
     expression: str
@@ -53,7 +53,7 @@ class CompiledFilter:
     needs_caplen: bool
     needs_tag: bool
     needs_stack: bool
-    indexed: bool
+    flat: bool
     cast: Cast | None
     _plan: Plan = field(repr=False, compare=False)
 
@@ -121,7 +121,7 @@ def compile_cbpf(
         needs_caplen=reads_caplen(plan),
         needs_tag=can_match_tagged(plan.graph),
         needs_stack=any(R10 in (insn.dst, insn.src) for insn in ebpf),
-        indexed=is_indexed(plan.graph),
+        flat=plan.flat,
         cast=cast,
         _plan=plan,
     )

@@ -86,11 +86,24 @@ class LoadEmitter:
 
     def _constant_offset(self, dst: int, size: int, off: int, site: Site) -> None:
         if site not in self._plan.layout.slow:
-            self._put(ebpf.load(size, dst, self._regs.frame, BYTES_OFFSET + off))
+            self._load_frame(dst, size, BYTES_OFFSET + off)
             return
         self._put(ebpf.load(8, 3, self._regs.frame, BASE_OFFSET))
         self._put(ebpf.alu_r_imm(AluOp.ADD, 3, off))
         self._read_kernel(dst, size)
+
+    def _load_frame(self, dst: int, size: int, at: int) -> None:
+        """In halves where the stack wants it; r5 is free."""
+        frame, half = self._regs.frame, size // 2
+        if not self._plan.flat or at % size == 0:
+            self._put(ebpf.load(size, dst, frame, at))
+            return
+        self._put(
+            ebpf.load(half, dst, frame, at),
+            ebpf.load(half, 5, frame, at + half),
+            ebpf.alu_r_imm(AluOp.LSH, 5, 8 * half),
+            ebpf.alu_r(AluOp.OR, dst, 5),
+        )
 
     def _checked(self, op: LoadInd, site: Site) -> None:
         """A serves as the address: `end` = X + off + size in 64 bits, which cannot overflow.

@@ -16,6 +16,9 @@ len: bytes of the whole frame on the wire; only where the filter asks for it (ne
 A *copied* frame has in bytes[FRAME_MAX] its first frame_bytes bytes, without needs_link from
 MAC_BYTES on; those from caplen on are anything. near is for the filter to write to.
 
+Where a filter is *flat*, it may be on the stack and has room for FLAT_MAX bytes. There loads must
+be aligned, and at offsets that do not vary.
+
 A *viewed* frame stays where it is, for kernels that can read it there (CAST): byte i is at
 near + i, for i >= NEAR_VALID_FROM and i < frame_bytes. bytes[VIEW_BYTES] holds what may be nowhere
 else: the EtherType, or with needs_link all of them. Three registers have what nearly every filter
@@ -34,6 +37,7 @@ LEN_OFFSET: Final = 12
 NEAR_OFFSET: Final = 16
 BYTES_OFFSET: Final = 24
 FRAME_MAX: Final = 256
+FLAT_MAX: Final = 64
 FRAME_STRUCT_SIZE: Final = BYTES_OFFSET + FRAME_MAX
 VIEW_BYTES: Final = 24
 NEAR: Final = 6

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from .deferred import Need, match_needs
-from .frame import ETHERTYPE, FRAME_MAX, MAC_BYTES, NEAR, NEAR_VALID_FROM, PACKET, Cast
+from .frame import ETHERTYPE, FLAT_MAX, FRAME_MAX, MAC_BYTES, NEAR, NEAR_VALID_FROM, PACKET, Cast
 from .guards import Guards, no_guards, place_guards
 from .ir import CELL_X, Graph, LoadAbs, LoadInd, Site, defines, sites, successors
 from .layout import FrameLayout, fragment_loads, lay_out
@@ -67,6 +67,7 @@ class Plan:
     entry_cells: the cells that are read before they are written, which must be set to 0.
     cast: how to read a viewed frame; None for a copied one.
     deferred: what a match needs by the block that ends in it, where guards are left out.
+    flat: the copied frame may be on the stack.
     """
 
     graph: Graph
@@ -78,6 +79,7 @@ class Plan:
     registers: Registers
     cast: Cast | None
     deferred: dict[int, Need] | None
+    flat: bool
 
 
 def make_plan(graph: Graph, cast: Cast | None = None) -> Plan:
@@ -109,6 +111,18 @@ def make_plan(graph: Graph, cast: Cast | None = None) -> Plan:
         ),
         cast=cast,
         deferred=deferred,
+        flat=cast is None and deferred is not None and _is_flat(graph, layout),
+    )
+
+
+def _is_flat(graph: Graph, layout: FrameLayout) -> bool:
+    """What is not aligned is loaded in halves, so these must be."""
+    return (
+        layout.frame_bytes <= FLAT_MAX
+        and not is_indexed(graph)
+        and all(
+            op.off % 2 == 0 or op.size == 1 for _, op in sites(graph) if isinstance(op, LoadAbs)
+        )
     )
 
 

@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 OUTER, INNER_L2, INNER_L3 = "pcap_filter", "inner_l2", "inner_l3"
 """The functions of ``bpf/filter.bpf.h`` that take a filter."""
 
-FLAT_MAX = 64
-"""Bytes of a frame that ``trace_skb_flat`` has room for."""
-
 _DIRECTORY = os.path.join(os.path.dirname(os.path.dirname(__file__)), "bpf")
 _INSN = 8
 _BRANCH_OFFSET = struct.Struct("<h")
@@ -128,8 +125,7 @@ def hot_program(compiled: CompiledFilter) -> str | None:
         return None
     if compiled.needs_tag:
         return "trace_skb_tag"
-    flat = not compiled.indexed and copied_bytes(compiled) <= FLAT_MAX
-    return "trace_skb_flat" if compiled.cast is None and flat else "trace_skb"
+    return "trace_skb_flat" if compiled.flat else "trace_skb"
 
 
 def object_bytes(programs: str, compiled: dict[str, CompiledFilter]) -> bytes:

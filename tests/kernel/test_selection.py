@@ -15,6 +15,7 @@ SELECTIONS = {
     "own-ifname": ("-i", "vb", "icmp"),
     "mark": ("--filter-mark", "0x70/0xf0", "icmp"),
     "no-match": ("host", "203.0.113.77"),
+    "mac": ("ether", "host", "02:00:00:00:00:01"),
     "none": ("icmp",),
 }
 
@@ -37,6 +38,13 @@ def test_everything_is_seen_without_selection(lab: Lab, traces: dict[str, Trace]
     events = traces["none"].events
     assert {event["netns"] for event in events} >= {lab.inode("a"), lab.inode("b")}
     assert {event["mark"] for event in events} >= {0, 117, 133}
+
+
+def test_a_filter_for_link_addresses_says_once_where_it_cannot_decide(
+    traces: dict[str, Trace],
+) -> None:
+    said = {name: trace.stderr.count("link addresses") for name, trace in traces.items()}
+    assert said == {name: int(name == "mac") for name in SELECTIONS}
 
 
 def test_netns(lab: Lab, traces: dict[str, Trace]) -> None:

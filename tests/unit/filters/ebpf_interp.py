@@ -69,7 +69,8 @@ class Machine:
     """Registers, stack and frame of one run; executed: instructions so far.
 
     fresh: the bytes of struct frame that hold what they should. near: what is there, of a viewed
-    frame. deferred: what lies past the captured bytes may be looked at.
+    frame. deferred: what lies past the captured bytes may be looked at. flat: the
+    frame is on the stack.
     """
 
     program: tuple[EbpfInsn, ...]
@@ -80,6 +81,7 @@ class Machine:
     registers: list[Value | None] = field(default_factory=lambda: [None] * 11)
     stack: dict[int, int] = field(default_factory=dict)
     deferred: bool = False
+    flat: bool = False
     executed: int = 0
     helper_calls: int = 0
 
@@ -159,7 +161,9 @@ def _copy(compiled: CompiledFilter, packet: Packet) -> Machine:
     if deferred:
         fresh.update(range(BYTES_OFFSET + copied, BYTES_OFFSET + compiled.frame_bytes))
     frame = header + packet.present[:copied] + stale
-    return Machine(compiled.ebpf, packet, frame, frozenset(fresh), b"", deferred=deferred)
+    return Machine(
+        compiled.ebpf, packet, frame, frozenset(fresh), b"", deferred=deferred, flat=compiled.flat
+    )
 
 
 def _write_near(machine: Machine, start: int, data: bytes) -> None:
@@ -238,6 +242,8 @@ def _load(machine: Machine, base: Value, off: int, size: int) -> int:
         return int.from_bytes(machine.near[start : start + size], "little")
     if start < 0 or start + size > len(machine.frame):
         raise Fault(f"invalid access to struct frame, off {start} size {size}")
+    if machine.flat and start % size:
+        raise Fault(f"misaligned stack access off {start} size {size}")
     if not machine.fresh.issuperset(range(start, start + size)):
         raise Fault(f"frame bytes {start - BYTES_OFFSET} .. +{size} are stale")
     return int.from_bytes(machine.frame[start : start + size], "little")
