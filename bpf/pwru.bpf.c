@@ -531,10 +531,10 @@ static __always_inline void trace_any(struct pt_regs *ctx, __u64 addr)
 	SEC("kprobe")							\
 	int name(struct pt_regs *ctx)					\
 	{								\
-		__u64 addr;					\
+		__u64 addr;						\
 									\
-		if (find_skb(ctx, &addr))			\
-			trace_simple(ctx, addr, tag, flat);	\
+		if (find_skb(ctx, &addr))				\
+			trace_simple(ctx, addr, tag, flat);		\
 		else							\
 			count(COUNT_UNKNOWN);				\
 		return 0;						\
