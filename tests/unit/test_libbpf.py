@@ -48,6 +48,15 @@ def test_the_spliced_object_opens_and_has_its_programs() -> None:
     assert {"trace_skb", "trace_skb_tag", "trace_skb_any"} <= names
 
 
+@pytest.mark.parametrize("programs", ["plain", "typed", "fentry"])
+def test_the_programs_of_each_object(programs: str) -> None:
+    with BpfObject(Libbpf(), object_bytes(programs, {})) as opened:
+        names = {program.name for program in opened.programs()}
+    traced = {name for name in names if name.startswith("trace_")}
+    flat = {"trace_skb_flat"} if programs == "plain" else set()
+    assert traced == {"trace_skb", "trace_skb_tag", "trace_skb_any"} | flat
+
+
 @pytest.mark.parametrize(
     ("expression", "plain", "typed"),
     [
