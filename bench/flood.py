@@ -19,7 +19,7 @@ from bench.question import Question, pairs, variants
 from bench.table import Row, Series
 from bench.tools import Tool, empty
 
-ROUNDS, SECONDS, IDLE_S, BURST = 3, 2.0, 10.0, 20_000
+ROUNDS, SECONDS, IDLE_S, BURST = 5, 2.0, 10.0, 20_000
 NEAR = 0.6  # within 40 % of the empty program
 
 
