@@ -38,7 +38,6 @@ class FrameLayout:
     needs_length: the length of the whole frame is asked for.
     needs_payload: a load may lie behind the headers, which are in linear memory.
     slow: loads that may lie outside the copy, and read the kernel's memory then.
-    rare: of these, the ones that could have been copied.
 
     Invariant: a load of s bytes that does not end within frame_bytes starts at BASE_VALID_FROM
     or later, where `base` is valid.
@@ -50,7 +49,6 @@ class FrameLayout:
     needs_length: bool
     needs_payload: bool
     slow: frozenset[Site]
-    rare: frozenset[Site]
 
 
 def lay_out(
@@ -87,7 +85,6 @@ def lay_out(
         needs_length=any(isinstance(op, LoadLen) for _, op in sites(graph)),
         needs_payload=needs_payload or bool(slow - rare),
         slow=frozenset(slow),
-        rare=rare,
     )
 
 

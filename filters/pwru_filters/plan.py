@@ -94,7 +94,7 @@ def make_plan(graph: Graph, cast: Cast | None = None) -> Plan:
     deferred = None
     if not layout.slow and _only_pointers(graph, forms):
         deferred = match_needs(graph, live, forms)
-    if not cast and deferred is not None and not is_indexed(graph):
+    if not cast and deferred is not None and not _indexed(graph):
         layout = lay_out(graph, ranges, fragment_loads(graph))
     guards = place_guards(graph, forms) if deferred is None else no_guards(graph)
     return Plan(
@@ -119,7 +119,7 @@ def _is_flat(graph: Graph, layout: FrameLayout) -> bool:
     """What is not aligned is loaded in halves, so these must be."""
     return (
         layout.frame_bytes <= FLAT_MAX
-        and not is_indexed(graph)
+        and not _indexed(graph)
         and all(
             op.off % 2 == 0 or op.size == 1 for _, op in sites(graph) if isinstance(op, LoadAbs)
         )
@@ -130,18 +130,13 @@ def _indexed(graph: Graph) -> list[tuple[Site, LoadInd]]:
     return [(site, op) for site, op in sites(graph) if isinstance(op, LoadInd)]
 
 
-def is_indexed(graph: Graph) -> bool:
-    """Whether a load's place varies."""
-    return bool(_indexed(graph))
-
-
 def _only_pointers(graph: Graph, forms: Forms) -> bool:
     """Whether every indexed load goes through a pointer, to where a viewed frame has its bytes."""
     return all(site in forms.pointers and op.off >= NEAR_VALID_FROM for site, op in _indexed(graph))
 
 
 def _view_registers(graph: Graph, layout: FrameLayout, deferred: bool) -> Registers:
-    if not layout.slow and not is_indexed(graph):
+    if not layout.slow and not _indexed(graph):
         return VIEW_LEAF
     if not deferred:
         return VIEW_CALLING
@@ -199,4 +194,4 @@ def _makes_pointer(graph: Graph, forms: Forms, index: int) -> bool:
 
 def reads_caplen(plan: Plan) -> bool:
     """Whether any check is emitted."""
-    return plan.deferred is None and (is_indexed(plan.graph) or any(plan.guards.caplen))
+    return plan.deferred is None and (bool(_indexed(plan.graph)) or any(plan.guards.caplen))

@@ -30,7 +30,7 @@ from .events import Definitions, KprobeEvents
 from .fentry import FentryMulti
 from .functions import find_symbols, read_symbols
 from .libbpf import BpfObject, Libbpf, Link, Program
-from .objects import INNER_L2, INNER_L3, OUTER, copied_bytes, hot_program, object_bytes
+from .objects import INNER_L2, INNER_L3, OUTER, hot_program, object_bytes
 from .prepare import Prepared
 from .probes import KprobeMulti, Kprobes, Probes
 from .transport import QueueReader, Reader, RingReader
@@ -366,7 +366,7 @@ def _needs(compiled: CompiledFilter | None) -> FilterNeeds:
     if compiled is None:
         return FilterNeeds()
     return FilterNeeds(
-        bytes=copied_bytes(compiled),
+        bytes=-(-compiled.frame_bytes // 8) * 8,  # the kernel copies whole words fastest
         on=True,
         link=compiled.needs_link,
         length=compiled.needs_length,

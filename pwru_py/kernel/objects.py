@@ -106,11 +106,6 @@ def adapt(compiled: dict[str, CompiledFilter], features: Features) -> dict[str, 
     }
 
 
-def copied_bytes(compiled: CompiledFilter) -> int:
-    """Of the frame, where it is copied: the kernel copies whole words fastest."""
-    return -(-compiled.frame_bytes // 8) * 8
-
-
 def hot_program(compiled: CompiledFilter) -> str | None:
     """The program that takes the short way with this filter (``filter_hot()``), if one can."""
     if (
