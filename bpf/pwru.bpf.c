@@ -332,8 +332,9 @@ static __always_inline void fill_numbers(struct event *ev, struct net_device *de
 	}
 }
 
-static __always_inline void fill_where(struct event *ev, struct sk_buff *skb,
-				       const struct sk_buff *view)
+/* The device that it tells of; NULL: there is none. */
+static __always_inline struct net_device *read_where(struct event *ev, struct sk_buff *skb,
+						     const struct sk_buff *view)
 {
 	struct net_device *dev;
 	struct where where;
@@ -349,7 +350,73 @@ static __always_inline void fill_where(struct event *ev, struct sk_buff *skb,
 	} else {
 		__builtin_memset(ev->ifname, 0, sizeof(ev->ifname));
 	}
+	return dev;
 }
+
+#if TYPED_LOADS
+
+struct workspace;
+
+static __always_inline void fill_where(struct event *ev, struct sk_buff *skb,
+				       const struct sk_buff *view, struct workspace *own)
+{
+	read_where(ev, skb, view);
+}
+
+#else
+
+/*
+ * What emit() has of its own on each CPU; see alone.bpf.h. skb: a copy, as the stack has no room
+ * for one. The rest: the device that was read last.
+ *
+ * To read a device takes five helper calls, a fifth of what a record costs, and the hits of a
+ * packet follow each other within microseconds: so what was read is good for DEVICE_FRESH_NS. Until
+ * then no other device can be at its address, nor this one in another namespace: before either,
+ * the kernel waits for the packets that are on their way (synchronize_net()).
+ */
+struct workspace {
+	__u64 skb[SKB_SPAN];
+	const struct net_device *dev;	/* NULL: none was read */
+	__u64 read_ns;			/* CLOCK_MONOTONIC */
+	__u32 netns;
+	__u32 ifindex;
+	__u32 mtu;
+	__u64 ifname[2];
+};
+
+#define DEVICE_FRESH_NS 100000
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct workspace);
+} workspaces SEC(".maps");
+
+static __always_inline void fill_where(struct event *ev, struct sk_buff *skb,
+				       const struct sk_buff *view, struct workspace *own)
+{
+	const struct net_device *dev = VIEWED(skb, view, dev);
+	__u64 *ifname = (__u64 *)ev->ifname;
+
+	if (dev && dev == own->dev && ev->ts_ns - own->read_ns < DEVICE_FRESH_NS) {
+		ev->netns = own->netns;
+		ev->ifindex = own->ifindex;
+		ev->mtu = own->mtu;
+		ifname[0] = own->ifname[0];
+		ifname[1] = own->ifname[1];
+		return;
+	}
+	own->dev = read_where(ev, skb, view);
+	own->read_ns = ev->ts_ns;
+	own->netns = ev->netns;
+	own->ifindex = ev->ifindex;
+	own->mtu = ev->mtu;
+	own->ifname[0] = ifname[0];
+	own->ifname[1] = ifname[1];
+}
+
+#endif
 
 /* view: a VIEW, or a SPAN_VIEW. */
 static __always_inline void fill_tuple(struct event *ev, struct sk_buff *skb,
@@ -373,7 +440,7 @@ static __always_inline void fill_tuple(struct event *ev, struct sk_buff *skb,
 
 static __always_inline void fill(struct event *ev, struct pt_regs *ctx, __u64 addr,
 				 const struct sk_buff *view, __u64 cookie, bool followed,
-				 struct place *place)
+				 struct place *place, struct workspace *own)
 {
 	struct sk_buff *skb = VIEW((struct sk_buff *)addr);
 	__u64 reason;
@@ -382,7 +449,7 @@ static __always_inline void fill(struct event *ev, struct pt_regs *ctx, __u64 ad
 	ev->skb = addr;
 	ev->func = cfg.func_ip || TRAMPOLINE ? bpf_get_func_ip(ctx) : PROBED_ADDR(ctx);
 	fill_process(ev);
-	fill_where(ev, skb, view);
+	fill_where(ev, skb, view, own);
 	ev->mark = VIEWED(skb, view, mark);
 	ev->len = VIEWED(skb, view, len);
 	ev->proto = bpf_ntohs(place->protocol);
@@ -414,21 +481,11 @@ static __always_inline void fill_stack(struct event_with_stack *ev, struct pt_re
 
 #if !TYPED_LOADS
 
-/* A copy of the sk_buff that is written about: the stack has no room for it; see alone.bpf.h. */
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, __u64[SKB_SPAN]);
-} copies SEC(".maps");
-
-/* The view of it, up to the mark, or up to users; NULL when it cannot be read. */
-static __always_inline const struct sk_buff *copy_skb(const struct sk_buff *skb, bool whole)
+/* The view of a copy, up to the mark, or up to users; NULL when it cannot be read. */
+static __always_inline const struct sk_buff *copy_skb(const struct sk_buff *skb, bool whole,
+						      void *copy)
 {
-	__u32 zero = 0;
-	void *copy = bpf_map_lookup_elem(&copies, &zero);
-
-	if (!copy || READ_SPAN(skb, dev, mark, copy))
+	if (READ_SPAN(skb, dev, mark, copy))
 		return NULL;
 	if (whole && READ_SPAN(skb, protocol, users,
 			       copy + (SPAN_FIRST(protocol) - SPAN_FIRST(dev))))
@@ -456,11 +513,17 @@ static __noinline int emit(struct pt_regs *ctx, __u64 addr, __u64 verdict, struc
 {
 	const struct sk_buff *view = VIEW((const struct sk_buff *)addr);
 	__u64 cookie = find_cookie(ctx);
+	struct workspace *own = NULL;
 	struct event *ev;
 
 #if !TYPED_LOADS
+	__u32 zero = 0;
+
+	own = bpf_map_lookup_elem(&workspaces, &zero);
+	if (!own)
+		return 0;
 	if (cfg.adjacent)
-		view = copy_skb(view, !place->start || COOKIE_REASON_ARG(cookie));
+		view = copy_skb(view, !place->start || COOKIE_REASON_ARG(cookie), own->skb);
 	if (!view)
 		return 0;
 	if (verdict == UNTAGGED && VLAN_WORD(view))
@@ -475,7 +538,7 @@ static __noinline int emit(struct pt_regs *ctx, __u64 addr, __u64 verdict, struc
 	}
 	if (!place->start)
 		place->protocol = VIEWED((struct sk_buff *)addr, view, protocol);
-	fill(ev, ctx, addr, view, cookie, verdict == FOLLOWED, place);
+	fill(ev, ctx, addr, view, cookie, verdict == FOLLOWED, place, own);
 	if (cfg.stack)
 		fill_stack((struct event_with_stack *)ev, ctx);
 	if (!cfg.queue)

@@ -129,3 +129,38 @@ def test_an_address_used_again_is_not_followed(lab: Lab) -> None:
     echoes = [e for e in tracing.trace.events if e["tuple"] and e["tuple"]["proto"] == 1]
     assert not echoes, echoes[:3]
     assert "udp_rcv" in tracing.trace.functions
+
+
+CHANGES = """
+set -e
+ip netns add d1; ip netns add d2
+send() { ip netns exec $1 bash -c "echo x > /dev/udp/10.77.0.2/$2"; }
+address() { ip -n $1 addr replace 10.77.0.1/24 dev $2; ip -n $1 link set $2 up
+            ip -n $1 neigh replace 10.77.0.2 lladdr 02:00:00:00:00:02 dev $2; }
+ip -n d1 link add dum0 index 77 type dummy; address d1 dum0; send d1 1
+ip -n d1 link set dum0 mtu 1400; send d1 2
+ip -n d1 link set dum0 down; ip -n d1 link set dum0 name dum1; address d1 dum1; send d1 3
+ip -n d1 link del dum1; ip -n d1 link add dum1 index 78 type dummy; address d1 dum1; send d1 4
+ip -n d1 link set dum1 netns d2; address d2 dum1; send d2 5
+"""
+
+
+def test_a_device_is_told_of_as_it_is_now(lab: Lab) -> None:
+    """Its MTU, name, index and namespace change between packets that follow each other."""
+    functions = "__dev_queue_xmit|dev_hard_start_xmit"
+    with lab.tracing("--filter-func", functions, "udp and dst host 10.77.0.2") as tracing:
+        assert lab.run(CHANGES).rc == 0
+    assert tracing.trace is not None
+    d1, d2 = lab.inode("d1"), lab.inode("d2")
+    lab.run("ip netns del d1; ip netns del d2")
+    found: dict[int, set[tuple[int, str, int, int]]] = {}
+    for event in tracing.trace.events:
+        device = (event["netns"], event["iface"], event["ifindex"], event["mtu"])
+        found.setdefault(event["tuple"]["dport"], set()).add(device)
+    assert found == {
+        1: {(d1, "dum0", 77, 1500)},
+        2: {(d1, "dum0", 77, 1400)},
+        3: {(d1, "dum1", 77, 1400)},
+        4: {(d1, "dum1", 78, 1500)},
+        5: {(d2, "dum1", 78, 1500)},
+    }
