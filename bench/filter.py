@@ -40,7 +40,7 @@ def measure(
     words = arguments(kernel)
     nothing = empty()
     plan = {
-        "starts": 1 if icount else 2,
+        "starts": 1 if icount else 3,
         # What matches must find room in the buffers of both.
         "packets": {"reject": 200 if icount else 3000, "match": 200 if icount else 300},
         "cases": [{"rounds": 2 if icount else 5, **case} for case in cases],

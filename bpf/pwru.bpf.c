@@ -53,47 +53,6 @@ struct {
 	__type(value, struct event_with_stack);
 } scratch SEC(".maps");
 
-extern const int __preempt_count __ksym __weak;		/* up to 6.1, again from 6.15 */
-extern const struct pcpu_hot pcpu_hot __ksym __weak;	/* 6.2 to 6.14 */
-
-#define KSOFTIRQ 0x71726974666f736bULL	/* "ksoftirq", little-endian */
-
-/*
- * Kernels whose BTF lacks the counter (5.10): interrupts and the softirqs they
- * lead to run on a stack of their own, tasks on theirs; ksoftirqd does nothing else.
- */
-static __always_inline __u8 stack_context(struct pt_regs *ctx, const char *comm)
-{
-	struct task_struct *task = (void *)bpf_get_current_task();
-	__u64 base = (__u64)BPF_CORE_READ(task, stack);
-
-	if (*(const __u64 *)comm == KSOFTIRQ)
-		return CONTEXT_SOFTIRQ;
-	return STACK_POINTER(ctx) - base < THREAD_SIZE ? CONTEXT_TASK : CONTEXT_SOFTIRQ;
-}
-
-/* comm: of the current task, aligned. */
-static __always_inline __u8 cpu_context(struct pt_regs *ctx, const char *comm)
-{
-	int count;
-
-	if (&__preempt_count) {
-		const int *p = bpf_this_cpu_ptr(&__preempt_count);
-
-		count = *p;
-	} else if (&pcpu_hot) {
-		const struct pcpu_hot *p = bpf_this_cpu_ptr(&pcpu_hot);
-
-		count = p->preempt_count;
-	} else {
-		return TRAMPOLINE ? CONTEXT_UNKNOWN : stack_context(ctx, comm);
-	}
-	/* A breakpoint probe runs as if in an NMI: then the bits above say nothing. */
-	if ((count & HARDIRQ_MASK) && !(count & NMI_MASK))
-		return CONTEXT_HARDIRQ;
-	return count & SOFTIRQ_SERVING ? CONTEXT_SOFTIRQ : CONTEXT_TASK;
-}
-
 #if TRAMPOLINE
 
 /* What lies in the trampoline's slot pos (1 = first); false for one that it does not have. */
@@ -289,6 +248,42 @@ static __always_inline bool is_followed(__u64 addr)
 	return false;
 }
 
+/*
+ * Without typed loads: what emit() has of its own on each CPU; see alone.bpf.h. skb: a copy, as
+ * the stack has no room for one. The rest is what was read last of a device and of a task.
+ *
+ * Seven helper calls tell of them, a third of what a record costs, and the hits of a packet follow
+ * each other within microseconds: so what was read is good for FRESH_NS. Until then nothing else
+ * can be at the address of either, nor the device in another namespace: before that, the kernel
+ * waits for those who still look at it (synchronize_net(), delayed_put_task_struct()).
+ */
+struct workspace {
+	__u64 skb[SKB_SPAN];
+
+	const struct net_device *dev;	/* NULL: none was read */
+	__u64 dev_ns;			/* when: CLOCK_MONOTONIC */
+	__u32 netns;
+	__u32 ifindex;
+	__u32 mtu;
+	__u64 ifname[2];
+
+	const struct task_struct *task;
+	__u64 task_ns;
+	__u64 comm[2];
+	__u64 stack;			/* its lowest address */
+};
+
+#define FRESH_NS 100000
+
+#if !TYPED_LOADS
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct workspace);
+} workspaces SEC(".maps");
+#endif
+
 /* 5.11 (commit 3ca1032ab7ab). */
 enum bpf_func_id___known {
 	BPF_FUNC_get_current_task_btf___known = 158,
@@ -298,21 +293,72 @@ enum bpf_func_id___known {
 	(TYPED_LOADS || bpf_core_enum_value_exists(			\
 		enum bpf_func_id___known, BPF_FUNC_get_current_task_btf___known))
 
-static __always_inline void fill_process(struct event *ev)
+#define KSOFTIRQ 0x71726974666f736bULL	/* "ksoftirq", little-endian */
+
+/*
+ * Kernels whose BTF lacks the counter (5.10): interrupts and the softirqs they lead to run on a
+ * stack of their own, tasks on theirs; ksoftirqd does nothing else.
+ */
+static __always_inline __u8 stack_context(struct pt_regs *ctx, const __u64 *comm,
+					  const struct workspace *own)
 {
+	__u64 stack = HAS_TYPED_TASK ? (__u64)bpf_get_current_task_btf()->stack : own->stack;
+
+	if (comm[0] == KSOFTIRQ)
+		return CONTEXT_SOFTIRQ;
+	return STACK_POINTER(ctx) - stack < THREAD_SIZE ? CONTEXT_TASK : CONTEXT_SOFTIRQ;
+}
+
+extern const int __preempt_count __ksym __weak;		/* up to 6.1, again from 6.15 */
+extern const struct pcpu_hot pcpu_hot __ksym __weak;	/* 6.2 to 6.14 */
+
+/* comm: of the current task; own: as fill_task() leaves it. */
+static __always_inline __u8 cpu_context(struct pt_regs *ctx, const __u64 *comm,
+					const struct workspace *own)
+{
+	int count;
+
+	if (&__preempt_count) {
+		const int *p = bpf_this_cpu_ptr(&__preempt_count);
+
+		count = *p;
+	} else if (&pcpu_hot) {
+		const struct pcpu_hot *p = bpf_this_cpu_ptr(&pcpu_hot);
+
+		count = p->preempt_count;
+	} else {
+		return TRAMPOLINE ? CONTEXT_UNKNOWN : stack_context(ctx, comm, own);
+	}
+	/* A breakpoint probe runs as if in an NMI: then the bits above say nothing. */
+	if ((count & HARDIRQ_MASK) && !(count & NMI_MASK))
+		return CONTEXT_HARDIRQ;
+	return count & SOFTIRQ_SERVING ? CONTEXT_SOFTIRQ : CONTEXT_TASK;
+}
+
+static __always_inline void fill_task(struct event *ev, struct workspace *own)
+{
+	__u64 *name = (__u64 *)ev->comm;
+
 	if (HAS_TYPED_TASK) {
 		/* The kernel trusts this pointer: loads through it are not checked. */
 		const struct task_struct *task = bpf_get_current_task_btf();
 		const __u64 *comm = (const __u64 *)task->comm;
 
 		ev->pid = task->tgid;
-		((__u64 *)ev->comm)[0] = comm[0];
-		((__u64 *)ev->comm)[1] = comm[1];
+		name[0] = comm[0];
+		name[1] = comm[1];
 	} else {
-		const struct task_struct *task = (void *)bpf_get_current_task();
+		struct task_struct *task = (void *)bpf_get_current_task();
 
+		if (task != own->task || ev->ts_ns - own->task_ns >= FRESH_NS) {
+			bpf_core_read(own->comm, sizeof(own->comm), &task->comm);
+			own->stack = (__u64)FIELD(task, stack);
+			own->task = task;
+			own->task_ns = ev->ts_ns;
+		}
 		ev->pid = bpf_get_current_pid_tgid() >> 32;
-		bpf_core_read(ev->comm, sizeof(ev->comm), &task->comm);
+		name[0] = own->comm[0];
+		name[1] = own->comm[1];
 	}
 }
 
@@ -353,53 +399,17 @@ static __always_inline struct net_device *read_where(struct event *ev, struct sk
 	return dev;
 }
 
-#if TYPED_LOADS
-
-struct workspace;
-
-static __always_inline void fill_where(struct event *ev, struct sk_buff *skb,
-				       const struct sk_buff *view, struct workspace *own)
-{
-	read_where(ev, skb, view);
-}
-
-#else
-
-/*
- * What emit() has of its own on each CPU; see alone.bpf.h. skb: a copy, as the stack has no room
- * for one. The rest: the device that was read last.
- *
- * To read a device takes five helper calls, a fifth of what a record costs, and the hits of a
- * packet follow each other within microseconds: so what was read is good for DEVICE_FRESH_NS. Until
- * then no other device can be at its address, nor this one in another namespace: before either,
- * the kernel waits for the packets that are on their way (synchronize_net()).
- */
-struct workspace {
-	__u64 skb[SKB_SPAN];
-	const struct net_device *dev;	/* NULL: none was read */
-	__u64 read_ns;			/* CLOCK_MONOTONIC */
-	__u32 netns;
-	__u32 ifindex;
-	__u32 mtu;
-	__u64 ifname[2];
-};
-
-#define DEVICE_FRESH_NS 100000
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct workspace);
-} workspaces SEC(".maps");
-
 static __always_inline void fill_where(struct event *ev, struct sk_buff *skb,
 				       const struct sk_buff *view, struct workspace *own)
 {
 	const struct net_device *dev = VIEWED(skb, view, dev);
 	__u64 *ifname = (__u64 *)ev->ifname;
 
-	if (dev && dev == own->dev && ev->ts_ns - own->read_ns < DEVICE_FRESH_NS) {
+	if (TYPED_LOADS) {
+		read_where(ev, skb, view);
+		return;
+	}
+	if (dev && dev == own->dev && ev->ts_ns - own->dev_ns < FRESH_NS) {
 		ev->netns = own->netns;
 		ev->ifindex = own->ifindex;
 		ev->mtu = own->mtu;
@@ -408,15 +418,13 @@ static __always_inline void fill_where(struct event *ev, struct sk_buff *skb,
 		return;
 	}
 	own->dev = read_where(ev, skb, view);
-	own->read_ns = ev->ts_ns;
+	own->dev_ns = ev->ts_ns;
 	own->netns = ev->netns;
 	own->ifindex = ev->ifindex;
 	own->mtu = ev->mtu;
 	own->ifname[0] = ifname[0];
 	own->ifname[1] = ifname[1];
 }
-
-#endif
 
 /* view: a VIEW, or a SPAN_VIEW. */
 static __always_inline void fill_tuple(struct event *ev, struct sk_buff *skb,
@@ -448,13 +456,13 @@ static __always_inline void fill(struct event *ev, struct pt_regs *ctx, __u64 ad
 	ev->ts_ns = bpf_ktime_get_ns();
 	ev->skb = addr;
 	ev->func = cfg.func_ip || TRAMPOLINE ? bpf_get_func_ip(ctx) : PROBED_ADDR(ctx);
-	fill_process(ev);
+	fill_task(ev, own);
 	fill_where(ev, skb, view, own);
 	ev->mark = VIEWED(skb, view, mark);
 	ev->len = VIEWED(skb, view, len);
 	ev->proto = bpf_ntohs(place->protocol);
 	ev->cpu = bpf_get_smp_processor_id();
-	ev->context = cpu_context(ctx, ev->comm);
+	ev->context = cpu_context(ctx, (const __u64 *)ev->comm, own);
 	ev->flags = followed ? EVENT_TRACKED : 0;
 	ev->target = COOKIE_TARGET(cookie);
 	ev->reason = 0;

@@ -164,3 +164,29 @@ def test_a_device_is_told_of_as_it_is_now(lab: Lab) -> None:
         4: {(d1, "dum1", 78, 1500)},
         5: {(d2, "dum1", 78, 1500)},
     }
+
+
+RENAMED = """
+import os, socket, time
+to = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+with open("/proc/self/comm", "w") as comm:
+    comm.write("first")
+to.sendto(b"x", ("10.1.0.2", 6001))
+time.sleep(0.001)
+with open("/proc/self/comm", "w") as comm:
+    comm.write("second")
+to.sendto(b"x", ("10.1.0.2", 6002))
+os.execvp("bash", ["bash", "-c", "echo x > /dev/udp/10.1.0.2/6003"])
+"""
+
+
+def test_a_process_is_told_of_as_it_is_now(lab: Lab) -> None:
+    with lab.tracing("--filter-func", "ip_output|__ip_local_out|ip_send_skb",
+                     "udp and dst host 10.1.0.2 and dst portrange 6001-6003") as tracing:  # fmt: skip
+        assert lab.inside("a", f"python3 -c '{RENAMED}'").rc == 0
+    assert tracing.trace is not None
+    found: dict[int, set[str]] = {}
+    for event in tracing.trace.events:
+        found.setdefault(event["tuple"]["dport"], set()).add(event["comm"])
+    assert found == {6001: {"first"}, 6002: {"second"}, 6003: {"bash"}}
+    assert len({event["pid"] for event in tracing.trace.events}) == 1
