@@ -8,7 +8,7 @@ import struct
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..config import Config
-from ..errors import FilterError
+from ..errors import FilterError, LoadError
 
 if TYPE_CHECKING:
     from pwru_filters import Cast, CbpfInsn, CompiledFilter
@@ -31,15 +31,26 @@ class Place(NamedTuple):
 
 
 def filter_places(variant: str) -> dict[str, Place]:
-    """The places of a variant (``bpf/build.py``) by name."""
+    """The places of a variant (``bpf/build.py``) by name. Raises LoadError."""
     places: dict[str, Place] = {}
-    with open(os.path.join(_DIRECTORY, "places.txt")) as lines:
-        for line in lines:
-            name, stub, offset, capacity = line.split()
-            if name == variant:
-                before = places[stub].offsets if stub in places else ()
-                places[stub] = Place((*before, int(offset)), int(capacity))
+    for line in _packaged("places.txt").decode().splitlines():
+        name, stub, offset, capacity = line.split()
+        if name == variant:
+            before = places[stub].offsets if stub in places else ()
+            places[stub] = Place((*before, int(offset)), int(capacity))
     return places
+
+
+def _packaged(name: str) -> bytes:
+    try:
+        with open(os.path.join(_DIRECTORY, name), "rb") as stream:
+            return stream.read()
+    except OSError as error:
+        raise LoadError(
+            f"cannot read the BPF program {name} of this installation "
+            f"({(error.strerror or str(error)).lower()}): "
+            "install pwru-py again, or run bpf/build.py in a source tree"
+        ) from error
 
 
 def compile_expression(
@@ -127,13 +138,12 @@ def object_bytes(programs: str, compiled: dict[str, CompiledFilter]) -> bytes:
     """The ELF bytes of the smallest variant that takes these filters, with them in it.
 
     ``programs``: "plain", "typed" or "fentry" (``bpf/build.py``). Each filter goes to the end of
-    its stub's no-ops (``bpf/filter.bpf.h``).
+    its stub's no-ops (``bpf/filter.bpf.h``). Raises LoadError.
     """
     variant, places = f"{programs}-small", filter_places(f"{programs}-small")
     if any(len(program.ebpf) > places[stub].capacity for stub, program in compiled.items()):
         variant, places = f"{programs}-large", filter_places(f"{programs}-large")
-    with open(os.path.join(_DIRECTORY, f"{variant}.bpf.o"), "rb") as stream:
-        elf = stream.read()
+    elf = _packaged(f"{variant}.bpf.o")
     return splice(elf, places, compiled) if compiled else elf
 
 

@@ -181,8 +181,8 @@ os.execvp("bash", ["bash", "-c", "echo x > /dev/udp/10.1.0.2/6003"])
 
 
 def test_a_process_is_told_of_as_it_is_now(lab: Lab) -> None:
-    with lab.tracing("--filter-func", "ip_output|__ip_local_out|ip_send_skb",
-                     "udp and dst host 10.1.0.2 and dst portrange 6001-6003") as tracing:  # fmt: skip
+    expression = "udp and dst host 10.1.0.2 and dst portrange 6001-6003"
+    with lab.tracing("--filter-func", "ip_output|ip_send_skb", expression) as tracing:
         assert lab.inside("a", f"python3 -c '{RENAMED}'").rc == 0
     assert tracing.trace is not None
     found: dict[int, set[str]] = {}

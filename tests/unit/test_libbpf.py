@@ -3,10 +3,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from pwru_filters import Cast
 
+from pwru_py.cli import main
 from pwru_py.errors import FeatureUnsupportedError
+from pwru_py.kernel import objects
 from pwru_py.kernel.libbpf import BpfObject, Libbpf
 from pwru_py.kernel.objects import (
     OUTER,
@@ -29,6 +33,19 @@ def test_a_missing_library_is_told_with_the_remedy() -> None:
 def test_a_library_without_its_functions_is_too_old() -> None:
     with pytest.raises(FeatureUnsupportedError, match=r"libbpf 1\.0 or later"):
         Libbpf("libm.so.6")
+
+
+def test_a_program_that_was_not_installed_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(objects, "_DIRECTORY", str(tmp_path))
+    assert main(["-d", "tcp"]) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err == (
+        "pwru-py: cannot read the BPF program places.txt of this installation (no such file or "
+        "directory): install pwru-py again, or run bpf/build.py in a source tree\n"
+    )
 
 
 def test_the_spliced_object_opens_and_has_its_programs() -> None:
