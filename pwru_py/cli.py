@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
-from .errors import LoadError, OutputError, PwruError
+from .errors import LoadError, OutputError, PwruError, reason
 from .options import HelpRequested, Options, VersionRequested, parse
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def _discard_stdout() -> None:
 def _os_error(error: OSError, where: str) -> str:
     if error.errno == errno.ENOSPC:
         return f"cannot write to {where}: the disk is full, what was written before stays"
-    return f"cannot write to {where}: {(error.strerror or str(error)).lower()}"
+    return f"cannot write to {where}: {reason(error)}"
 
 
 def _run(options: Options) -> int:
@@ -146,9 +146,8 @@ def _output(options: Options) -> Iterator[TextIO]:
         fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
         stream = open(fd, "w", encoding="utf-8", buffering=1 << 16)  # noqa: SIM115
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
         raise OutputError(
-            f"cannot write to {name}: {reason}: choose another --output-file"
+            f"cannot write to {name}: {reason(error)}: choose another --output-file"
         ) from None
     try:
         yield stream
@@ -261,8 +260,7 @@ def _tell_ready(path: str) -> None:
         with open(path, "w"):
             pass
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise OutputError(f"cannot create ready file {path}: {reason}") from None
+        raise OutputError(f"cannot create ready file {path}: {reason(error)}") from None
 
 
 def _say_detaching(tracer: Tracer) -> None:

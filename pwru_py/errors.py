@@ -19,6 +19,11 @@ Only ``cli`` prints errors and decides on the exit status.
 from __future__ import annotations
 
 
+def reason(error: OSError) -> str:
+    """The system's words for it, as part of a line."""
+    return (error.strerror or str(error)).lower()
+
+
 class PwruError(Exception):
     """Base of all errors; ``str()`` is one lower-case line fit for a terminal."""
 
@@ -83,7 +88,7 @@ class AttachError(PwruError):
     @classmethod
     def of(cls, error: OSError) -> AttachError:
         """The same answer."""
-        return cls((error.strerror or str(error)).lower(), error.errno or 0)
+        return cls(reason(error), error.errno or 0)
 
 
 class OutputError(PwruError):

@@ -10,7 +10,7 @@ import socket
 import stat
 import threading
 
-from ..errors import NotFoundError, PrivilegeError, UsageError
+from ..errors import NotFoundError, PrivilegeError, UsageError, reason
 
 _CLONE_NEWNET = 0x40000000
 _NAMED = ("/run/netns", "/var/run/netns")
@@ -55,8 +55,7 @@ def _inode(path: str, what: str) -> int:
     try:
         found = os.stat(path)
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise NotFoundError(f"no network namespace at {path} ({what}): {reason}") from None
+        raise NotFoundError(f"no network namespace at {path} ({what}): {reason(error)}") from None
     if not stat.S_ISREG(found.st_mode) or found.st_dev != os.stat(_NSFS_MAGIC_DEVICES).st_dev:
         raise NotFoundError(f"{path} is no network namespace: give /proc/PID/ns/net or a name")
     return found.st_ino

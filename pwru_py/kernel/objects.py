@@ -8,7 +8,7 @@ import struct
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..config import Config
-from ..errors import FilterError, LoadError
+from ..errors import FilterError, LoadError, reason
 
 if TYPE_CHECKING:
     from pwru_filters import Cast, CbpfInsn, CompiledFilter
@@ -48,8 +48,7 @@ def _packaged(name: str) -> bytes:
     except OSError as error:
         raise LoadError(
             f"cannot read the BPF program {name} of this installation "
-            f"({(error.strerror or str(error)).lower()}): "
-            "install pwru-py again, or run bpf/build.py in a source tree"
+            f"({reason(error)}): install pwru-py again, or run bpf/build.py in a source tree"
         ) from error
 
 

@@ -8,7 +8,7 @@ import re
 from itertools import islice
 
 from ..btf import Btf, from_file
-from ..errors import FeatureUnsupportedError, NotFoundError, PrivilegeError
+from ..errors import FeatureUnsupportedError, NotFoundError, PrivilegeError, reason
 
 VMLINUX_BTF = "/sys/kernel/btf/vmlinux"
 TRACEFS = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
@@ -101,9 +101,7 @@ def vmlinux_btf(path: str = "") -> Btf:
         try:
             raw = _read_bytes(path)
         except OSError as error:
-            raise NotFoundError(
-                f"cannot read BTF from {path}: {(error.strerror or str(error)).lower()}"
-            ) from None
+            raise NotFoundError(f"cannot read BTF from {path}: {reason(error)}") from None
         return from_file(raw, path)
     found = read(VMLINUX_BTF)
     if found is None:
