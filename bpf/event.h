@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
  * What the kernel side and Python share. The Python twin of the layouts is
- * pwru_py/layout.py; sizes are asserted on both sides. Host byte order unless
+ * pwru_py/record/layout.py; sizes are asserted on both sides. Host byte order unless
  * a field says otherwise.
  */
 #ifndef PWRU_EVENT_H

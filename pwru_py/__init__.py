@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from ._version import __version__
 
 if TYPE_CHECKING:
-    from .config import Backend, Config, Mark, Timestamp, Transport
     from .errors import PwruError
-    from .model import Context, Event, Frame, Icmp, Losses, Summary, TcpFlag, Tuple
-    from .tracer import Tracer
+    from .options.config import Backend, Config, Mark, Timestamp, Transport
+    from .record.event import Context, Event, Frame, Icmp, Losses, Summary, TcpFlag, Tuple
+    from .session import Tracer
 
 _WHERE = {
     "Backend": "config", "Config": "config", "Mark": "config", "Timestamp": "config",

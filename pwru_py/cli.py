@@ -15,11 +15,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
 from .errors import LoadError, OutputError, PwruError, reason
-from .options import HelpRequested, Options, VersionRequested, parse
+from .options.command_line import HelpRequested, Options, VersionRequested, parse
 
 if TYPE_CHECKING:
     from .output import Sink
-    from .tracer import Tracer
+    from .session import Tracer
 
 _STATUS_OK, _STATUS_FAILED = 0, 1
 
@@ -100,11 +100,11 @@ def _os_error(error: OSError, where: str) -> str:
 
 def _run(options: Options) -> int:
     if options.dump_filter:
-        from .kernel.prepare import filter_listing
+        from .programs.prepare import filter_listing
 
         sys.stdout.write(filter_listing(options.config))
         return _STATUS_OK
-    from .tracer import Tracer
+    from .session import Tracer
 
     tracer = Tracer(options.config)
     if options.list_funcs:

@@ -9,10 +9,9 @@ import os
 import struct
 from collections.abc import Iterator, Sequence
 
+from ..arch import NATIVE
 from ..errors import AttachError
 
-_NUMBER = {"x86_64": 321, "aarch64": 280}
-_MEMBARRIER = {"x86_64": 324, "aarch64": 283}
 _MEMBARRIER_GLOBAL = 1
 _PROG_LOAD, _OBJ_GET_INFO_BY_FD, _BTF_GET_FD_BY_ID, _BTF_GET_NEXT_ID = 5, 15, 19, 23
 _LINK_CREATE = 28
@@ -30,7 +29,7 @@ def _call(command: int, attr: bytes) -> int:
 
 
 def _call_buffer(command: int, buffer: ctypes.Array[ctypes.c_char]) -> int:
-    number = ctypes.c_long(_NUMBER[os.uname().machine])
+    number = ctypes.c_long(NATIVE.syscalls["bpf"])
     return int(_libc.syscall(number, command, buffer, len(buffer)))
 
 
@@ -92,7 +91,7 @@ def wait_for_programs() -> bool:
 
     A trampoline's program may be preempted. It is an RCU reader, and membarrier(2) waits for those.
     """
-    number = ctypes.c_long(_MEMBARRIER[os.uname().machine])
+    number = ctypes.c_long(NATIVE.syscalls["membarrier"])
     return int(_libc.syscall(number, _MEMBARRIER_GLOBAL, 0, 0)) == 0
 
 

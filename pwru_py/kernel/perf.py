@@ -7,9 +7,9 @@ import ctypes
 import os
 import struct
 
+from ..arch import NATIVE
 from ..errors import AttachError
 
-_NUMBER = {"x86_64": 298, "aarch64": 241}
 _CLOEXEC = 8  # PERF_FLAG_FD_CLOEXEC
 _PERF_TYPE_TRACEPOINT = 2
 _ATTR_SIZE = 112  # PERF_ATTR_SIZE_VER5: known to every kernel with kprobe events (4.17)
@@ -40,7 +40,12 @@ def _open(kind: int, config: int, addr: int) -> int:
     struct.pack_into("=QQ", attr, 56, 0, addr)  # config1: kprobe_func, config2: kprobe_addr
     buffer = ctypes.create_string_buffer(bytes(attr), _ATTR_SIZE)
     fd = _libc.syscall(
-        ctypes.c_long(_NUMBER[os.uname().machine]), buffer, -1, 0, -1, ctypes.c_ulong(_CLOEXEC)
+        ctypes.c_long(NATIVE.syscalls["perf_event_open"]),
+        buffer,
+        -1,
+        0,
+        -1,
+        ctypes.c_ulong(_CLOEXEC),
     )
     if fd < 0:
         number = ctypes.get_errno()

@@ -7,8 +7,9 @@ import os
 import re
 from itertools import islice
 
-from ..btf import Btf, from_file
+from ..arch import ARCHITECTURES, SUPPORTED
 from ..errors import FeatureUnsupportedError, NotFoundError, PrivilegeError, reason
+from ..facts.btf import Btf, from_file
 
 VMLINUX_BTF = "/sys/kernel/btf/vmlinux"
 TRACEFS = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
@@ -79,7 +80,12 @@ def missing_capabilities(status: bytes) -> tuple[str, ...]:
 
 
 def check_privileges() -> None:
-    """Raises PrivilegeError that names what is missing."""
+    """Raises PrivilegeError that names what is missing; FeatureUnsupportedError elsewhere."""
+    if not SUPPORTED:
+        raise FeatureUnsupportedError(
+            f"cannot trace on {os.uname().machine}: pwru-py knows {', '.join(ARCHITECTURES)} alone",
+            feature="architecture",
+        )
     missing = missing_capabilities(read("/proc/self/status") or b"")
     if missing:
         who = "not root" if os.geteuid() else "root without capabilities"

@@ -11,9 +11,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol, TextIO
 
-from ..model import Event, Losses, Summary
+from ..record.escape import escape
+from ..record.event import Event, Losses, Summary
 from .columns import View
-from .escape import escape
 
 if TYPE_CHECKING:
     from datetime import tzinfo

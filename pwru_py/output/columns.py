@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 
-from ..config import Timestamp
-from ..model import Context, Event, Frame, TcpFlag, Tuple
+from ..options.config import Timestamp
+from ..record.event import Context, Event, Frame, TcpFlag, Tuple
 from .protocols import TCP, icmp_text, protocol_name
 from .stamp import ISO_CHARS, TIME_OF_DAY_CHARS, Stamp
 

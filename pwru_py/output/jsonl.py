@@ -15,8 +15,8 @@ from json import JSONEncoder
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, TextIO
 
-from ..config import Timestamp
-from ..model import Event, Losses, Summary
+from ..options.config import Timestamp
+from ..record.event import Event, Losses, Summary
 from .columns import Format, View, flag_names, format_frame
 from .protocols import TCP, icmp_name
 from .stamp import Stamp

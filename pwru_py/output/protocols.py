@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from ..model import Icmp
+from ..record.event import Icmp
 
 TCP = 6
 _ICMP6 = 58

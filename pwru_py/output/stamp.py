@@ -7,8 +7,8 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ..config import Timestamp
-from ..model import Event
+from ..options.config import Timestamp
+from ..record.event import Event
 
 if TYPE_CHECKING:
     from datetime import tzinfo

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..model import Losses, Summary
+from ..record.event import Losses, Summary
 
 NOTICE_INTERVAL_S = 1.0
 

@@ -11,11 +11,11 @@ from rich.console import Console
 from rich.segment import Segment, Segments
 from rich.style import Style
 
-from ..model import Event, Losses, Summary
+from ..record.event import Event, Losses, Summary
 from .columns import View, columns, format_frame, format_reason
-from .layout import Layout, choose, cut, fit
 from .stamp import Stamp
 from .summary import LossWatch, loss_notice, summary_lines
+from .widths import Layout, choose, cut, fit
 
 if TYPE_CHECKING:
     from datetime import tzinfo

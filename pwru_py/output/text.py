@@ -9,7 +9,7 @@ from itertools import groupby
 from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Any, TextIO
 
-from ..model import Event, Frame, Losses, Summary
+from ..record.event import Event, Frame, Losses, Summary
 from .columns import Column, Format, View, columns, format_frame, pad
 from .stamp import Stamp
 from .summary import LossWatch, loss_notice

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from pwru_filters import Cast
 
 from pwru_py.errors import FilterError
-from pwru_py.kernel.objects import compile_expression
+from pwru_py.programs.splice import compile_expression
 from tests.kernel.lab import Lab
 from tests.unit.filters.expressions import corpus
 
@@ -30,7 +30,7 @@ LONG = {
 
 
 CAST = """
-from pwru_py.kernel.types import KernelTypes
+from pwru_py.programs.known import KernelTypes
 features = KernelTypes().known().features
 print(*((features.cast_func, features.cast_type) if features.typed_loads else ()))
 """

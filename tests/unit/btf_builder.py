@@ -6,7 +6,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable
 
-from pwru_py.btf import Btf, Kind
+from pwru_py.facts.btf import Btf, Kind
 
 SIGNED = 1 << 31
 

@@ -16,13 +16,14 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
-from pwru_py import layout, tracer
-from pwru_py.config import Backend, Config
-from pwru_py.kernel.objects import compile_all
-from pwru_py.model import Frame, Losses
-from pwru_py.plan import Plan, Skipped, Target
+from pwru_py import session as tracer
+from pwru_py.options.config import Backend, Config
+from pwru_py.plan.functions import Plan, Skipped, Target
+from pwru_py.programs.splice import compile_all
+from pwru_py.record import layout
+from pwru_py.record.event import Frame, Losses
 
-from .test_decode import NAMES, record, stacked
+from .test_record import NAMES, record, stacked
 
 TARGETS = (
     Target("ip_rcv", "", 0xFFFFFFFF81000000, 1, 0),
@@ -142,7 +143,7 @@ class FakeEngine:
 
 
 def install(kernel: Kernel) -> dict[str, Any]:
-    """What to put in place of the same names in ``pwru_py.tracer``."""
+    """What to put in place of the same names in ``pwru_py.session``."""
 
     def prepare(config: Config) -> Any:
         compile_all(config)

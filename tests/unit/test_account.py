@@ -3,9 +3,9 @@ from __future__ import annotations
 
 import pytest
 
-from pwru_py import account
-from pwru_py.account import NO_REASON, Account
-from pwru_py.model import Event, Summary
+from pwru_py.packets import account
+from pwru_py.packets.account import NO_REASON, Account
+from pwru_py.record.event import Event, Summary
 
 from .output.samples import event
 

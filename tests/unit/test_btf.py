@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pwru_py.btf import _EACH, _FIXED, Btf, Kind, TypeId, from_file
 from pwru_py.errors import FeatureUnsupportedError
+from pwru_py.facts.btf import _EACH, _FIXED, Btf, Kind, TypeId, from_file
 
 from .btf_builder import Builder
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pwru_py import tracer
+from pwru_py import session as tracer
 from pwru_py.cli import main
 from pwru_py.errors import (
     AttachError,
@@ -25,8 +25,8 @@ from pwru_py.errors import (
     PwruError,
     UsageError,
 )
-from pwru_py.model import Losses
-from pwru_py.plan import Plan, Skipped
+from pwru_py.plan.functions import Plan, Skipped
+from pwru_py.record.event import Losses
 
 from .fake_engine import TARGETS, Kernel, install, packet
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from pwru_py.config import Config, Mark
 from pwru_py.errors import UsageError
+from pwru_py.options.config import Config, Mark
 
 
 @pytest.mark.parametrize(

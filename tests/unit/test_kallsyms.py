@@ -7,7 +7,7 @@ from bisect import bisect_right
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pwru_py.kallsyms import Symbols, blacklist, filter_functions, find_addresses
+from pwru_py.facts.kallsyms import Symbols, blacklist, filter_functions, find_addresses
 
 TEXT = b"""\
 0000000000000000 A fixed_percpu_data

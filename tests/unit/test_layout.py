@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from pwru_py import layout
-from pwru_py.layout import FilterNeeds, KernelConfig
-from pwru_py.model import Context
+from pwru_py.record import layout
+from pwru_py.record.event import Context
+from pwru_py.record.layout import FilterNeeds, KernelConfig
 
 HEADER = Path(__file__).parents[2] / "bpf" / "event.h"
 SOURCE = HEADER.read_text()

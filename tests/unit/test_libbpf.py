@@ -10,9 +10,9 @@ from pwru_filters import Cast
 
 from pwru_py.cli import main
 from pwru_py.errors import FeatureUnsupportedError
-from pwru_py.kernel import objects
 from pwru_py.kernel.libbpf import BpfObject, Libbpf
-from pwru_py.kernel.objects import (
+from pwru_py.programs import splice as objects
+from pwru_py.programs.splice import (
     OUTER,
     compile_expression,
     filter_places,

@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 
-from pwru_py.config import Backend, Config, Mark, Timestamp, Transport
 from pwru_py.errors import UsageError
-from pwru_py.options import (
+from pwru_py.options.command_line import (
     ALL_NAMES,
     PWRU_ONLY,
     HelpRequested,
@@ -19,6 +18,7 @@ from pwru_py.options import (
     VersionRequested,
     parse,
 )
+from pwru_py.options.config import Backend, Config, Mark, Timestamp, Transport
 
 
 def options(line: str) -> Options:

@@ -4,8 +4,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from pwru_py.btf import Btf, Kind
-from pwru_py.plan import Attachable, Plan, Skipped, Target, find_candidates, make_plan
+from pwru_py.facts.btf import Btf, Kind
+from pwru_py.plan.functions import Attachable, Plan, Skipped, Target, find_candidates, make_plan
 
 from .btf_builder import Builder
 

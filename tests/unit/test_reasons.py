@@ -5,8 +5,8 @@ from collections.abc import Iterable
 
 import pytest
 
-from pwru_py.btf import Btf
-from pwru_py.reasons import Reasons
+from pwru_py.facts.btf import Btf
+from pwru_py.facts.drop_reasons import Reasons
 
 from .btf_builder import Builder
 

@@ -11,14 +11,14 @@ import subprocess
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
-from pwru_py.config import Backend, Config
-from pwru_py.kernel import engine
-from pwru_py.kernel.arguments import ArgumentTable, argument_table, cookie
-from pwru_py.kernel.engine import Engine
-from pwru_py.kernel.objects import adapt, compile_all
-from pwru_py.kernel.prepare import prepare
-from pwru_py.layout import ARGUMENTS_BITS, ARGUMENTS_CROWDED
-from pwru_py.plan import Target
+from pwru_py.attach.argument_table import ArgumentTable, argument_table, cookie
+from pwru_py.options.config import Backend, Config
+from pwru_py.plan.functions import Target
+from pwru_py.programs import engine
+from pwru_py.programs.engine import Engine
+from pwru_py.programs.prepare import prepare
+from pwru_py.programs.splice import adapt, compile_all
+from pwru_py.record.layout import ARGUMENTS_BITS, ARGUMENTS_CROWDED
 from tests.kernel.inside.watch import events
 
 PLACES = 1 << ARGUMENTS_BITS

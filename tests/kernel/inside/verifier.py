@@ -14,11 +14,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pwru_py.config import Config
 from pwru_py.errors import PwruError
-from pwru_py.kernel.engine import Engine
-from pwru_py.kernel.objects import INNER_L2, INNER_L3, OUTER
-from pwru_py.kernel.prepare import Prepared, prepare
+from pwru_py.options.config import Config
+from pwru_py.programs.engine import Engine
+from pwru_py.programs.prepare import Prepared, prepare
+from pwru_py.programs.splice import INNER_L2, INNER_L3, OUTER
 
 if TYPE_CHECKING:
     from pwru_filters import CompiledFilter

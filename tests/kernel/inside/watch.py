@@ -11,13 +11,13 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from pwru_py.config import Backend, Config
-from pwru_py.decode import Decoder
 from pwru_py.errors import LoadError
-from pwru_py.kernel.engine import Engine
-from pwru_py.kernel.objects import adapt, compile_all
-from pwru_py.kernel.prepare import Prepared, prepare
-from pwru_py.model import Event
+from pwru_py.options.config import Backend, Config
+from pwru_py.programs.engine import Engine
+from pwru_py.programs.prepare import Prepared, prepare
+from pwru_py.programs.splice import adapt, compile_all
+from pwru_py.record.decode import Decoder
+from pwru_py.record.event import Event
 
 BUFFER_BYTES = 1 << 20
 OPEN_FILES = 1 << 16

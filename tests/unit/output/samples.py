@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pwru_py.model import Context, Event, Frame, Icmp, Losses, Summary, Tuple
+from pwru_py.record.event import Context, Event, Frame, Icmp, Losses, Summary, Tuple
 
 TCP4 = Tuple("10.0.0.2", "1.1.1.1", 45146, 80, 6, True)
 TCP6 = Tuple("2001:db8::1", "2001:db8::2", 45146, 80, 6, True)

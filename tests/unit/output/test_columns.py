@@ -3,8 +3,7 @@ from __future__ import annotations
 
 import pytest
 
-from pwru_py.config import Timestamp
-from pwru_py.model import Context, Event, Frame, Icmp, Tuple
+from pwru_py.options.config import Timestamp
 from pwru_py.output import View
 from pwru_py.output.columns import (
     cell_width,
@@ -17,6 +16,7 @@ from pwru_py.output.columns import (
     pad,
 )
 from pwru_py.output.stamp import Stamp
+from pwru_py.record.event import Context, Event, Frame, Icmp, Tuple
 
 from .samples import (
     ARP,

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pwru_py.output import escape
+from pwru_py.record.escape import escape
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from pwru_py.config import Timestamp
-from pwru_py.model import Context, Event, Frame, Icmp, Losses, Tuple
+from pwru_py.options.config import Timestamp
 from pwru_py.output import View, json_sink
+from pwru_py.record.event import Context, Event, Frame, Icmp, Losses, Tuple
 
 from .samples import (
     ARP,

@@ -3,8 +3,8 @@ from __future__ import annotations
 
 import pytest
 
-from pwru_py.model import Icmp
 from pwru_py.output.protocols import icmp_name, icmp_text, protocol_name
+from pwru_py.record.event import Icmp
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from pwru_py.config import Timestamp
+from pwru_py.options.config import Timestamp
 from pwru_py.output.stamp import ISO_CHARS, TIME_OF_DAY_CHARS, Stamp
 
 from .samples import event

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-from pwru_py.model import Losses, Summary
 from pwru_py.output.summary import loss_notice, summary_lines
+from pwru_py.record.event import Losses, Summary
 
 from .samples import SUMMARY
 

@@ -9,10 +9,10 @@ import pytest
 from rich.color import Color
 from rich.console import Console
 
-from pwru_py.model import Losses
 from pwru_py.output import View
-from pwru_py.output.layout import cut
 from pwru_py.output.table import PALETTE, TableSink, packet_style, terminal_console
+from pwru_py.output.widths import cut
+from pwru_py.record.event import Losses
 
 from .samples import JOURNEY, LOSSES, STACK, SUMMARY, drop, event
 

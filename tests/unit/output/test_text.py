@@ -9,10 +9,10 @@ from datetime import UTC
 
 import pytest
 
-from pwru_py.config import Timestamp
-from pwru_py.model import Event, Losses
+from pwru_py.options.config import Timestamp
 from pwru_py.output import View, text_sink
 from pwru_py.output.text import CACHE_ENTRIES, keep
+from pwru_py.record.event import Event, Losses
 
 from .samples import JOURNEY, LOSSES, STACK, SUMMARY, TCP6, drop, event
 

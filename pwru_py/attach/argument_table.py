@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What tells the program where a function has its sk_buff: its cookie, or its address. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from ..arch import NATIVE
+from ..facts.roles import DROP_FUNCTION
+from ..plan.functions import Target
+from ..record.layout import (
+    ARGUMENTS_BITS,
+    ARGUMENTS_CROWDED,
+    ARGUMENTS_HASH,
+    COOKIE_NO_REASON,
+    COOKIE_REASON_SHIFT,
+    COOKIE_TARGET_SHIFT,
+)
+
+ENDBR, CALL, _BREAKPOINT = NATIVE.entry_mark, NATIVE.ftrace_call, NATIVE.breakpoint
+
+KPROBE_IPS = (_BREAKPOINT, ENDBR + _BREAKPOINT)
+EVENT_IPS = (*KPROBE_IPS, CALL + _BREAKPOINT, ENDBR + CALL + _BREAKPOINT)
+FPROBE_IPS = (CALL, ENDBR + CALL)
+"""Where the instruction pointer can be, from a function's entry or from its call of ftrace, on x86.
+
+Of a kprobe there, of one there or behind the call, and of ftrace's own."""
+
+
+def _arguments(target: Target) -> int:
+    reason = target.reason_arg
+    if not reason and target.name == DROP_FUNCTION:
+        reason = COOKIE_NO_REASON
+    return reason << COOKIE_REASON_SHIFT | target.arg
+
+
+def cookie(index: int, target: Target) -> int:
+    """What the probe of the plan's function number ``index`` carries."""
+    return (index + 1) << COOKIE_TARGET_SHIFT | _arguments(target)
+
+
+def place(ip: int) -> int:
+    """Where the program looks for an instruction pointer."""
+    return (ip * ARGUMENTS_HASH & 0xFFFFFFFF) >> 32 - ARGUMENTS_BITS
+
+
+class ArgumentTable(NamedTuple):
+    """``places``: a byte for each hash. ``crowded``: those that share one and differ."""
+
+    places: bytes
+    crowded: dict[int, int]
+
+
+def argument_table(targets: Iterable[Target], ips: Sequence[int]) -> ArgumentTable:
+    """The table for targets with addresses. ``ips``: one of the tuples above."""
+    known = {t.addr + behind: _arguments(t) for t in targets for behind in ips}
+    places = bytearray(1 << ARGUMENTS_BITS)
+    for ip, arguments in known.items():
+        at = place(ip)
+        places[at] = arguments if places[at] in (0, arguments) else ARGUMENTS_CROWDED
+    crowded = {
+        ip: arguments for ip, arguments in known.items() if places[place(ip)] == ARGUMENTS_CROWDED
+    }
+    return ArgumentTable(bytes(places), crowded)

@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Kprobe events of tracefs (Documentation/trace/kprobetrace.rst): one holds many functions.
+
+With a perf event for each function, the kernel walks ftrace's table for each, and detaching waits
+for three grace periods each, one after the other. A kprobe event with a probe in each function
+(ca89bc071d5e, 5.4) is enabled and disabled as one. Its probes lie behind the call of ftrace, where
+they are breakpoints, most of which the kernel soon turns into jumps. It does not where a function
+begins with a jump or goes elsewhere by a pointer (can_optimize() in arch/x86/kernel/kprobes/opt.c):
+the functions that nearly every packet meets have their probe at the entry, by ftrace.
+
+A perf event enables a kprobe event, and ends with the process, however that ends. What is left of
+one that was killed is its definition: disarmed, and removed by the next session.
+"""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import os
+import re
+import threading
+from collections.abc import Sequence
+
+from ..errors import AttachError
+from ..kernel import perf, system
+from ..kernel.libbpf import Link, Program
+from ..plan.functions import Target
+from .argument_table import CALL, ENDBR, EVENT_IPS
+from .probes import Pairs, Probes, link_event
+
+_GROUP = "pwru_py"
+_BASE = b"_stext"  # probes at plain addresses count as the same one (trace_kprobe_has_same_kprobe)
+_AT_ENTRY = 40  # functions, in the plan's order
+# Where ENDBR comes before the call, CALL bytes on are within it (EILSEQ). Where an instruction that
+# the kernel patches itself, as for a static key, comes after it (EINVAL), the entry is left.
+_INSTEAD = {
+    (CALL, errno.EILSEQ): ENDBR + CALL,
+    (CALL, errno.EINVAL): 0,
+    (ENDBR + CALL, errno.EINVAL): 0,
+}
+_OURS = re.compile(rb"^p\d*:(pwru_py/\w+_(\d+)_\d+ \S+)$", re.MULTILINE)
+
+_serial = itertools.count()
+
+Definition = bytes
+"""Of one probe: ``GROUP/EVENT SYMBOL+OFFSET``."""
+
+
+class Definitions:
+    """What ``kprobe_events`` lists. ``base``: the address of the kernel's ``_stext``."""
+
+    def __init__(self, tracefs: str, base: int) -> None:
+        self._tracefs = tracefs
+        self._base = base
+
+    def _write(self, line: bytes) -> None:
+        # Without O_APPEND an open removes all that is defined, whoever did it.
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC
+        fd = os.open(f"{self._tracefs}/kprobe_events", flags)
+        try:
+            os.write(fd, line)
+        finally:
+            os.close(fd)
+
+    def add(self, name: str, addr: int, *, at_entry: bool) -> Definition:
+        """One more probe of that name, in the function at ``addr``. Raises AttachError."""
+        behind = 0 if at_entry else CALL
+        while True:
+            added = b"%s %s+%d" % (name.encode(), _BASE, addr + behind - self._base)
+            try:
+                self._write(b"p:%s\n" % added)
+                return added
+            except OSError as error:
+                instead = _INSTEAD.get((behind, error.errno or 0))
+                if instead is None:
+                    raise AttachError.of(error) from None
+                behind = instead
+
+    def remove(self, definition: Definition) -> None:
+        """That probe, if it is there, and its event not enabled by somebody else.
+
+        One, as the kernel waits for a grace period for each, and nothing ends a write(2).
+        """
+        try:
+            self._write(b"-:%s\n" % definition)
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.EBUSY):
+                raise
+
+    def enable(self, name: str) -> int:
+        """A perf event, for as long as which every probe of that name is enabled.
+
+        Returns its file descriptor. Raises AttachError.
+        """
+        try:
+            with open(f"{self._tracefs}/events/{name}/id", "rb") as stream:
+                return perf.open_tracepoint(int(stream.read()))
+        except OSError as error:
+            raise AttachError.of(error) from None
+
+    def abandoned(self) -> list[Definition]:
+        """Those of processes that are no more."""
+        found = _OURS.findall(system.read(f"{self._tracefs}/kprobe_events") or b"")
+        gone = {pid for pid in {pid for _, pid in found} if not os.path.exists(f"/proc/{int(pid)}")}
+        return [definition for definition, pid in found if pid in gone]
+
+    def missed(self, names: Sequence[str]) -> int | None:
+        """Hits of those probes within another kprobe, which the kernel skips; None: unknown."""
+        text = system.read(f"{self._tracefs}/kprobe_profile")
+        if text is None:
+            return None
+        wanted = {name.rpartition("/")[2].encode() for name in names}
+        rows = (line.split() for line in text.splitlines())
+        return sum(int(row[2]) for row in rows if len(row) == 3 and row[0] in wanted)
+
+
+class KprobeEvents(Probes):
+    """Two kprobe events: one for the ``first`` functions, which trace once ``attach`` returns.
+
+    The other is for the rest, which a thread defines and then enables.
+    """
+
+    ips = EVENT_IPS
+
+    def __init__(self, targets: Sequence[Target], definitions: Definitions, first: int = 8) -> None:
+        super().__init__(targets)
+        self._definitions = definitions
+        self._first = first
+        self._session = f"{os.getpid()}_{next(_serial)}"
+        self._names: list[str] = []
+        self._links: list[Link] = []
+        self._thread: threading.Thread | None = None
+        self._defined: list[Definition] = []
+
+    @property
+    def begun(self) -> int:
+        return min(self.total, len(self._defined) + len(self.failed))
+
+    def attach(self, program: Program) -> None:
+        self._attach(program, "first", self._targets[: self._first])
+        if len(self._targets) > self._first and not self._stop.is_set():
+            self._thread = threading.Thread(target=self._rest, args=(program,), name="attach")
+            self._thread.start()
+
+    def _rest(self, program: Program) -> None:
+        self._attach(program, "rest", self._targets[self._first :])
+        for definition in self._definitions.abandoned():
+            if self._stop.is_set():
+                return
+            self._definitions.remove(definition)
+
+    def _attach(self, program: Program, role: str, pairs: Pairs) -> None:
+        name = f"{_GROUP}/{role}_{self._session}"
+        self._names.append(name)
+        defined = [target for index, target in pairs if self._define(name, index, target)]
+        if not defined or self._stop.is_set():
+            return
+        try:
+            self._links.append(link_event(program, self._definitions.enable(name)))
+        except AttachError as error:
+            self.failed += ((target, error.errno) for target in defined)
+        else:
+            self.attached += len(defined)
+
+    def _define(self, name: str, index: int, target: Target) -> bool:
+        if self._stop.is_set():
+            return False
+        try:
+            added = self._definitions.add(name, target.addr, at_entry=index < _AT_ENTRY)
+        except AttachError as error:
+            self.failed.append((target, error.errno))
+            return False
+        self._defined.append(added)
+        return True
+
+    def skipped(self, final: bool) -> int | None:
+        return self._definitions.missed(self._names) if final else None
+
+    def detach(self) -> None:
+        self.interrupt()
+        if self._thread is not None:
+            self._thread.join()
+        while self._links:
+            self._links.pop().destroy()
+        while self._defined:
+            self._definitions.remove(self._defined.pop())

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the running kernel can do, asked of its BTF: helpers, map and attach types, functions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .btf import Btf, Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """Each is a plain yes or no; the commit that brought it stands beside it."""
+
+    kprobe_multi: bool  # 5.18, 0dcac2725406, with CONFIG_FPROBE
+    fentry_multi: int  # 7.2: number of BPF_TRACE_FENTRY_MULTI, 0 where nothing attaches by it
+    ring: bool  # 5.8, 457f44363a88
+    cast_func: int  # 6.2, a35b9af4ec2c: BTF id of bpf_rdonly_cast, 0 without
+    cast_type: int  # BTF id of struct bpf_raw_tracepoint_args, see bpf/headers.bpf.h
+    adjacent: bool  # fields of struct sk_buff lie as read_adjacent() there reads them
+    small_pages: bool  # struct page has 64 bytes, see bpf/pages.bpf.h
+    misses: bool  # 6.7, 3acf8ace6823: skipped runs of kprobe programs are counted
+
+    @classmethod
+    def of(cls, btf: Btf) -> Features:
+        attach_types = btf.enum("bpf_attach_type")
+        direct_calls = btf.function("bpf_trampoline_multi_attach") is not None
+        return cls(
+            kprobe_multi="BPF_TRACE_KPROBE_MULTI" in attach_types
+            and btf.function("register_fprobe_ips") is not None,
+            fentry_multi=attach_types.get("BPF_TRACE_FENTRY_MULTI", 0) if direct_calls else 0,
+            ring="BPF_MAP_TYPE_RINGBUF" in btf.enum("bpf_map_type"),
+            cast_func=min(btf.named("bpf_rdonly_cast", (Kind.FUNC,)), default=0),
+            cast_type=min(btf.named("bpf_raw_tracepoint_args", (Kind.STRUCT,)), default=0),
+            adjacent=_adjacent(btf),
+            small_pages=[btf.size(t) for t in btf.named("page", (Kind.STRUCT,))] == [64],
+            misses=btf.has_member("bpf_link_info", "kprobe_multi", "missed"),
+        )
+
+    @property
+    def typed_loads(self) -> bool:
+        return self.cast_func > 0 and self.cast_type > 0 and self.adjacent
+
+
+# Most bytes that READ_SPAN copies: HEADERS_SPAN, DEV_SPAN, SKB_SPAN
+_SPANS = (("vlan_proto", "head", 8, 64), ("dev", "sk", 8, 32), ("dev", "users", 4, 208))
+_BEFORE_MARK = ("sk", "len", "vlan_proto")
+
+
+def _adjacent(btf: Btf) -> bool:
+    def at(member: str) -> int:
+        offset = btf.member_offset("sk_buff", member)
+        return -1 if offset is None else offset
+
+    vlan, protocol, tail, head = at("vlan_proto"), at("protocol"), at("tail"), at("head")
+    return (
+        0 <= vlan < protocol < tail < head
+        and vlan % 4 == protocol % 4 == tail % 4 == head % 8 == 0
+        and all(
+            0 <= at(a) <= at(b) and at(b) + size - (at(a) & ~7) <= most
+            for a, b, size, most in _SPANS
+        )
+        and all(at("dev") < at(member) < at("mark") for member in _BEFORE_MARK)
+        and at("mark") < protocol < head < at("users")
+        and at("vlan_tci") == vlan + 2
+        and at("network_header") == protocol + 4
+        and at("mac_header") == protocol + 6
+    )

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What one session is asked to do: plain values, checked, no I/O."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+
+from ..errors import UsageError
+
+
+class Backend(StrEnum):
+    """How the shared programs are attached. ``AUTO`` asks the kernel."""
+
+    AUTO = "auto"
+    KPROBE = "kprobe"
+    KPROBE_MULTI = "kprobe-multi"
+    FENTRY_MULTI = "fentry-multi"
+
+
+class Transport(StrEnum):
+    """How records leave the kernel. ``AUTO``: the ring buffer where the kernel has it."""
+
+    AUTO = "auto"
+    RING = "ring"
+    QUEUE = "queue"
+
+
+class Timestamp(StrEnum):
+    """The TIME column: none, monotonic ns, ns since the skb's previous event, wall clock."""
+
+    NONE = "none"
+    CURRENT = "current"
+    RELATIVE = "relative"
+    ABSOLUTE = "absolute"
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """``skb->mark & mask == value & mask``; both are 32-bit, host byte order."""
+
+    value: int
+    mask: int = 0xFFFFFFFF
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.value <= 0xFFFFFFFF and 0 <= self.mask <= 0xFFFFFFFF):
+            raise UsageError(f"mark {self.value:#x}/{self.mask:#x} does not fit 32 bits")
+
+    @classmethod
+    def parse(cls, text: str) -> Mark:
+        """``M`` or ``M/MASK``, hexadecimal with 0x, else decimal. Raises UsageError."""
+        value, slash, mask = text.partition("/")
+        try:
+            parsed = int(value, 0), int(mask, 0) if slash else 0xFFFFFFFF
+        except ValueError:
+            raise UsageError(
+                f"cannot read mark {text!r}: give MARK or MARK/MASK, decimal or 0x hexadecimal"
+            ) from None
+        return cls(*parsed)
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """One tracing session. Every field has the default that the command line has.
+
+    ``filter``: a pcap-filter(7) expression, empty for every packet.
+    ``filter_tunnel_l2``/``_l3``: the same for the Ethernet frame and the IP packet inside a
+    VXLAN, Geneve, GRE or IP-in-IP tunnel; a packet that carries no other one does not match.
+    ``filter_func``: a regular expression for whole function names, empty for all.
+    ``filter_netns``: ``/proc/PID/ns/net`` or another path, ``inode:N``, ``pid:N`` or a name
+    known to ``ip netns``. ``filter_ifname``: looked up in that namespace, else the own one.
+    ``kmods``: modules whose functions are traced too; ``all_kmods``: every loaded one.
+    ``limit_events``: end after so many, 0 for no limit.
+    ``buffer_bytes``: the ring buffer (a power of two, from a page to 2 GiB) or, divided by the
+    record's size, the queue. ``track_entries``: how many packets are followed at once.
+
+    Raises UsageError for a value that no session can have.
+    """
+
+    filter: str = ""
+    filter_tunnel_l2: str = ""
+    filter_tunnel_l3: str = ""
+    filter_func: str = ""
+    filter_netns: str = ""
+    filter_ifname: str = ""
+    filter_mark: Mark | None = None
+    filter_track_skb: bool = False
+    kmods: tuple[str, ...] = ()
+    all_kmods: bool = False
+    kernel_btf: str = ""
+    backend: Backend = Backend.AUTO
+    transport: Transport = Transport.AUTO
+    output_tuple: bool = True
+    output_stack: bool = False
+    limit_events: int = 0
+    buffer_bytes: int = 16 << 20
+    track_entries: int = 65536
+
+    def __post_init__(self) -> None:
+        size = self.buffer_bytes
+        if not 4096 <= size <= 1 << 31 or size & (size - 1):
+            raise UsageError(
+                f"buffer of {size} bytes is impossible: it must be a power of two "
+                "from 4096 to 2147483648"
+            )
+        if self.limit_events < 0:
+            raise UsageError(f"a limit of {self.limit_events} events is impossible: 0 is no limit")
+        try:
+            re.compile(self.filter_func)
+        except (re.error, OverflowError, RecursionError) as error:
+            raise UsageError(f"cannot read the pattern {self.filter_func!r}: {error}") from None
+        if not 1 <= self.track_entries <= 1 << 24:
+            raise UsageError("the number of followed packets must be from 1 to 16777216")

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What events tell of packets, together: the account. Pure."""

@@ -1,0 +1,244 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What to attach: kernel BTF x attachable functions x Config. Pure.
+
+The plan names every function that has an sk_buff among its arguments, either as a target or as
+skipped with the reason, so that nothing is left out in silence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from ..facts.btf import ALIASES, Btf, Kind, TypeId
+from ..facts.roles import COPIES_INTO_FIRST, FIRST
+from .arguments import argument_registers, argument_slots
+
+
+class Target(NamedTuple):
+    """A function to attach to.
+
+    ``arg``: the register, from 1, that holds the sk_buff; in a plan for trampolines its slot.
+    ``reason_arg``: the one that holds a drop reason, 0 without. ``addr``: the entry as ftrace or
+    kallsyms gives it, 0 when unknown. ``btf_id``: in a plan for trampolines the function's.
+    """
+
+    name: str
+    module: str
+    addr: int
+    arg: int
+    reason_arg: int
+    btf_id: int = 0
+
+
+class Skipped(NamedTuple):
+    """A function with an sk_buff argument that is not traced, and why."""
+
+    name: str
+    module: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Targets in the order of attaching, most telling first, and all that is left out."""
+
+    targets: tuple[Target, ...]
+    skipped: tuple[Skipped, ...]
+
+    @staticmethod
+    def skip(target: Target, why: str) -> Skipped:
+        """``target`` left out after all."""
+        return Skipped(target.name, target.module, why)
+
+
+@dataclass(frozen=True, slots=True)
+class Attachable:
+    """What the kernel lets be probed.
+
+    ``functions``: (name, module) to the addresses that bear the name; empty list: address unknown.
+    ``source``: where that was read, for messages. ``blacklist``: names that kprobes refuse.
+    """
+
+    functions: Mapping[tuple[str, str], Sequence[int]]
+    source: str
+    blacklist: frozenset[str] = frozenset()
+
+
+def _rank(target: Target) -> int:
+    for rank, pattern in enumerate(FIRST):
+        if pattern.fullmatch(target.name):
+            return rank
+    return len(FIRST)
+
+
+class Arguments(NamedTuple):
+    """Where a function has its sk_buff and its drop reason, see ``Target``; 0: nowhere.
+
+    First the registers, then the slots: ``argument_slots``. ``btf_id``: its type.
+    """
+
+    arg: int
+    reason_arg: int
+    slot: int = 0
+    reason_slot: int = 0
+    btf_id: int = 0
+
+
+class _SkbTypes:
+    """The types of one BTF, and of its base, that mean an sk_buff."""
+
+    def __init__(self, btf: Btf) -> None:
+        base = _SkbTypes(btf.base) if btf.base is not None else None
+        self._btf = btf
+        plain = btf.named("sk_buff", (Kind.STRUCT, Kind.FWD))
+        self._plain: frozenset[TypeId] = self._with_aliases(plain, base._plain if base else None)
+        pointers = btf.referring(self._plain, (Kind.PTR,))
+        self.pointers: frozenset[TypeId] = self._with_aliases(
+            pointers, base.pointers if base else None
+        )
+        self.prototypes = btf.prototypes_with(self.pointers)
+        """Those with a ``[const] struct sk_buff *`` among their parameters."""
+        if base:
+            self.prototypes |= base.prototypes
+
+    def _with_aliases(
+        self, own: set[TypeId], inherited: frozenset[TypeId] | None
+    ) -> frozenset[TypeId]:
+        types = new = frozenset(own) | (inherited or frozenset())
+        while new:
+            new = frozenset(self._btf.referring(new, ALIASES)) - types
+            types |= new
+        return types
+
+
+class _Prototypes:
+    """Decides on prototypes, each once: most functions share theirs."""
+
+    def __init__(self, btf: Btf) -> None:
+        self._btf = btf
+        self._skb = _SkbTypes(btf)
+        self._seen: dict[tuple[TypeId, bool], Arguments] = {}
+
+    @property
+    def with_skb(self) -> set[TypeId]:
+        """Those with an sk_buff among their parameters."""
+        return self._skb.prototypes
+
+    def arguments(self, proto: TypeId, copier: bool) -> Arguments:
+        """Of one of ``with_skb``; arg 0: the sk_buff is not in a register.
+
+        ``copier``: of several sk_buffs the last counts, not the first.
+        """
+        try:
+            return self._seen[proto, copier]
+        except KeyError:
+            found = self._seen[proto, copier] = self._decide(proto, copier)
+            return found
+
+    def _decide(self, proto: TypeId, copier: bool) -> Arguments:
+        types = self._btf.parameter_types(proto)
+        skbs = [n for n, t in enumerate(types) if t in self._skb.pointers]
+        skb = skbs[-1 if copier else 0]
+        reason = next((n for n, t in enumerate(types) if self._is_reason(t)), -1)
+        none = (0,) * len(types)
+        registers = (*argument_registers(self._btf, proto), 0)
+        slots = (*(argument_slots(self._btf, proto) or none), 0)
+        return Arguments(registers[skb], registers[reason], slots[skb], slots[reason])
+
+    def _is_reason(self, type_id: int) -> bool:
+        """``enum skb_drop_reason``, or a subsystem's (``enum ovs_drop_reason``), by value."""
+        btf = self._btf
+        plain = btf.resolve(TypeId(type_id))
+        return btf.kind(plain) is Kind.ENUM and btf.type_name(plain).endswith("drop_reason")
+
+
+Candidates = Mapping[str, Iterable[Arguments]]
+"""Functions with an sk_buff among their arguments: name to the prototypes of that name."""
+
+
+def find_candidates(btf: Btf) -> dict[str, set[Arguments]]:
+    """The candidates among the functions of one BTF, without those of its base."""
+    prototypes = _Prototypes(btf)
+    with_skb = prototypes.with_skb
+    found: dict[str, set[Arguments]] = {}
+    for at, proto in btf.function_protos():
+        if proto in with_skb:
+            name = btf.name_at(at)
+            arguments = prototypes.arguments(proto, name in COPIES_INTO_FIRST)
+            found.setdefault(name, set()).add(arguments._replace(btf_id=btf.id_at(at)))
+    return found
+
+
+def make_plan(
+    sources: Iterable[tuple[str, Candidates]],
+    attachable: Attachable,
+    wanted: Callable[[str], object],
+    slots: bool = False,
+) -> Plan:
+    """The plan for the functions that ``wanted`` likes, the kernel's first, then modules'.
+
+    ``sources``: (module, its candidates), '' for the kernel. ``wanted`` takes a function's name:
+    ``re.compile(RE).fullmatch``, for example. ``slots``: the plan is for trampolines.
+    """
+    decide = _trampoline if slots else _probe
+    targets: list[Target] = []
+    skipped: list[Skipped] = []
+    for module, candidates in sources:
+        for name, protos in candidates.items():
+            if not wanted(name):
+                continue
+            decided = _decide(name, module, protos, attachable, decide)
+            if isinstance(decided, Skipped):
+                skipped.append(decided)
+            else:
+                targets.extend(decided)
+    targets.sort(key=_rank)
+    return Plan(tuple(targets), tuple(skipped))
+
+
+def _decide(
+    name: str,
+    module: str,
+    protos: Iterable[Arguments],
+    attachable: Attachable,
+    decide: Callable[[Iterable[Arguments]], Arguments | str],
+) -> list[Target] | Skipped:
+    addrs = attachable.functions.get((name, module))
+    if addrs is None:
+        return Skipped(name, module, f"not in {attachable.source}")
+    if name in attachable.blacklist:
+        return Skipped(name, module, "on the kprobe blacklist")
+    decided = decide(protos)
+    if isinstance(decided, str):
+        return Skipped(name, module, decided)
+    if len(addrs) > 1:
+        # BTF tells one prototype; whether all bear it is unknown, a wrong register worse.
+        return Skipped(name, module, f"{len(addrs)} functions of this name, BTF knows one")
+    arg, reason, btf_id = decided.arg, decided.reason_arg, decided.btf_id
+    return [Target(name, module, addr, arg, reason, btf_id) for addr in addrs or (0,)]
+
+
+def _probe(protos: Iterable[Arguments]) -> Arguments | str:
+    """The registers, or why not."""
+    found = {Arguments(proto.arg, proto.reason_arg) for proto in protos}
+    if len(found) > 1:
+        return f"{len(found)} functions of this name differ in arguments"
+    (arguments,) = found
+    return arguments if arguments.arg else "its sk_buff is passed on the stack"
+
+
+def _trampoline(protos: Iterable[Arguments]) -> Arguments | str:
+    """The slots as if they were registers, or why not.
+
+    A trampoline keeps just the registers of the prototype that it is given: with that of another
+    function of this name, the traced one would lose arguments.
+    """
+    found = set(protos)
+    if len(found) > 1:
+        return f"BTF knows {len(found)} functions of this name"
+    (arguments,) = found
+    if not arguments.slot:
+        return "no trampoline takes its arguments"
+    return Arguments(arguments.slot, arguments.reason_slot, btf_id=arguments.btf_id)

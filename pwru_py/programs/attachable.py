@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which functions the running kernel lets be probed, and where they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ..errors import PrivilegeError
+from ..facts.kallsyms import TEXT, Symbols, blacklist, filter_functions, find_addresses
+from ..kernel import system
+from ..kernel.notes import Notes
+from ..plan.functions import Attachable
+
+Name = tuple[str, str]
+"""A function and its module, '' for the kernel."""
+
+_CALLS, _ENTRIES = "functions", "entries"  # notes: where ftrace's calls are; where functions begin
+_KALLSYMS_BUFFER = 1 << 18
+
+
+def find_attachable(names: set[Name], notes: Notes, *, kprobes: bool, ids: bool) -> Attachable:
+    """What of ``names`` may be probed.
+
+    From ftrace's list, or from kallsyms where tracefs cannot be had. ``notes``: where all starts
+    ask for the same functions of the kernel, else those that keep nothing. ``kprobes``: probes are
+    kprobes, some of which the kernel refuses, and addresses are those of entries. ``ids``: no
+    addresses are needed. Raises PrivilegeError when addresses are needed and hidden.
+    """
+    note = _ENTRIES if kprobes else _CALLS
+    functions = _remembered(names, notes, note, ids)
+    source = system.FTRACE
+    if functions is None:
+        functions = _listed(names, located=not kprobes)
+        if functions is None:
+            functions, source = _from_kallsyms(names), "kallsyms"
+        elif not ids and not all(map(all, functions.values())):
+            functions = _from_kallsyms(functions)
+        if source == system.FTRACE:
+            _remember(functions, notes, note)
+    refused = frozenset[str]()
+    if kprobes or source != system.FTRACE:
+        refused = frozenset(blacklist(system.read(system.BLACKLIST) or b""))
+    return Attachable(functions, source, refused)
+
+
+def _listed(names: set[Name], located: bool) -> dict[Name, list[int]] | None:
+    """From tracefs, with zeros; if ``located``, with addresses since Linux 6.5 (83f74441bcb1)."""
+    text = system.tracefs_file(f"{system.FTRACE}_addrs") if located else None
+    if text:
+        return filter_functions(text, names, True)
+    text = system.tracefs_file(system.FTRACE)
+    return filter_functions(text, names, False) if text else None
+
+
+def _from_kallsyms(names: Iterable[Name]) -> dict[Name, list[int]]:
+    if not system.addresses_visible():
+        raise _hidden()
+    found: dict[Name, list[int]] = {}
+    for addr, name in find_symbols(names, TEXT).items():
+        found.setdefault(name, []).append(addr)
+    return found
+
+
+def _remembered(
+    names: set[Name], notes: Notes, name: str, ids: bool
+) -> dict[Name, list[int]] | None:
+    """The kernel's own functions stay where they are from the start of its text; modules do not."""
+    if any(module for _name, module in names):
+        return None
+    note = notes.load(name)
+    start = None if ids else system.text_start()
+    if note is None or (start is None and not ids):
+        return None
+    try:
+        return {
+            (function, ""): [0 if start is None else start + offset for offset in offsets]
+            for function, offsets in note.items()
+        }
+    except TypeError:
+        return None
+
+
+def _remember(functions: dict[Name, list[int]], notes: Notes, name: str) -> None:
+    start = system.text_start()
+    if start is None or any(module for _name, module in functions):
+        return
+    if all(map(all, functions.values())):
+        note = {
+            function: [a - start for a in addrs] for (function, _module), addrs in functions.items()
+        }
+        notes.save(name, note)
+
+
+def find_symbols(names: Iterable[Name], kinds: bytes = b"") -> dict[int, Name]:
+    """Address to (name, module) of the running kernel's symbols, see ``find_addresses``."""
+    with open(system.KALLSYMS, "rb", buffering=_KALLSYMS_BUFFER) as lines:
+        return find_addresses(lines, names, kinds)
+
+
+def read_symbols() -> Symbols:
+    """All text symbols of the running kernel. Raises PrivilegeError when they are hidden."""
+    symbols = Symbols(system.read(system.KALLSYMS) or b"")
+    if not symbols.visible:
+        raise _hidden()
+    return symbols
+
+
+def _hidden() -> PrivilegeError:
+    return PrivilegeError(
+        "cannot read kernel addresses: /proc/kallsyms hides them, CAP_SYSLOG is missing, or "
+        "kernel.kptr_restrict is 2 (sysctl kernel.kptr_restrict=1)",
+        ("CAP_SYSLOG",),
+    )

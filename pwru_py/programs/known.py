@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The running kernel's types: read when first asked for, and what every start asks remembered.
+
+Walking the BTF of a kernel takes as long as the rest of a start.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from ..facts.btf import Btf
+from ..facts.features import Features
+from ..kernel import system
+from ..kernel.notes import CACHE, Notes
+from ..plan.functions import Arguments, Candidates, find_candidates
+
+_NOTE = "types"
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What a start needs to know of the kernel's types; ``reasons`` as for ``Reasons``."""
+
+    features: Features
+    candidates: Candidates
+    reasons: Mapping[str, int]
+    subsystems: Mapping[str, int]
+
+    @classmethod
+    def of(cls, btf: Btf) -> Known:
+        return cls(
+            Features.of(btf),
+            find_candidates(btf),
+            btf.enum("skb_drop_reason"),
+            btf.enum("skb_drop_reason_subsys"),
+        )
+
+    @classmethod
+    def from_note(cls, note: dict[str, Any] | None) -> Known | None:
+        try:
+            if note is None or {field.name for field in fields(Features)} != set(note["features"]):
+                return None
+            return cls(
+                Features(**note["features"]),
+                {
+                    name: [Arguments(*a) for a in several]
+                    for name, several in note["candidates"].items()
+                },
+                note["reasons"],
+                note["subsystems"],
+            )
+        except (TypeError, KeyError, AttributeError):
+            return None
+
+    def note(self) -> dict[str, Any]:
+        return {
+            "features": asdict(self.features),
+            "candidates": {name: sorted(several) for name, several in self.candidates.items()},
+            "reasons": dict(self.reasons),
+            "subsystems": dict(self.subsystems),
+        }
+
+
+class KernelTypes:
+    """``path``: a file in place of the kernel's own BTF; then nothing is remembered."""
+
+    def __init__(self, path: str = "", cache: str = CACHE) -> None:
+        self._path = path
+        self.notes = Notes("" if path else cache)
+        self._btf: Btf | None = None
+
+    @property
+    def btf(self) -> Btf:
+        """All types. Raises FeatureUnsupportedError, NotFoundError."""
+        if self._btf is None:
+            self._btf = system.vmlinux_btf(self._path)
+        return self._btf
+
+    def known(self) -> Known:
+        """From the notes where that is possible. Raises as ``btf`` does."""
+        if not os.path.exists(system.VMLINUX_BTF):
+            return Known.of(self.btf)
+        found = Known.from_note(self.notes.load(_NOTE))
+        if found is None:
+            found = Known.of(self.btf)
+            self.notes.save(_NOTE, found.note())
+        return found

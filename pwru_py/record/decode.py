@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Record bytes to Event. Pure: names come from the tables that are passed in.
+
+Most records repeat what earlier ones held (the same process, interface, addresses), so each of
+these is decoded once and looked up afterwards; the caches are bounded.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from ..facts.roles import DROP_FUNCTION, NO_VERDICT
+from ..plan.functions import Target
+from . import layout
+from .escape import escape
+from .event import Context, Event, Frame, Icmp, Tuple
+
+_CACHE_MAX = 16384
+_ENTRY_BYTES = 16  # of a function, before and with ftrace's call
+# There it would stand beside every packet that arrived well, and look like a drop.
+_UNSAID = "NOT_SPECIFIED"
+_CONTEXTS = tuple(Context)
+_K = TypeVar("_K")
+_V = TypeVar("_V")
+
+
+class _Cache(dict[_K, _V]):
+    """``make(key)`` remembered; emptied when full."""
+
+    def __init__(self, make: Callable[[_K], _V]) -> None:
+        super().__init__()
+        self._make = make
+
+    def __missing__(self, key: _K) -> _V:
+        if len(self) >= _CACHE_MAX:
+            self.clear()
+        value = self[key] = self._make(key)
+        return value
+
+
+def decode_tuple(raw: bytes) -> Tuple | None:
+    """struct event_tuple, 40 bytes, to addresses and ids; None when there was no header."""
+    saddr, daddr, sport, dport, l3, l4, ids, icmp_type = layout.TUPLE.unpack(raw)
+    if l3 == layout.L3_IPV6:
+        from socket import AF_INET6, inet_ntop
+
+        source, target = inet_ntop(AF_INET6, saddr), inet_ntop(AF_INET6, daddr)
+    elif l3 in (layout.L3_IPV4, layout.L3_ARP):
+        source = "{}.{}.{}.{}".format(*saddr[:4])
+        target = "{}.{}.{}.{}".format(*daddr[:4])
+    else:
+        return None
+    if l3 == layout.L3_ARP:
+        l4 = -1
+    if ids == layout.IDS_PORTS:
+        return Tuple(source, target, _swap(sport), _swap(dport), l4, True)
+    icmp = None
+    if ids == layout.IDS_ICMP_ECHO:
+        icmp = Icmp(icmp_type, _swap(sport), _swap(dport))
+    elif ids == layout.IDS_ICMP:
+        icmp = Icmp(icmp_type)
+    return Tuple(source, target, 0, 0, l4, False, icmp, ids == layout.IDS_FRAGMENT)
+
+
+def _swap(word_be: int) -> int:
+    value: int = struct.unpack(">H", struct.pack("=H", word_be))[0]
+    return value
+
+
+class Decoder:
+    """Turns runs of records into events.
+
+    ``skip``: bytes before each record. ``by_addr``: probe address to target, for kernels whose
+    probes carry no cookie. ``symbolize``: (address, innermost) to Frame. ``wall_offset_ns`` is
+    added to CLOCK_MONOTONIC to get the time since the epoch.
+    """
+
+    def __init__(
+        self,
+        targets: Sequence[Target],
+        by_addr: Callable[[int], Target | None],
+        reason_name: Callable[[int], str],
+        is_drop: Callable[[int], bool],
+        *,
+        has_reasons: bool,
+        skip: int = 0,
+        stride: int = layout.EVENT.size,
+        symbolize: Callable[[int, bool], Frame] | None = None,
+    ) -> None:
+        form = f"={skip}x{layout.EVENT.format[1:]}"
+        if symbolize is not None:
+            form += layout.STACK.format[1:]
+        padding = stride - struct.calcsize(form)
+        self._record = struct.Struct(f"{form}{padding}x" if padding else form)
+        self._targets = (("", ""), *((t.name, t.module) for t in targets))
+        self._verdicts = {t.name for t in targets if not NO_VERDICT.fullmatch(t.name)}
+        self._by_addr = by_addr
+        self._functions = _Cache(self._function)
+        self._reason_name = reason_name
+        self._is_drop = is_drop
+        self._symbolize = symbolize
+        self._names: _Cache[bytes, str] = _Cache(escape)
+        self._tuples: _Cache[bytes, Tuple | None] = _Cache(decode_tuple)
+        self._frames: _Cache[tuple[int, bool], Frame] = _Cache(self._frame)
+        self._drop_function = None if has_reasons else DROP_FUNCTION
+
+    def _function(self, addr: int) -> tuple[str, str, int]:
+        """Name, module and entry; a kprobe may lie behind it."""
+        target = self._by_addr(addr)
+        if target is None:
+            return f"0x{addr:x}", "", addr
+        return target.name, target.module, min(addr, target.addr)
+
+    def _frame(self, key: tuple[int, bool]) -> Frame:
+        assert self._symbolize is not None
+        return self._symbolize(*key)
+
+    def decode(self, run: bytes, wall_offset_ns: int) -> list[Event]:
+        """The events of a run of whole records."""
+        targets, functions = self._targets, self._functions
+        names, tuples, verdicts = self._names, self._tuples, self._verdicts
+        contexts, drop_function = _CONTEXTS, self._drop_function
+        has_reason, shared, new = layout.EVENT_REASON, layout.EVENT_SHARED, Event._make
+        events = []
+        for (
+            ts_ns, skb, addr, pid, index, netns, mark, ifindex, mtu, length, reason, proto, cpu,
+            flags, context, tcp_flags, stack_len, comm, ifname, packed, *stack,
+        ) in self._record.iter_unpack(run):  # fmt: skip
+            if index:
+                func, module = targets[index]
+            else:
+                func, module, addr = functions[addr]
+            if flags & has_reason:
+                reason_name = self._reason_name(reason)
+                drop = func in verdicts and self._is_drop(reason)
+                if reason_name == _UNSAID and func not in verdicts:
+                    reason, reason_name = -1, ""
+            else:
+                reason, reason_name, drop = -1, "", func == drop_function
+            if flags & shared:  # only the last holder's free is a drop, as in trace_kfree_skb
+                drop = False
+            frames = self._stack(stack[:stack_len], addr) if stack_len else ()
+            events.append(
+                new((
+                    skb, cpu, pid, names[comm], contexts[context], func, module, addr, ts_ns,
+                    ts_ns + wall_offset_ns, netns, mark, ifindex, names[ifname], proto, mtu,
+                    length, tuples[packed], tcp_flags, reason, reason_name, frames, drop,
+                ))
+            )  # fmt: skip
+        return events
+
+    def _stack(self, addrs: Sequence[int], func: int) -> tuple[Frame, ...]:
+        """From the traced function on: of a trampoline the programs themselves stand before it."""
+        frames = self._frames
+        for first, addr in enumerate(addrs):
+            if 0 <= addr - func < _ENTRY_BYTES:
+                addrs = addrs[first:]
+                break
+        return tuple(frames[addr, depth == 0] for depth, addr in enumerate(addrs))

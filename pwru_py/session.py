@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One tracing session: plan, load, attach, read, account. The library's front door."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Iterator
+from types import TracebackType
+
+from .errors import NotFoundError, PwruError
+from .facts.roles import FREES_MEMORY
+from .options.config import Backend, Config
+from .packets.account import Account
+from .plan.functions import Plan
+from .programs.engine import Engine
+from .programs.prepare import Prepared, prepare
+from .record.decode import Decoder
+from .record.event import Event, Losses, Summary
+
+_IDLE_S = 1.0
+_ATTACHING_S = 0.1
+
+
+class Tracer:
+    """Traces packets while it is entered; iterating yields typed events.
+
+    ::
+
+        with Tracer(Config(filter="icmp")) as tracer:
+            for event in tracer:
+                print(event.func, event.tuple)
+
+    Iteration ends after ``stop()``, once everything recorded until then has been yielded. Leaving
+    the block detaches every probe. Entering raises a PwruError when it cannot trace, and leaves
+    nothing attached then. One session for each object.
+    """
+
+    def __init__(self, config: Config | None = None) -> None:
+        self.config = config or Config()
+        self.summary = Summary()
+        self._prepared: Prepared | None = None
+        self._engine: Engine | None = None
+        self._account = Account(self.summary)
+        self._stopping = threading.Event()
+
+    # Life
+
+    def plan(self) -> Plan:
+        """What would be, or is, attached. Needs to read BTF and tracefs, attaches nothing."""
+        if self._prepared is None:
+            self._prepared = prepare(self.config)
+        return self._prepared.plan
+
+    def __enter__(self) -> Tracer:
+        plan = self.plan()
+        assert self._prepared is not None
+        if not plan.targets:
+            raise self.nothing_to_trace()
+        # Without a function that frees packets an address used again counts as the same one.
+        self.summary.packets_limited = not any(t.name in FREES_MEMORY for t in plan.targets)
+        engine = self._engine = Engine(self.config, self._prepared)
+        try:
+            engine.load()
+            if not self._stopping.is_set():
+                engine.attach()
+        except BaseException:
+            engine.close()
+            raise
+        self._decoder = Decoder(
+            plan.targets,
+            engine.target_at,
+            engine.reasons.name,
+            engine.reasons.is_drop,
+            has_reasons=engine.reasons.known,
+            skip=engine.reader.skip,
+            stride=engine.reader.stride,
+            symbolize=engine.symbolize if self.config.output_stack else None,
+        )
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Detaches every probe and frees everything; may be called again."""
+        if self._engine is not None:
+            try:
+                self._refresh()
+            finally:
+                self._engine.close()
+
+    def stop(self) -> None:
+        """Ends the iteration soon, also from a signal handler or another thread."""
+        self._stopping.set()
+        if self._engine is not None:
+            self._engine.wake()
+
+    # Events
+
+    def __iter__(self) -> Iterator[Event]:
+        for batch in self.batches():
+            yield from batch
+
+    def batches(self) -> Iterator[list[Event]]:
+        """Events as they come out of the kernel, many at a time.
+
+        An empty list says that nothing came for a while: once in the beginning, ten times a second
+        while probes are being attached, else once a second.
+        """
+        engine = self._running()
+        yield []  # attached: a caller learns of it before the first packet
+        while not self._stopping.is_set():
+            came = engine.reader.wait(_IDLE_S if engine.probes.done else _ATTACHING_S)
+            if came:
+                yield from self._read(engine)
+            self._refresh()
+            if not came:
+                yield []
+        # Probes still fire until they are detached, but record nothing from here on.
+        engine.pause()
+        while not self._limit_reached and engine.reader.wait(0):
+            yield from self._read(engine)
+        self._refresh()
+
+    def _read(self, engine: Engine) -> Iterator[list[Event]]:
+        offset_ns = time.time_ns() - time.monotonic_ns()
+        limit = self.config.limit_events
+        for run in engine.reader.read():
+            events = self._decoder.decode(run, offset_ns)
+            if limit:
+                events = events[: limit - self.summary.events]
+            self._account.add(events)
+            yield events
+            if self._limit_reached:
+                self._stopping.set()
+            if self._stopping.is_set() and not engine.paused:
+                return
+
+    @property
+    def _limit_reached(self) -> bool:
+        return 0 < self.config.limit_events <= self.summary.events
+
+    def _running(self) -> Engine:
+        if self._engine is None:
+            raise PwruError("the tracer is not running: use it in a with block")
+        return self._engine
+
+    # The account
+
+    def losses(self) -> Losses:
+        """What the kernel counted as lost so far."""
+        self._refresh()
+        return self.summary.losses
+
+    def _refresh(self) -> None:
+        engine = self._running()
+        if engine.loaded:
+            self.summary.losses = engine.losses()
+            self.summary.attached = engine.probes.attached
+            self.summary.failed = len(engine.probes.failed)
+
+    @property
+    def progress(self) -> tuple[int, int]:
+        """(functions begun, functions in all); begun includes those that failed."""
+        probes = self._running().probes
+        return probes.begun, probes.total
+
+    @property
+    def attached(self) -> bool:
+        """Whether every function of the plan is attached or has failed."""
+        return self._running().probes.done
+
+    @property
+    def detaching_is_slow(self) -> bool:
+        """Single kprobes cost some RCU grace periods each."""
+        return self._prepared is not None and self._prepared.backend is Backend.KPROBE
+
+    @property
+    def failures(self) -> list[tuple[str, int]]:
+        """(function, errno) of those that the kernel refused."""
+        return [(target.name, number) for target, number in self._running().probes.failed]
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a user should know about this session: one line each."""
+        return tuple(self._running().warnings)
+
+    def nothing_to_trace(self) -> NotFoundError:
+        """The error for a plan without targets."""
+        return NotFoundError(self._why_nothing())
+
+    def _why_nothing(self) -> str:
+        assert self._prepared is not None
+        pattern = self.config.filter_func
+        skipped = [s for s in self._prepared.plan.skipped if re.fullmatch(pattern or ".*", s.name)]
+        if skipped:
+            first = skipped[0]
+            return (
+                f"cannot trace {first.name}: {first.why}; see --list-funcs for what can be traced"
+            )
+        if not pattern:
+            return "found no function that takes an sk_buff and can be traced: see --list-funcs"
+        return (
+            f"no function that takes an sk_buff matches {pattern!r} (the whole name must match): "
+            "see --list-funcs, or name its module with --kmods"
+        )

@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where functions are looked for, and what of it a start remembers."""
+
+from __future__ import annotations
+
+import io
+from typing import Any, cast
+
+import pytest
+
+from pwru_py.errors import PrivilegeError
+from pwru_py.kernel import system
+from pwru_py.kernel.notes import Notes
+from pwru_py.plan.functions import Attachable
+from pwru_py.programs import attachable as functions
+from pwru_py.programs.attachable import Name, find_attachable
+
+from .test_known import FakeNotes
+
+START = 0xFFFFFFFFA5200000
+ADDRS = "available_filter_functions_addrs"
+NAMES = "available_filter_functions"
+WANTED = {("ip_rcv", ""), ("twice", ""), ("inlined", "")}
+
+
+def _kallsyms(start: int) -> str:
+    at = (lambda offset: f"{start + offset:016x}") if start else (lambda offset: "0" * 16)
+    return (
+        f"{'0' * 16} A fixed_percpu_data\n"
+        f"{at(0)} T _stext\n{at(0x100)} T ip_rcv\n{at(0x200)} t twice\n"
+        f"{at(0x300)} t twice\n{at(0x400)} t unlisted\n{at(0x900000)} d ip_rcv\n"
+        f"{at(0x1000000)} t veth_xmit\t[veth]\n"
+    )
+
+
+class System:
+    """Files, and which of them were read."""
+
+    def __init__(self) -> None:
+        self.kallsyms = _kallsyms(START)
+        self.tracefs = {
+            ADDRS: f"{START + 0x104:x} ip_rcv\n{START + 0x204:x} twice\n{START + 0x304:x} twice\n"
+            f"{START + 0x504:x} another\n{START + 0x1000004:x} veth_xmit [veth]\n",
+            NAMES: "ip_rcv\ntwice\ntwice\nanother\nveth_xmit [veth]\n",
+        }
+        self.blacklist = "0xffffffffa5200300-0xffffffffa5200310\ttwice\n"
+        self.read: list[str] = []
+
+    def tracefs_file(self, name: str) -> bytes | None:
+        self.read.append(name)
+        text = self.tracefs.get(name)
+        return None if text is None else text.encode()
+
+    def open(self, path: str, *_: Any, **__: Any) -> io.BytesIO:
+        assert path == system.KALLSYMS
+        return io.BytesIO(self.kallsyms.encode())
+
+
+@pytest.fixture
+def files(monkeypatch: pytest.MonkeyPatch) -> System:
+    made = System()
+    monkeypatch.setattr(system, "tracefs_file", made.tracefs_file)
+    monkeypatch.setattr(system, "read", lambda path: made.blacklist.encode())
+    for module in (system, functions):
+        monkeypatch.setattr(module, "open", made.open, raising=False)
+    return made
+
+
+def find(
+    notes: FakeNotes, names: set[Name] = WANTED, *, kprobes: bool = False, ids: bool = False
+) -> Attachable:
+    return find_attachable(names, cast(Notes, notes), kprobes=kprobes, ids=ids)
+
+
+ENTRIES = {("ip_rcv", ""): [START + 0x100], ("twice", ""): [START + 0x200, START + 0x300]}
+LOCATED = {("ip_rcv", ""): [START + 0x104], ("twice", ""): [START + 0x204, START + 0x304]}
+
+
+def test_ftrace_tells_addresses(files: System) -> None:
+    assert find(FakeNotes()) == Attachable(LOCATED, NAMES)
+    assert files.read == [ADDRS]
+
+
+def test_an_older_one_tells_names_and_kallsyms_where(files: System) -> None:
+    del files.tracefs[ADDRS]
+    found = find(FakeNotes())
+    assert found.source == NAMES
+    assert found.functions == ENTRIES
+
+
+def test_without_tracefs_kallsyms_tells_all_but_what_kprobes_refuse(files: System) -> None:
+    files.tracefs = {}
+    found = find(FakeNotes(), WANTED | {("unlisted", "")})
+    assert found.source == "kallsyms"
+    assert found.functions["unlisted", ""] == [START + 0x400]
+    assert found.blacklist == {"twice"}
+
+
+def test_kprobes_have_a_blacklist_and_lie_at_entries(files: System) -> None:
+    notes = FakeNotes()
+    found = find(notes, kprobes=True)
+    assert found.blacklist == {"twice"}
+    assert (found.functions, found.source) == (ENTRIES, NAMES)
+    assert find(notes).functions == LOCATED
+    assert find(notes).blacklist == frozenset()
+    assert files.read == [NAMES, ADDRS]
+    assert find(notes, kprobes=True) == found
+
+
+def test_the_second_start_reads_no_list(files: System) -> None:
+    notes = FakeNotes()
+    find(notes)
+    del files.read[:]
+    assert find(notes) == Attachable(LOCATED, NAMES)
+    assert find(notes, ids=True).functions == {("ip_rcv", ""): [0], ("twice", ""): [0, 0]}
+    assert files.read == []
+
+
+def test_after_a_boot_all_are_elsewhere(files: System) -> None:
+    """The kernel's text moves as a whole (CONFIG_RANDOMIZE_BASE)."""
+    notes = FakeNotes()
+    find(notes)
+    files.kallsyms = _kallsyms(START + 0x1000000)
+    moved = {name: [addr + 0x1000000 for addr in addrs] for name, addrs in LOCATED.items()}
+    assert find(notes).functions == moved
+
+
+def test_modules_are_looked_for_every_time(files: System) -> None:
+    notes = FakeNotes()
+    names = WANTED | {("veth_xmit", "veth")}
+    for _ in range(2):
+        assert find(notes, names).functions == LOCATED | {
+            ("veth_xmit", "veth"): [START + 0x1000004]
+        }
+    assert files.read == [ADDRS, ADDRS]
+    assert not notes
+
+
+def test_hidden_addresses(files: System) -> None:
+    """With ftrace's addresses nothing else is needed, but nothing can be remembered."""
+    files.kallsyms = _kallsyms(0)
+    notes = FakeNotes()
+    assert find(notes) == find(notes) == Attachable(LOCATED, NAMES)
+    assert not notes
+    del files.tracefs[ADDRS]
+    with pytest.raises(PrivilegeError, match="CAP_SYSLOG"):
+        find(notes)
+    found = find(notes, ids=True)
+    assert found.functions == {("ip_rcv", ""): [0], ("twice", ""): [0, 0]}
+    files.tracefs = {}
+    with pytest.raises(PrivilegeError, match="CAP_SYSLOG"):
+        find(notes, ids=True)
+
+
+@pytest.mark.parametrize("note", [{"ip_rcv": 7}, {"ip_rcv": ["x"]}, {"ip_rcv": None}])
+def test_a_note_of_another_kind_is_made_anew(files: System, note: dict[str, Any]) -> None:
+    notes = FakeNotes(functions=note)
+    assert find(notes).functions == LOCATED
+    assert notes["functions"] != note

@@ -1,0 +1,373 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import socket
+import struct
+from ipaddress import ip_address
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pwru_py.plan.functions import Target
+from pwru_py.record import decode, layout
+from pwru_py.record.decode import Decoder, decode_tuple
+from pwru_py.record.event import Context, Event, Frame, Icmp, Tuple
+
+TARGETS = (
+    Target("ip_rcv", "", 0xFFFFFFFF81000000, 1, 0),
+    Target("veth_xmit", "veth", 0xFFFFFFFFC0000000, 1, 0),
+    Target("kfree_skb_reason", "", 0xFFFFFFFF81000100, 1, 2),
+    Target("skb_release_data", "", 0xFFFFFFFF81000200, 1, 2),
+    Target("__probestub_kfree_skb", "", 0xFFFFFFFF81000300, 2, 4),
+    Target("kfree_skb", "", 0xFFFFFFFF81000400, 1, 0),
+    Target("perf_trace_kfree_skb", "", 0xFFFFFFFF81000500, 2, 4),
+)
+INDEX = {target.name: number for number, target in enumerate(TARGETS, 1)}
+NAMES = {0: "NOT_DROPPED_YET", 1: "CONSUMED", 2: "NOT_SPECIFIED"}
+WALL_OFFSET_NS = 1_700_000_000_000_000_000
+
+
+def packed_tuple(
+    saddr: str = "",
+    daddr: str = "",
+    sport: int = 0,
+    dport: int = 0,
+    proto: int = 6,
+    l3: int = -1,
+    ids: int = -1,
+    icmp_type: int = 0,
+) -> bytes:
+    """struct event_tuple as the kernel side fills it."""
+    if not saddr:
+        return bytes(layout.TUPLE.size)
+    family = socket.AF_INET6 if ":" in saddr else socket.AF_INET
+    if l3 < 0:
+        l3 = layout.L3_IPV6 if ":" in saddr else layout.L3_IPV4
+    if ids < 0:
+        ids = layout.IDS_PORTS if sport or dport else layout.IDS_NONE
+    return layout.TUPLE.pack(
+        socket.inet_pton(family, saddr),
+        socket.inet_pton(family, daddr),
+        socket.htons(sport),
+        socket.htons(dport),
+        l3,
+        proto,
+        ids,
+        icmp_type,
+    )
+
+
+def record(**changes: Any) -> bytes:
+    fields = {
+        "ts_ns": 5_000_000_000,
+        "skb": 0xFFFF888003A00000,
+        "func": 0xFFFFFFFF81000000,
+        "pid": 222,
+        "target": 1,
+        "netns": 4026531840,
+        "mark": 0x4000,
+        "ifindex": 2,
+        "mtu": 1500,
+        "len": 60,
+        "reason": 0,
+        "proto": 0x0800,
+        "cpu": 3,
+        "flags": 0,
+        "context": 0,
+        "tcp_flags": 0x12,
+        "stack_len": 0,
+        "comm": b"curl",
+        "ifname": b"eth0",
+        "tuple": packed_tuple("10.0.0.2", "1.1.1.1", 45146, 80),
+    }
+    assert set(changes) <= set(fields)
+    return layout.EVENT.pack(*(fields | changes).values())
+
+
+def decoder(has_reasons: bool = True, cookies: bool = True, **changes: Any) -> Decoder:
+    by_addr = {target.addr: target for target in TARGETS}
+    settings: dict[str, Any] = {"skip": 0, "stride": layout.EVENT.size} | changes
+    return Decoder(
+        TARGETS,
+        by_addr.get if not cookies else lambda addr: None,
+        lambda value: NAMES.get(value, f"REASON_{value}"),
+        lambda value: value > 1,
+        has_reasons=has_reasons,
+        **settings,
+    )
+
+
+def one(**changes: Any) -> Event:
+    (event,) = decoder().decode(record(**changes), WALL_OFFSET_NS)
+    return event
+
+
+def test_golden_record() -> None:
+    assert one() == Event(
+        skb=0xFFFF888003A00000,
+        cpu=3,
+        pid=222,
+        comm="curl",
+        context=Context.TASK,
+        func="ip_rcv",
+        module="",
+        addr=0xFFFFFFFF81000000,
+        ts_ns=5_000_000_000,
+        wall_ns=1_700_000_005_000_000_000,
+        netns=4026531840,
+        mark=0x4000,
+        ifindex=2,
+        ifname="eth0",
+        proto=0x0800,
+        mtu=1500,
+        len=60,
+        tuple=Tuple("10.0.0.2", "1.1.1.1", 45146, 80, 6, True),
+        tcp_flags=0x12,
+        reason=-1,
+        reason_name="",
+        stack=(),
+        drop=False,
+    )
+
+
+def test_the_largest_values() -> None:
+    words = dict.fromkeys(["pid", "netns", "mark", "ifindex", "mtu", "len", "reason"], 0xFFFFFFFF)
+    long = dict.fromkeys(["ts_ns", "skb", "func"], 0xFFFFFFFFFFFFFFFF)
+    event = one(**words, **long, proto=0xFFFF, cpu=0xFFFF, flags=layout.EVENT_REASON, tcp_flags=255)
+    assert (event.pid, event.mark, event.reason, event.cpu) == (0xFFFFFFFF,) * 3 + (0xFFFF,)
+    assert (event.reason_name, event.skb) == ("REASON_4294967295", 0xFFFFFFFFFFFFFFFF)
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        (
+            packed_tuple("10.0.0.2", "255.255.255.255", 65535, 1, 17),
+            Tuple("10.0.0.2", "255.255.255.255", 65535, 1, 17, True),
+        ),
+        (
+            packed_tuple("2001:db8::1", "::ffff:1.2.3.4", 443, 50000, 6),
+            Tuple("2001:db8::1", "::ffff:1.2.3.4", 443, 50000, 6, True),
+        ),
+        (packed_tuple("::", "ff02::1", proto=58), Tuple("::", "ff02::1", 0, 0, 58, False)),
+        (
+            packed_tuple("10.0.0.2", "1.1.1.1", proto=1),
+            Tuple("10.0.0.2", "1.1.1.1", 0, 0, 1, False),
+        ),
+        # TCP, but the ports are not in linear memory.
+        (
+            packed_tuple("10.0.0.2", "1.1.1.1", proto=6),
+            Tuple("10.0.0.2", "1.1.1.1", 0, 0, 6, False),
+        ),
+        (
+            packed_tuple("10.0.0.2", "1.1.1.1", proto=17, ids=layout.IDS_FRAGMENT),
+            Tuple("10.0.0.2", "1.1.1.1", 0, 0, 17, False, None, True),
+        ),
+        # Ports that are zero are ports.
+        (
+            packed_tuple("10.0.0.2", "1.1.1.1", 0, 0, 132, ids=layout.IDS_PORTS),
+            Tuple("10.0.0.2", "1.1.1.1", 0, 0, 132, True),
+        ),
+        (
+            packed_tuple("10.0.0.2", "1.1.1.1", 77, 258, 1, ids=layout.IDS_ICMP_ECHO, icmp_type=8),
+            Tuple("10.0.0.2", "1.1.1.1", 0, 0, 1, False, Icmp(8, 77, 258)),
+        ),
+        (
+            packed_tuple("::1", "::2", 0, 65535, 58, ids=layout.IDS_ICMP_ECHO, icmp_type=129),
+            Tuple("::1", "::2", 0, 0, 58, False, Icmp(129, 0, 65535)),
+        ),
+        (
+            packed_tuple("10.0.0.2", "1.1.1.1", proto=1, ids=layout.IDS_ICMP, icmp_type=3),
+            Tuple("10.0.0.2", "1.1.1.1", 0, 0, 1, False, Icmp(3)),
+        ),
+        # Of a newer program: what is not known is not shown.
+        (
+            packed_tuple("10.0.0.2", "1.1.1.1", 7, 9, 1, ids=200, icmp_type=8),
+            Tuple("10.0.0.2", "1.1.1.1", 0, 0, 1, False),
+        ),
+        (
+            packed_tuple("10.0.0.1", "10.0.0.2", proto=0, l3=layout.L3_ARP),
+            Tuple("10.0.0.1", "10.0.0.2", 0, 0, -1, False),
+        ),
+        (packed_tuple(), None),
+        (packed_tuple("10.0.0.2", "1.1.1.1", l3=7), None),
+    ],
+)
+def test_tuples(raw: bytes, expected: Tuple | None) -> None:
+    assert one(tuple=raw).tuple == expected
+
+
+ADDRESSES = st.ip_addresses(v=4) | st.ip_addresses(v=6)
+
+
+@given(st.data(), st.integers(0, 65535), st.integers(0, 65535), st.integers(0, 255))
+def test_what_is_packed_is_decoded(data: st.DataObject, sport: int, dport: int, proto: int) -> None:
+    saddr = data.draw(ADDRESSES)
+    daddr = data.draw(st.ip_addresses(v=saddr.version))
+    raw = packed_tuple(str(saddr), str(daddr), sport, dport, proto)
+    decoded = decode_tuple(raw)
+    assert decoded is not None
+    # RFC 5952 leaves it open how addresses with an IPv4 address in them end.
+    assert (ip_address(decoded.saddr), ip_address(decoded.daddr)) == (saddr, daddr)
+    assert decoded[2:] == (sport, dport, proto, bool(sport or dport), None, False)
+
+
+@given(st.binary(min_size=layout.EVENT.size, max_size=layout.EVENT.size))
+def test_any_bytes_decode(raw: bytes) -> None:
+    whole = bytearray(raw)
+    struct.pack_into("=I", whole, 28, raw[0] % (len(TARGETS) + 1))  # the target
+    whole[61] %= 4  # the context
+    (event,) = decoder().decode(bytes(whole), 0)
+    assert event.comm.isprintable()
+    assert event.ifname.isprintable()
+    assert event.skb == int.from_bytes(raw[8:16], "little")
+
+
+# Which function
+
+
+def test_targets_by_cookie() -> None:
+    event = one(target=INDEX["veth_xmit"], func=0xFFFFFFFFC0000004)
+    assert (event.func, event.module, event.addr) == ("veth_xmit", "veth", 0xFFFFFFFFC0000004)
+
+
+def test_targets_by_address() -> None:
+    plain = decoder(cookies=False)
+    raw = record(target=0, func=TARGETS[1].addr) + record(target=0, func=0xFFFFFFFF00000010)
+    known, unknown = plain.decode(raw, 0)
+    assert (known.func, known.module) == ("veth_xmit", "veth")
+    assert (unknown.func, unknown.module) == ("0xffffffff00000010", "")
+
+
+# Drops
+
+
+@pytest.mark.parametrize(
+    ("func", "reason", "flags", "drop"),
+    [
+        ("kfree_skb_reason", 2, layout.EVENT_REASON, True),
+        ("kfree_skb_reason", 99, layout.EVENT_REASON, True),
+        ("kfree_skb_reason", 1, layout.EVENT_REASON, False),
+        ("kfree_skb_reason", 0, layout.EVENT_REASON, False),
+        ("kfree_skb_reason", 2, layout.EVENT_REASON | layout.EVENT_SHARED, False),
+        ("kfree_skb_reason", 2, layout.EVENT_REASON | layout.EVENT_TRACKED, True),
+        ("skb_release_data", 99, layout.EVENT_REASON, False),
+        ("__probestub_kfree_skb", 99, layout.EVENT_REASON, False),
+        ("perf_trace_kfree_skb", 99, layout.EVENT_REASON, False),
+        ("ip_rcv", 2, 0, False),
+        ("kfree_skb", 0, 0, False),
+    ],
+)
+def test_which_events_are_drops(func: str, reason: int, flags: int, drop: bool) -> None:
+    event = one(target=INDEX[func], reason=reason, flags=flags)
+    assert event.drop is drop
+    if flags & layout.EVENT_REASON:
+        assert (event.reason, event.reason_name) == (reason, NAMES.get(reason, f"REASON_{reason}"))
+    else:
+        assert (event.reason, event.reason_name) == (-1, "")
+
+
+def test_a_reason_that_says_nothing_is_none_where_it_decides_nothing() -> None:
+    event = one(target=INDEX["skb_release_data"], reason=2, flags=layout.EVENT_REASON)
+    assert (event.reason, event.reason_name, event.drop) == (-1, "", False)
+
+
+def test_kernels_without_reasons_drop_by_kfree_skb_alone() -> None:
+    old = decoder(has_reasons=False)
+    raw = b"".join(
+        record(target=INDEX[func], flags=flags)
+        for func, flags in [("kfree_skb", 0), ("kfree_skb", layout.EVENT_SHARED), ("ip_rcv", 0)]
+    )
+    assert [event.drop for event in old.decode(raw, 0)] == [True, False, False]
+    assert {event.reason for event in old.decode(raw, 0)} == {-1}
+
+
+# Names from untrusted programs
+
+
+@pytest.mark.parametrize(
+    ("raw", "text"),
+    [
+        (b"a\x1b[31mred\0rest", "a\\x1b[31mred"),
+        (b"line\nbreak", "line\\x0abreak"),
+        (b"exactly16bytes!!", "exactly16bytes!!"),
+        ("日本".encode(), "日本"),
+        (b"\xff\xfe", "\\xff\\xfe"),
+        (b"", ""),
+    ],
+)
+def test_control_characters_are_escaped(raw: bytes, text: str) -> None:
+    event = one(comm=raw, ifname=raw)
+    assert (event.comm, event.ifname) == (text, text)
+
+
+@pytest.mark.parametrize("context", list(Context))
+def test_contexts(context: Context) -> None:
+    assert one(context=context.value).context is context
+
+
+# Runs of records
+
+
+def stacked(depth: int) -> bytes:
+    addrs = [0xFFFFFFFF81000000 + n for n in range(layout.STACK_MAX)]
+    return record(stack_len=depth) + layout.STACK.pack(*addrs)
+
+
+def frame(addr: int, innermost: bool) -> Frame:
+    return Frame(addr, "inner" if innermost else "outer", addr & 0xFF, "")
+
+
+@pytest.mark.parametrize("depth", [0, 1, 3, layout.STACK_MAX])
+def test_stacks(depth: int) -> None:
+    size = layout.EVENT.size + layout.STACK.size
+    (event,) = decoder(stride=size, symbolize=frame).decode(stacked(depth), 0)
+    assert len(event.stack) == depth
+    assert [f.symbol for f in event.stack] == ["inner", *["outer"] * depth][:depth]
+    assert [f.offset for f in event.stack] == list(range(depth))
+
+
+@pytest.mark.parametrize("symbolize", [None, frame])
+def test_headers_and_padding_between_records_are_skipped(symbolize: Any) -> None:
+    body = stacked(1) if symbolize else record()
+    stride = 8 + len(body) + 16
+    run = b"".join(b"HEADERHD" + body[:16] + bytes([n]) + body[17:] + b"P" * 16 for n in range(5))
+    events = decoder(skip=8, stride=stride, symbolize=symbolize).decode(memoryview(run), 7)
+    assert [event.addr & 0xFF for event in events] == [0, 1, 2, 3, 4]
+    assert {event.wall_ns - event.ts_ns for event in events} == {7}
+    assert [len(event.stack) for event in events] == [bool(symbolize)] * 5
+
+
+def test_no_records() -> None:
+    assert decoder().decode(b"", 0) == []
+
+
+def test_a_run_that_is_cut_is_refused() -> None:
+    with pytest.raises(struct.error):
+        decoder().decode(record()[:-1], 0)
+
+
+def test_a_probe_behind_the_entry_names_the_entry() -> None:
+    target = Target("f", "veth", 0xFFFFFFFF81000000, 1, 0)
+    by_addr = {target.addr + away: target for away in (-4, 0, 5, 9)}
+    behind = Decoder([target], by_addr.get, str, bool, has_reasons=True)
+    run = b"".join(record(func=target.addr + away, target=0) for away in (-4, 0, 5, 9, 1))
+    first, *events, unknown = behind.decode(run, 0)
+    assert {(e.func, e.module, e.addr) for e in events} == {("f", "veth", target.addr)}
+    assert (first.func, first.addr) == ("f", target.addr - 4), "ftrace's address is behind ENDBR"
+    assert (unknown.func, unknown.addr) == ("0xffffffff81000001", target.addr + 1)
+
+
+def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decode, "_CACHE_MAX", 8)
+    many = decoder()
+    run = b"".join(
+        record(comm=b"%d" % n, tuple=packed_tuple("10.0.0.1", f"10.0.0.{n}"), func=n, target=0)
+        for n in range(100)
+    )
+    events = many.decode(run, 0)
+    assert [event.comm for event in events] == [str(n) for n in range(100)]
+    assert [event.tuple and event.tuple.daddr for event in events][99] == "10.0.0.99"
+    assert max(len(many._names), len(many._tuples), len(many._functions)) <= 8
