@@ -3,7 +3,8 @@
 
 Writes the variants of ``pwru.bpf.c`` into ``pwru_py/bpf/`` and, beside them, ``places.txt``: lines
 of VARIANT FILTER OFFSET CAPACITY that say where pcap filters go (``RUN_FILTER`` in
-``filter.bpf.h``), so that a start needs no ELF reader.
+``filter.bpf.h``), so that a start needs no ELF reader. ``python bpf/build.py contract`` writes
+``pwru_py/record/contract.py`` instead: what ``event.h`` shares with Python.
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ import shutil
 import struct
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 SOURCE = Path(__file__).resolve().parent
 TARGET = SOURCE.parent / "pwru_py" / "bpf"
+CONTRACT = SOURCE.parent / "pwru_py" / "record" / "contract.py"
 # uname's machine: (what bpf/kernel.h calls it, Debian's directory of asm/ headers)
 ARCHITECTURES = {"x86_64": ("x86", "x86_64-linux-gnu")}
 
@@ -103,6 +106,20 @@ def build() -> None:
     (TARGET / "places.txt").write_text("".join(places))
 
 
+def contract() -> str:
+    """The text of ``pwru_py/record/contract.py``, by the BTF of ``contract.c``."""
+    sys.path.insert(0, str(SOURCE))
+    from contract import contract_module
+
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder, "contract.o")
+        compile_object(SOURCE / "contract.c", target, ())
+        return contract_module(target.read_bytes())
+
+
 if __name__ == "__main__":
-    build()
-    print("built", TARGET, file=sys.stderr)
+    if sys.argv[1:] == ["contract"]:
+        CONTRACT.write_text(contract())
+    else:
+        build()
+        print("built", TARGET, file=sys.stderr)

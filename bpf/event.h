@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * What the kernel side and Python share. The Python twin of the layouts is
- * pwru_py/record/layout.py; sizes are asserted on both sides. Host byte order unless
- * a field says otherwise.
+ * What the kernel side and Python share. build.py makes pwru_py/record/contract.py of
+ * it, by way of contract.c. Host byte order unless a field says otherwise.
  */
 #ifndef PWRU_EVENT_H
 #define PWRU_EVENT_H
@@ -10,7 +9,10 @@
 #include <linux/types.h>
 #include <stdbool.h>
 
-#define STACK_MAX 64	/* addresses kept of a stack, innermost first */
+enum limits {
+	STACK_MAX = 64,		/* addresses kept of a stack, innermost first */
+};
+
 #define FRAME_MAX 256	/* bytes of a packet that a filter may have copied */
 #define GATHER_MAX 2048	/* bytes gathered for one that looks into what lies in pages */
 
@@ -78,7 +80,16 @@ struct event {
 	struct event_tuple tuple;
 };
 
-struct event_with_stack {
+/*
+ * What a record has behind its event, each in this order if Python has set where it begins
+ * (config.section_at): a session's records all have the same sections, and so the same size.
+ */
+enum section {
+	SECTION_STACK,		/* STACK_MAX addresses of 8 bytes */
+	SECTION_MAX,
+};
+
+struct record {			/* with every section */
 	struct event event;
 	__u64 stack[STACK_MAX];
 };
@@ -98,6 +109,8 @@ struct config {
 	__u32 ifindex;		/* 0: any */
 	__u32 mark;
 	__u32 mark_mask;	/* 0: any */
+	__u32 record_bytes;	/* of each record, sections and all */
+	__u16 section_at[SECTION_MAX];	/* from the record's start; 0: not in this session */
 	struct needs filter;
 	struct needs inner_l2;	/* for a tunnel's inner packet */
 	struct needs inner_l3;
@@ -106,7 +119,6 @@ struct config {
 	bool func_ip;		/* bpf_get_func_ip() tells the function */
 	bool track;
 	bool tuple;
-	bool stack;
 	bool queue;		/* events go to the queue, not to the ring */
 	bool pages;		/* the two addresses below are known */
 	bool shared;		/* TRAMPOLINE: several programs of ours run at functions */
@@ -115,16 +127,22 @@ struct config {
 };
 
 /* What a trampoline's probe carries: 1 + the function's index in the plan, argument slots. */
-#define COOKIE_TARGET(cookie) ((__u32)((cookie) >> 8))
+enum cookie {
+	COOKIE_REASON_SHIFT = 4,
+	COOKIE_TARGET_SHIFT = 8,
+	COOKIE_NO_REASON = 15,	/* as its COOKIE_REASON_ARG: frees, and says not why */
+};
+#define COOKIE_TARGET(cookie) ((__u32)((cookie) >> COOKIE_TARGET_SHIFT))
 #define COOKIE_ARGUMENTS(cookie) ((__u8)(cookie))
-#define COOKIE_REASON_ARG(cookie) ((__u32)((cookie) >> 4 & 0xf))	/* 0: frees nothing */
-#define COOKIE_NO_REASON 15	/* as its COOKIE_REASON_ARG: frees, and says not why */
+#define COOKIE_REASON_ARG(cookie) ((__u32)((cookie) >> COOKIE_REASON_SHIFT & 0xf)) /* 0: frees nothing */
 #define COOKIE_SKB_ARG(cookie) ((__u32)((cookie) & 0xf))
 
 /* A kprobe's address tells the same: a table of COOKIE_ARGUMENTS by the instruction pointer. */
-#define ARGUMENTS_BITS 16
-#define ARGUMENTS_HASH 0x61c88647	/* Knuth, TAOCP 6.4; positive, to be an operand */
-#define ARGUMENTS_CROWDED 0xff
+enum arguments_table {
+	ARGUMENTS_BITS = 16,
+	ARGUMENTS_HASH = 0x61c88647,	/* Knuth, TAOCP 6.4; positive, to be an operand */
+	ARGUMENTS_CROWDED = 0xff,
+};
 
 /* Per-CPU counters, index of the map "counters". */
 enum counter {
@@ -148,12 +166,5 @@ struct frame {
 	__u64 near;		/* typed loads: byte i (14 <= i < FRAME_MAX) is at near + i */
 	__u8 bytes[2 * GATHER_MAX];
 };
-
-#ifdef __bpf__
-_Static_assert(sizeof(struct event_tuple) == 40, "layout.py: TUPLE");
-_Static_assert(sizeof(struct event) == 136, "layout.py: EVENT");
-_Static_assert(sizeof(struct needs) == 6, "layout.py: NEEDS");
-_Static_assert(sizeof(struct config) == 64, "layout.py: CONFIG");
-#endif
 
 #endif

@@ -13,7 +13,7 @@ struct {
 struct {
 	__uint(type, BPF_MAP_TYPE_QUEUE);
 	__uint(max_entries, 1);		/* set by Python */
-	__uint(value_size, sizeof(struct event_with_stack));	/* set by Python */
+	__uint(value_size, sizeof(struct record));	/* set by Python */
 } queue SEC(".maps");
 
 /* A record being built for the queue; see alone.bpf.h. */
@@ -21,7 +21,7 @@ struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, __u32);
-	__type(value, struct event_with_stack);
+	__type(value, struct record);
 } scratch SEC(".maps");
 
 /* view: a VIEW, or a SPAN_VIEW. */
@@ -77,12 +77,17 @@ static __always_inline void fill(struct event *ev, struct pt_regs *ctx, __u64 ad
 /* Set by Python when the session ends: detaching takes long, recording stops at once. */
 volatile __u32 paused;
 
-static __always_inline void fill_stack(struct event_with_stack *ev, struct pt_regs *ctx)
+/* Where a record has a section, if this session's have it. */
+#define HAS_SECTION(section) (cfg.section_at[section])
+#define SECTION(ev, section) ((void *)(ev) + cfg.section_at[section])
+
+static __always_inline void fill_stack(struct event *ev, struct pt_regs *ctx)
 {
-	long bytes = bpf_get_stack(ctx, ev->stack, sizeof(ev->stack), 0);
+	const int most = STACK_MAX * sizeof(__u64);
+	long bytes = bpf_get_stack(ctx, SECTION(ev, SECTION_STACK), most, 0);
 
 	if (bytes > 0)
-		ev->event.stack_len = bytes / sizeof(__u64);
+		ev->stack_len = bytes / sizeof(__u64);
 }
 
 #if !TYPED_LOADS
@@ -108,10 +113,8 @@ static __always_inline struct event *new_record(void)
 
 	if (cfg.queue)
 		return bpf_map_lookup_elem(&scratch, &zero);
-	/* The verifier wants the size of a reservation to be a constant. */
-	if (cfg.stack)
-		return bpf_ringbuf_reserve(&ring, sizeof(struct event_with_stack), 0);
-	return bpf_ringbuf_reserve(&ring, sizeof(struct event), 0);
+	/* To the verifier a constant, as it reads cfg (5.5, commit a23740ec43ba). */
+	return bpf_ringbuf_reserve(&ring, cfg.record_bytes, 0);
 }
 
 /* True: nothing was recorded, as verdict was UNTAGGED and there may be a tag. */
@@ -145,8 +148,8 @@ static __noinline int emit(struct pt_regs *ctx, __u64 addr, __u64 verdict, struc
 	if (!place->start)
 		place->protocol = VIEWED((struct sk_buff *)addr, view, protocol);
 	fill(ev, ctx, addr, view, cookie, verdict == FOLLOWED, place, own);
-	if (cfg.stack)
-		fill_stack((struct event_with_stack *)ev, ctx);
+	if (HAS_SECTION(SECTION_STACK))
+		fill_stack(ev, ctx);
 	if (!cfg.queue)
 		bpf_ringbuf_submit(ev, 0);
 	else if (bpf_map_push_elem(&queue, ev, 0))	/* BPF_EXIST would overwrite the oldest */

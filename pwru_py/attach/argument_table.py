@@ -9,7 +9,7 @@ from typing import NamedTuple
 from ..arch import NATIVE
 from ..facts.roles import DROP_FUNCTION
 from ..plan.functions import Target
-from ..record.layout import (
+from ..record.contract import (
     ARGUMENTS_BITS,
     ARGUMENTS_CROWDED,
     ARGUMENTS_HASH,

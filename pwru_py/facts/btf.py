@@ -214,6 +214,11 @@ class Btf:
             return self.size(TypeId(element)) * count
         return owner._words[at + 2]
 
+    def element(self, array_id: TypeId) -> TypeId:
+        """What an array is made of."""
+        owner, at = self._at(array_id)
+        return TypeId(owner._words[at + 3])
+
     def parameters(self, proto: TypeId) -> tuple[Parameter, ...]:
         """The parameters of a ``BTF_KIND_FUNC_PROTO``, in order."""
         owner, at = self._at(proto)

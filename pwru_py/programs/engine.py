@@ -22,9 +22,9 @@ from ..kernel.libbpf import BpfObject, Libbpf, Link, Program
 from ..kernel.transport import QueueReader, Reader, RingReader
 from ..options.config import Backend, Config, Transport
 from ..plan.functions import Target
-from ..record import layout
+from ..record import contract
 from ..record.event import Frame, Losses
-from ..record.layout import FilterNeeds, KernelConfig
+from ..record.layout import FilterNeeds, KernelConfig, RecordLayout
 from .attachable import find_symbols, read_symbols
 from .prepare import Prepared
 from .splice import INNER_L2, INNER_L3, OUTER, hot_program, object_bytes
@@ -126,7 +126,7 @@ class Engine:
             func_ip=self.prepared.backend is Backend.KPROBE_MULTI,
             track=config.filter_track_skb,
             tuple=config.output_tuple,
-            stack=config.output_stack,
+            record=RecordLayout.of(stack=config.output_stack),
             queue=queue,
             shared=self.prepared.backend is Backend.FENTRY_MULTI
             and len({target.module for target in self.prepared.plan.targets}) > 1,
@@ -212,8 +212,8 @@ class Engine:
         ring.set_autocreate(not settings.queue)
         queue.set_autocreate(settings.queue)
         ring.set_max_entries(self.config.buffer_bytes)
-        queue.set_value_size(settings.record_bytes)
-        queue.set_max_entries(max(1, self.config.buffer_bytes // settings.record_bytes))
+        queue.set_value_size(settings.record.bytes)
+        queue.set_max_entries(max(1, self.config.buffer_bytes // settings.record.bytes))
         self._object.map("tracked").set_max_entries(
             self.config.track_entries if settings.track else 1
         )
@@ -222,11 +222,11 @@ class Engine:
         assert self._object is not None
         if settings.queue:
             queue = self._object.map("queue")
-            self.reader = QueueReader(queue, settings.record_bytes, self._wake_read)
+            self.reader = QueueReader(queue, settings.record.bytes, self._wake_read)
         else:
             ring = self._object.map("ring")
             self.reader = RingReader(
-                ring, self.config.buffer_bytes, settings.record_bytes, self._wake_read
+                ring, self.config.buffer_bytes, settings.record.bytes, self._wake_read
             )
         self._counters = self._object.map("counters")
         self._paused = self._object.map(".bss")
@@ -270,12 +270,12 @@ class Engine:
         if self._final is not None:
             return self._final
         read = self._counters.per_cpu_sum
-        forgotten = read(layout.COUNT_TRACK_NEW) - read(layout.COUNT_TRACK_END)
+        forgotten = read(contract.COUNT_TRACK_NEW) - read(contract.COUNT_TRACK_END)
         return Losses(
-            buffer_full=read(layout.COUNT_BUFFER_FULL),
-            track_full=read(layout.COUNT_TRACK_FULL)
+            buffer_full=read(contract.COUNT_BUFFER_FULL),
+            track_full=read(contract.COUNT_TRACK_FULL)
             + max(0, forgotten - self.config.track_entries),
-            recursion=self._skipped(read(layout.COUNT_NESTED) + read(layout.COUNT_UNKNOWN)),
+            recursion=self._skipped(read(contract.COUNT_NESTED) + read(contract.COUNT_UNKNOWN)),
         )
 
     def _skipped(self, counted: int) -> int | None:

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from ..facts.roles import DROP_FUNCTION, NO_VERDICT
 from ..plan.functions import Target
-from . import layout
+from . import contract, layout
 from .escape import escape
 from .event import Context, Event, Frame, Icmp, Tuple
 
@@ -43,25 +43,25 @@ class _Cache(dict[_K, _V]):
 def decode_tuple(raw: bytes) -> Tuple | None:
     """struct event_tuple, 40 bytes, to addresses and ids; None when there was no header."""
     saddr, daddr, sport, dport, l3, l4, ids, icmp_type = layout.TUPLE.unpack(raw)
-    if l3 == layout.L3_IPV6:
+    if l3 == contract.L3_IPV6:
         from socket import AF_INET6, inet_ntop
 
         source, target = inet_ntop(AF_INET6, saddr), inet_ntop(AF_INET6, daddr)
-    elif l3 in (layout.L3_IPV4, layout.L3_ARP):
+    elif l3 in (contract.L3_IPV4, contract.L3_ARP):
         source = "{}.{}.{}.{}".format(*saddr[:4])
         target = "{}.{}.{}.{}".format(*daddr[:4])
     else:
         return None
-    if l3 == layout.L3_ARP:
+    if l3 == contract.L3_ARP:
         l4 = -1
-    if ids == layout.IDS_PORTS:
+    if ids == contract.IDS_PORTS:
         return Tuple(source, target, _swap(sport), _swap(dport), l4, True)
     icmp = None
-    if ids == layout.IDS_ICMP_ECHO:
+    if ids == contract.IDS_ICMP_ECHO:
         icmp = Icmp(icmp_type, _swap(sport), _swap(dport))
-    elif ids == layout.IDS_ICMP:
+    elif ids == contract.IDS_ICMP:
         icmp = Icmp(icmp_type)
-    return Tuple(source, target, 0, 0, l4, False, icmp, ids == layout.IDS_FRAGMENT)
+    return Tuple(source, target, 0, 0, l4, False, icmp, ids == contract.IDS_FRAGMENT)
 
 
 def _swap(word_be: int) -> int:
@@ -89,9 +89,8 @@ class Decoder:
         stride: int = layout.EVENT.size,
         symbolize: Callable[[int, bool], Frame] | None = None,
     ) -> None:
-        form = f"={skip}x{layout.EVENT.format[1:]}"
-        if symbolize is not None:
-            form += layout.STACK.format[1:]
+        record = layout.RecordLayout.of(stack=symbolize is not None)
+        form = f"={skip}x{record.format[1:]}"
         padding = stride - struct.calcsize(form)
         self._record = struct.Struct(f"{form}{padding}x" if padding else form)
         self._targets = (("", ""), *((t.name, t.module) for t in targets))
@@ -122,7 +121,7 @@ class Decoder:
         targets, functions = self._targets, self._functions
         names, tuples, verdicts = self._names, self._tuples, self._verdicts
         contexts, drop_function = _CONTEXTS, self._drop_function
-        has_reason, shared, new = layout.EVENT_REASON, layout.EVENT_SHARED, Event._make
+        has_reason, shared, new = contract.EVENT_REASON, contract.EVENT_SHARED, Event._make
         events = []
         for (
             ts_ns, skb, addr, pid, index, netns, mark, ifindex, mtu, length, reason, proto, cpu,

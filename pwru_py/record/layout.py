@@ -1,50 +1,70 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The Python twin of ``bpf/event.h``: layouts shared with the kernel side, in host byte order."""
+"""Structures shared with the kernel side, packed and unpacked; ``contract`` says where what is."""
 
 from __future__ import annotations
 
 import builtins
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
-STACK_MAX = 64
-"""Addresses kept of a stack, innermost first."""
-
-EVENT = struct.Struct("=QQQ8I2H4B16s16s40s")
-"""struct event: ts_ns skb func; pid target netns mark ifindex mtu len reason; proto cpu; flags
-context tcp_flags stack_len; comm ifname; tuple."""
-
-TUPLE = struct.Struct("=16s16sHHBBBB")
-"""struct event_tuple: saddr daddr; sport dport (as on the wire); l3 l4 ids icmp_type."""
-
-STACK = struct.Struct(f"={STACK_MAX}Q")
-
-NEEDS = struct.Struct("=H4?")
-"""struct needs, see ``FilterNeeds``."""
-
-CONFIG = struct.Struct("=4I6s6s6s9?5xQQ")
-"""struct config, see ``KernelConfig``."""
-
-COOKIE_TARGET_SHIFT, COOKIE_REASON_SHIFT, COOKIE_NO_REASON = 8, 4, 15
-"""A probe's cookie: 1 + the function's index in the plan; the drop reason's argument register or
-slot, 0 without, COOKIE_NO_REASON of one that frees without; in the lowest bits the sk_buff's."""
-
-ARGUMENTS_BITS, ARGUMENTS_HASH, ARGUMENTS_CROWDED = 16, 0x61C88647, 0xFF
-"""The table of cookies' lowest bytes by probe address, see ``attach.argument_table``."""
-
-EVENT_REASON = 1
-EVENT_TRACKED = 2
-EVENT_SHARED = 4
-
-L3_ARP, L3_IPV4, L3_IPV6 = 1, 4, 6
-
-IDS_NONE, IDS_PORTS, IDS_ICMP, IDS_ICMP_ECHO, IDS_FRAGMENT = range(5)
-
-COUNT_BUFFER_FULL, COUNT_TRACK_FULL, COUNT_TRACK_NEW, COUNT_TRACK_END = range(4)
-COUNT_NESTED, COUNT_UNKNOWN = 4, 5
+from . import contract
 
 
-assert (EVENT.size, TUPLE.size, CONFIG.size) == (136, 40, 64)
+class Layout(struct.Struct):
+    """A structure in host byte order. ``names``: its members, in the order they are unpacked."""
+
+    def __init__(self, members: contract.Members, size: int) -> None:
+        text = "="
+        for _, offset, code in (*members, ("", size, "")):
+            gap = offset - struct.calcsize(text)
+            text += f"{gap}x{code}" if gap else code
+        super().__init__(text)
+        self.names = tuple(name for name, _, _ in members)
+
+    def pack_members(self, **values: Any) -> bytes:
+        """Each member by its name; an array as a tuple."""
+        flat: list[Any] = []
+        for name in self.names:
+            value = values[name]
+            flat.extend(value if isinstance(value, tuple) else (value,))
+        return self.pack(*flat)
+
+
+EVENT = Layout(contract.EVENT, contract.EVENT_BYTES)
+TUPLE = Layout(contract.EVENT_TUPLE, contract.EVENT_TUPLE_BYTES)
+NEEDS = Layout(contract.NEEDS, contract.NEEDS_BYTES)
+CONFIG = Layout(contract.CONFIG, contract.CONFIG_BYTES)
+
+STACK = struct.Struct(f"={contract.STACK_MAX}Q")
+_SECTIONS = {contract.SECTION_STACK: STACK}
+
+
+@dataclass(frozen=True, slots=True)
+class RecordLayout:
+    """One session's records: the event, then the sections that are asked for, in their order.
+
+    ``section_at``: of every section that there is, where it begins, 0 without. ``bytes``: of a
+    record, a multiple of 8. ``format``: of all that is in it.
+    """
+
+    section_at: tuple[int, ...]
+    bytes: int
+    format: str
+
+    @classmethod
+    def of(cls, *, stack: bool = False) -> RecordLayout:
+        wanted = {contract.SECTION_STACK: stack}
+        at, size, form = [0] * contract.SECTION_MAX, EVENT.size, EVENT.format
+        for section, packed in sorted(_SECTIONS.items()):
+            if wanted[section]:
+                at[section] = size
+                size += packed.size
+                form += packed.format[1:]
+        return cls(tuple(at), size, form)
+
+
+PLAIN_RECORD = RecordLayout.of()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +78,8 @@ class FilterNeeds:
     payload: bool = False
 
     def pack(self) -> builtins.bytes:
-        """6 bytes."""
-        return NEEDS.pack(self.bytes, self.on, self.link, self.length, self.payload)
+        """As ``NEEDS`` lays it out."""
+        return NEEDS.pack_members(**{f.name: getattr(self, f.name) for f in fields(self)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +97,11 @@ class KernelConfig:
     func_ip: bool = False
     track: bool = False
     tuple: bool = True
-    stack: bool = False
     queue: bool = False
     shared: bool = False
     page_offset_base: int = 0
     vmemmap_base: int = 0
+    record: RecordLayout = PLAIN_RECORD
 
     @property
     def _meta(self) -> bool:
@@ -99,16 +119,15 @@ class KernelConfig:
         )
 
     def pack(self) -> bytes:
-        """The 64 bytes of the program's read-only data."""
-        return CONFIG.pack(
-            self.netns, self.ifindex, self.mark, self.mark_mask, self.filter.pack(),
-            self.inner_l2.pack(), self.inner_l3.pack(), self._meta, self.adjacent,
-            self.func_ip, self.track, self.tuple, self.stack, self.queue,
-            bool(self.page_offset_base and self.vmemmap_base), self.shared,
-            self.page_offset_base, self.vmemmap_base,
-        )  # fmt: skip
-
-    @property
-    def record_bytes(self) -> int:
-        """Size of one record, a multiple of 8."""
-        return EVENT.size + (STACK.size if self.stack else 0)
+        """The program's read-only data, as ``CONFIG`` lays it out."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        for name, value in values.items():
+            if isinstance(value, FilterNeeds):
+                values[name] = value.pack()
+        return CONFIG.pack_members(
+            **values,
+            meta=self._meta,
+            pages=bool(self.page_offset_base and self.vmemmap_base),
+            record_bytes=self.record.bytes,
+            section_at=self.record.section_at,
+        )

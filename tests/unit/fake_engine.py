@@ -20,7 +20,7 @@ from pwru_py import session as tracer
 from pwru_py.options.config import Backend, Config
 from pwru_py.plan.functions import Plan, Skipped, Target
 from pwru_py.programs.splice import compile_all
-from pwru_py.record import layout
+from pwru_py.record import contract, layout
 from pwru_py.record.event import Frame, Losses
 
 from .test_record import NAMES, record, stacked
@@ -38,7 +38,7 @@ def packet(number: int = 0, **changes: Any) -> list[bytes]:
     at = {"skb": 0xFFFF888000000000 + number, "ts_ns": 1000 * number} | changes
     return [
         record(target=1, **at),
-        record(target=2, reason=2, flags=layout.EVENT_REASON, **at),
+        record(target=2, reason=2, flags=contract.EVENT_REASON, **at),
         record(target=3, **at),
     ]
 
@@ -71,7 +71,7 @@ class Reader:
 
     def __init__(self, kernel: Kernel, stack: bool, wake_fd: int) -> None:
         self.skip = 0
-        self.stride = layout.EVENT.size + (layout.STACK.size if stack else 0)
+        self.stride = layout.RecordLayout.of(stack=stack).bytes
         self._kernel = kernel
         self._wake_fd = wake_fd
 

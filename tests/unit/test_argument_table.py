@@ -16,13 +16,15 @@ from pwru_py.attach.argument_table import (
     place,
 )
 from pwru_py.plan.functions import Target
-from pwru_py.record import layout
+from pwru_py.record import contract
 
 
 def look_up(table: ArgumentTable, ip: int) -> int:
     """As ``find_skb`` of bpf/pwru.bpf.c does."""
-    found = table.places[(ip * layout.ARGUMENTS_HASH & 0xFFFFFFFF) >> 32 - layout.ARGUMENTS_BITS]
-    return table.crowded.get(ip, 0) if found == layout.ARGUMENTS_CROWDED else found
+    found = table.places[
+        (ip * contract.ARGUMENTS_HASH & 0xFFFFFFFF) >> 32 - contract.ARGUMENTS_BITS
+    ]
+    return table.crowded.get(ip, 0) if found == contract.ARGUMENTS_CROWDED else found
 
 
 ADDRS = st.integers(0xFFFFFFFF80000000 >> 4, 0xFFFFFFFFFFFFFF00 >> 4).map(lambda n: n << 4)
@@ -39,7 +41,7 @@ def test_every_probe_finds_its_arguments(targets: list[Target], ips: tuple[int, 
             found = look_up(table, target.addr + behind)
             assert found == cookie(index, target) & 0xFF
             assert found & 0xF == target.arg
-            assert found >> layout.COOKIE_REASON_SHIFT == target.reason_arg
+            assert found >> contract.COOKIE_REASON_SHIFT == target.reason_arg
 
 
 def test_who_frees_for_a_drop_is_known_where_there_are_no_reasons() -> None:
@@ -62,12 +64,12 @@ def test_those_that_share_a_place_and_differ() -> None:
     assert argument_table(same, FPROBE_IPS[:1]).crowded == {}
     differ = [Target("a", "", first, 1, 0), Target("b", "", other, 3, 2)]
     table = argument_table(differ, FPROBE_IPS[:1])
-    assert table.places[place(ip)] == layout.ARGUMENTS_CROWDED
+    assert table.places[place(ip)] == contract.ARGUMENTS_CROWDED
     assert table.crowded == {ip: 0x01, other + FPROBE_IPS[0]: 0x23}
 
 
 def test_nowhere_else_is_anything() -> None:
     table = argument_table([Target("a", "", 0xFFFFFFFF81000000, 2, 0)], FPROBE_IPS)
-    assert len(table.places) == 1 << layout.ARGUMENTS_BITS
+    assert len(table.places) == 1 << contract.ARGUMENTS_BITS
     assert sorted(set(table.places)) == [0, 2]
     assert len(table.places) - table.places.count(0) == len(FPROBE_IPS)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pwru_py.plan.functions import Target
-from pwru_py.record import decode, layout
+from pwru_py.record import contract, decode, layout
 from pwru_py.record.decode import Decoder, decode_tuple
 from pwru_py.record.event import Context, Event, Frame, Icmp, Tuple
 
@@ -44,9 +44,9 @@ def packed_tuple(
         return bytes(layout.TUPLE.size)
     family = socket.AF_INET6 if ":" in saddr else socket.AF_INET
     if l3 < 0:
-        l3 = layout.L3_IPV6 if ":" in saddr else layout.L3_IPV4
+        l3 = contract.L3_IPV6 if ":" in saddr else contract.L3_IPV4
     if ids < 0:
-        ids = layout.IDS_PORTS if sport or dport else layout.IDS_NONE
+        ids = contract.IDS_PORTS if sport or dport else contract.IDS_NONE
     return layout.TUPLE.pack(
         socket.inet_pton(family, saddr),
         socket.inet_pton(family, daddr),
@@ -83,7 +83,7 @@ def record(**changes: Any) -> bytes:
         "tuple": packed_tuple("10.0.0.2", "1.1.1.1", 45146, 80),
     }
     assert set(changes) <= set(fields)
-    return layout.EVENT.pack(*(fields | changes).values())
+    return layout.EVENT.pack_members(**(fields | changes))
 
 
 def decoder(has_reasons: bool = True, cookies: bool = True, **changes: Any) -> Decoder:
@@ -135,7 +135,9 @@ def test_golden_record() -> None:
 def test_the_largest_values() -> None:
     words = dict.fromkeys(["pid", "netns", "mark", "ifindex", "mtu", "len", "reason"], 0xFFFFFFFF)
     long = dict.fromkeys(["ts_ns", "skb", "func"], 0xFFFFFFFFFFFFFFFF)
-    event = one(**words, **long, proto=0xFFFF, cpu=0xFFFF, flags=layout.EVENT_REASON, tcp_flags=255)
+    event = one(
+        **words, **long, proto=0xFFFF, cpu=0xFFFF, flags=contract.EVENT_REASON, tcp_flags=255
+    )
     assert (event.pid, event.mark, event.reason, event.cpu) == (0xFFFFFFFF,) * 3 + (0xFFFF,)
     assert (event.reason_name, event.skb) == ("REASON_4294967295", 0xFFFFFFFFFFFFFFFF)
 
@@ -162,24 +164,26 @@ def test_the_largest_values() -> None:
             Tuple("10.0.0.2", "1.1.1.1", 0, 0, 6, False),
         ),
         (
-            packed_tuple("10.0.0.2", "1.1.1.1", proto=17, ids=layout.IDS_FRAGMENT),
+            packed_tuple("10.0.0.2", "1.1.1.1", proto=17, ids=contract.IDS_FRAGMENT),
             Tuple("10.0.0.2", "1.1.1.1", 0, 0, 17, False, None, True),
         ),
         # Ports that are zero are ports.
         (
-            packed_tuple("10.0.0.2", "1.1.1.1", 0, 0, 132, ids=layout.IDS_PORTS),
+            packed_tuple("10.0.0.2", "1.1.1.1", 0, 0, 132, ids=contract.IDS_PORTS),
             Tuple("10.0.0.2", "1.1.1.1", 0, 0, 132, True),
         ),
         (
-            packed_tuple("10.0.0.2", "1.1.1.1", 77, 258, 1, ids=layout.IDS_ICMP_ECHO, icmp_type=8),
+            packed_tuple(
+                "10.0.0.2", "1.1.1.1", 77, 258, 1, ids=contract.IDS_ICMP_ECHO, icmp_type=8
+            ),
             Tuple("10.0.0.2", "1.1.1.1", 0, 0, 1, False, Icmp(8, 77, 258)),
         ),
         (
-            packed_tuple("::1", "::2", 0, 65535, 58, ids=layout.IDS_ICMP_ECHO, icmp_type=129),
+            packed_tuple("::1", "::2", 0, 65535, 58, ids=contract.IDS_ICMP_ECHO, icmp_type=129),
             Tuple("::1", "::2", 0, 0, 58, False, Icmp(129, 0, 65535)),
         ),
         (
-            packed_tuple("10.0.0.2", "1.1.1.1", proto=1, ids=layout.IDS_ICMP, icmp_type=3),
+            packed_tuple("10.0.0.2", "1.1.1.1", proto=1, ids=contract.IDS_ICMP, icmp_type=3),
             Tuple("10.0.0.2", "1.1.1.1", 0, 0, 1, False, Icmp(3)),
         ),
         # Of a newer program: what is not known is not shown.
@@ -188,7 +192,7 @@ def test_the_largest_values() -> None:
             Tuple("10.0.0.2", "1.1.1.1", 0, 0, 1, False),
         ),
         (
-            packed_tuple("10.0.0.1", "10.0.0.2", proto=0, l3=layout.L3_ARP),
+            packed_tuple("10.0.0.1", "10.0.0.2", proto=0, l3=contract.L3_ARP),
             Tuple("10.0.0.1", "10.0.0.2", 0, 0, -1, False),
         ),
         (packed_tuple(), None),
@@ -247,15 +251,15 @@ def test_targets_by_address() -> None:
 @pytest.mark.parametrize(
     ("func", "reason", "flags", "drop"),
     [
-        ("kfree_skb_reason", 2, layout.EVENT_REASON, True),
-        ("kfree_skb_reason", 99, layout.EVENT_REASON, True),
-        ("kfree_skb_reason", 1, layout.EVENT_REASON, False),
-        ("kfree_skb_reason", 0, layout.EVENT_REASON, False),
-        ("kfree_skb_reason", 2, layout.EVENT_REASON | layout.EVENT_SHARED, False),
-        ("kfree_skb_reason", 2, layout.EVENT_REASON | layout.EVENT_TRACKED, True),
-        ("skb_release_data", 99, layout.EVENT_REASON, False),
-        ("__probestub_kfree_skb", 99, layout.EVENT_REASON, False),
-        ("perf_trace_kfree_skb", 99, layout.EVENT_REASON, False),
+        ("kfree_skb_reason", 2, contract.EVENT_REASON, True),
+        ("kfree_skb_reason", 99, contract.EVENT_REASON, True),
+        ("kfree_skb_reason", 1, contract.EVENT_REASON, False),
+        ("kfree_skb_reason", 0, contract.EVENT_REASON, False),
+        ("kfree_skb_reason", 2, contract.EVENT_REASON | contract.EVENT_SHARED, False),
+        ("kfree_skb_reason", 2, contract.EVENT_REASON | contract.EVENT_TRACKED, True),
+        ("skb_release_data", 99, contract.EVENT_REASON, False),
+        ("__probestub_kfree_skb", 99, contract.EVENT_REASON, False),
+        ("perf_trace_kfree_skb", 99, contract.EVENT_REASON, False),
         ("ip_rcv", 2, 0, False),
         ("kfree_skb", 0, 0, False),
     ],
@@ -263,14 +267,14 @@ def test_targets_by_address() -> None:
 def test_which_events_are_drops(func: str, reason: int, flags: int, drop: bool) -> None:
     event = one(target=INDEX[func], reason=reason, flags=flags)
     assert event.drop is drop
-    if flags & layout.EVENT_REASON:
+    if flags & contract.EVENT_REASON:
         assert (event.reason, event.reason_name) == (reason, NAMES.get(reason, f"REASON_{reason}"))
     else:
         assert (event.reason, event.reason_name) == (-1, "")
 
 
 def test_a_reason_that_says_nothing_is_none_where_it_decides_nothing() -> None:
-    event = one(target=INDEX["skb_release_data"], reason=2, flags=layout.EVENT_REASON)
+    event = one(target=INDEX["skb_release_data"], reason=2, flags=contract.EVENT_REASON)
     assert (event.reason, event.reason_name, event.drop) == (-1, "", False)
 
 
@@ -278,7 +282,7 @@ def test_kernels_without_reasons_drop_by_kfree_skb_alone() -> None:
     old = decoder(has_reasons=False)
     raw = b"".join(
         record(target=INDEX[func], flags=flags)
-        for func, flags in [("kfree_skb", 0), ("kfree_skb", layout.EVENT_SHARED), ("ip_rcv", 0)]
+        for func, flags in [("kfree_skb", 0), ("kfree_skb", contract.EVENT_SHARED), ("ip_rcv", 0)]
     )
     assert [event.drop for event in old.decode(raw, 0)] == [True, False, False]
     assert {event.reason for event in old.decode(raw, 0)} == {-1}
@@ -312,7 +316,7 @@ def test_contexts(context: Context) -> None:
 
 
 def stacked(depth: int) -> bytes:
-    addrs = [0xFFFFFFFF81000000 + n for n in range(layout.STACK_MAX)]
+    addrs = [0xFFFFFFFF81000000 + n for n in range(contract.STACK_MAX)]
     return record(stack_len=depth) + layout.STACK.pack(*addrs)
 
 
@@ -320,7 +324,7 @@ def frame(addr: int, innermost: bool) -> Frame:
     return Frame(addr, "inner" if innermost else "outer", addr & 0xFF, "")
 
 
-@pytest.mark.parametrize("depth", [0, 1, 3, layout.STACK_MAX])
+@pytest.mark.parametrize("depth", [0, 1, 3, contract.STACK_MAX])
 def test_stacks(depth: int) -> None:
     size = layout.EVENT.size + layout.STACK.size
     (event,) = decoder(stride=size, symbolize=frame).decode(stacked(depth), 0)

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* Never loaded: a user of every type that Python must know, so that they are in its BTF. */
+#include "event.h"
+
+struct contract {
+	struct record record;
+	struct config config;
+	enum limits limits;
+	enum section section;
+	enum event_flags flags;
+	enum event_context context;
+	enum event_l3 l3;
+	enum event_ids ids;
+	enum cookie cookie;
+	enum arguments_table arguments;
+	enum counter counter;
+} contract;

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What ``bpf/event.h`` shares with Python. Made by ``python bpf/build.py contract``: do not edit.
+
+Of each structure its size and its members: name, offset in bytes, format as in ``struct``. Of each
+enum its constants.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+Members = tuple[tuple[str, int, str], ...]
+
+# struct event_tuple
+EVENT_TUPLE_BYTES: Final = 40
+EVENT_TUPLE: Final[Members] = (
+    ("saddr", 0, "16s"),
+    ("daddr", 16, "16s"),
+    ("sport", 32, "H"),
+    ("dport", 34, "H"),
+    ("l3", 36, "B"),
+    ("l4", 37, "B"),
+    ("ids", 38, "B"),
+    ("icmp_type", 39, "B"),
+)
+
+# struct event
+EVENT_BYTES: Final = 136
+EVENT: Final[Members] = (
+    ("ts_ns", 0, "Q"),
+    ("skb", 8, "Q"),
+    ("func", 16, "Q"),
+    ("pid", 24, "I"),
+    ("target", 28, "I"),
+    ("netns", 32, "I"),
+    ("mark", 36, "I"),
+    ("ifindex", 40, "I"),
+    ("mtu", 44, "I"),
+    ("len", 48, "I"),
+    ("reason", 52, "I"),
+    ("proto", 56, "H"),
+    ("cpu", 58, "H"),
+    ("flags", 60, "B"),
+    ("context", 61, "B"),
+    ("tcp_flags", 62, "B"),
+    ("stack_len", 63, "B"),
+    ("comm", 64, "16s"),
+    ("ifname", 80, "16s"),
+    ("tuple", 96, "40s"),
+)
+
+# struct record
+RECORD_BYTES: Final = 648
+RECORD: Final[Members] = (
+    ("event", 0, "136s"),
+    ("stack", 136, "64Q"),
+)
+
+# struct needs
+NEEDS_BYTES: Final = 6
+NEEDS: Final[Members] = (
+    ("bytes", 0, "H"),
+    ("on", 2, "?"),
+    ("link", 3, "?"),
+    ("length", 4, "?"),
+    ("payload", 5, "?"),
+)
+
+# struct config
+CONFIG_BYTES: Final = 64
+CONFIG: Final[Members] = (
+    ("netns", 0, "I"),
+    ("ifindex", 4, "I"),
+    ("mark", 8, "I"),
+    ("mark_mask", 12, "I"),
+    ("record_bytes", 16, "I"),
+    ("section_at", 20, "1H"),
+    ("filter", 22, "6s"),
+    ("inner_l2", 28, "6s"),
+    ("inner_l3", 34, "6s"),
+    ("meta", 40, "?"),
+    ("adjacent", 41, "?"),
+    ("func_ip", 42, "?"),
+    ("track", 43, "?"),
+    ("tuple", 44, "?"),
+    ("queue", 45, "?"),
+    ("pages", 46, "?"),
+    ("shared", 47, "?"),
+    ("page_offset_base", 48, "Q"),
+    ("vmemmap_base", 56, "Q"),
+)
+
+# enum limits
+STACK_MAX: Final = 64
+
+# enum section
+SECTION_STACK: Final = 0
+SECTION_MAX: Final = 1
+
+# enum event_flags
+EVENT_REASON: Final = 1
+EVENT_TRACKED: Final = 2
+EVENT_SHARED: Final = 4
+
+# enum event_context
+CONTEXT_TASK: Final = 0
+CONTEXT_SOFTIRQ: Final = 1
+CONTEXT_HARDIRQ: Final = 2
+CONTEXT_UNKNOWN: Final = 3
+
+# enum event_l3
+L3_NONE: Final = 0
+L3_ARP: Final = 1
+L3_IPV4: Final = 4
+L3_IPV6: Final = 6
+
+# enum event_ids
+IDS_NONE: Final = 0
+IDS_PORTS: Final = 1
+IDS_ICMP: Final = 2
+IDS_ICMP_ECHO: Final = 3
+IDS_FRAGMENT: Final = 4
+
+# enum cookie
+COOKIE_REASON_SHIFT: Final = 4
+COOKIE_TARGET_SHIFT: Final = 8
+COOKIE_NO_REASON: Final = 15
+
+# enum arguments_table
+ARGUMENTS_BITS: Final = 16
+ARGUMENTS_HASH: Final = 1640531527
+ARGUMENTS_CROWDED: Final = 255
+
+# enum counter
+COUNT_BUFFER_FULL: Final = 0
+COUNT_TRACK_FULL: Final = 1
+COUNT_TRACK_NEW: Final = 2
+COUNT_TRACK_END: Final = 3
+COUNT_NESTED: Final = 4
+COUNT_UNKNOWN: Final = 5
+COUNT_MAX: Final = 6
