@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PACKAGES := $(shell grep -v '^\#' debian-packages.txt)
 BPF := pwru_py/bpf/places.txt
 
-.PHONY: demo test lint unit kernel bench clean
+.PHONY: demo test lint unit kernel bench generated clean
 
 demo: $(BPF)
 	$(BIN)/python -m demo
@@ -52,6 +52,11 @@ $(VENV)/installed: $(VENV)/packages pyproject.toml hatch_build.py
 
 $(BPF): $(VENV)/installed $(wildcard bpf/*)
 	$(BIN)/python bpf/build.py
+
+# What is made of other files and committed; tests compare.
+generated: $(BPF)
+	$(BIN)/python bpf/build.py contract
+	$(BIN)/python -m pwru_py.output.schema > pwru_py/output/schema.json
 
 clean:
 	rm -rf $(VENV) .lab build dist pwru_py/bpf/*.o pwru_py/bpf/places.txt

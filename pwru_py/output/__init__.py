@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol, TextIO
 
 from ..record.escape import escape
 from ..record.event import Event, Losses, Summary
-from .columns import View
+from .fields import View
 
 if TYPE_CHECKING:
     from datetime import tzinfo

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from ..options.config import Timestamp
 from ..record.event import Event, Losses, Summary
-from .columns import Format, View, flag_names, format_frame
-from .protocols import TCP, icmp_name
+from .fields import Group, Member, View, members
+from .formats import Format
 from .stamp import Stamp
 from .summary import LossWatch
 from .text import CACHE_ENTRIES, STACK_ENTRIES, keep
@@ -69,32 +69,28 @@ class JsonSink:
 
 def line_format(view: View, stamp: Stamp) -> Format:
     """A function Event → its line. Parts that repeat are kept as text, as in ``text``."""
-
-    def packet(event: Event) -> dict[str, Any]:
-        return (_meta(event) if view.meta else {}) | (_tuple(event) if view.tuple else {})
-
-    task = _part(_task, "skb cpu comm pid context")
-    func = _part(_func, "func module addr drop reason reason_name")
-    packet_fields = "netns mark ifindex ifname proto mtu len " * view.meta
-    packet_fields += "tuple tcp_flags" * view.tuple
-    parts: list[Format] = [lambda event: "{" + task(event), func]
-    if packet_fields:
-        parts.append(_part(packet, packet_fields))
-    if view.stack:
-        parts.append(_part(_stack, "stack", STACK_ENTRIES))
+    parts: list[Format] = []
+    for group in (Group.TASK, Group.FUNC, Group.PACKET, Group.STACK):
+        shown = members(view, group)
+        if shown:
+            parts.append(_part(shown, STACK_ENTRIES if group is Group.STACK else CACHE_ENTRIES))
     parts.append(_times(view.timestamp, stamp))
     if len(parts) == 4:
-        _, _, rest, times = parts
+        task, func, rest, times = parts
         return lambda e: "{" + task(e) + func(e) + rest(e) + times(e)
-    return lambda event: "".join([part(event) for part in parts])
+    return lambda event: "{" + "".join([part(event) for part in parts])
 
 
-def _part(
-    make: Callable[[Event], dict[str, Any]], fields: str, entries: int = CACHE_ENTRIES
-) -> Format:
-    """The members that ``make`` gives, as JSON text ending in a comma, kept by ``fields``."""
-    key = itemgetter(*map(Event._fields.index, fields.split()))
-    return keep(key, lambda event: _dumps(make(event))[1:-1] + ",", entries)
+def _part(shown: Sequence[Member], entries: int) -> Format:
+    """These members as JSON text ending in a comma, kept by what they read."""
+    names = dict.fromkeys(name for member in shown for name in member.reads)
+    key = itemgetter(*map(Event._fields.index, names))
+    named = [(member.name, member.value) for member in shown]
+
+    def write(event: Event) -> str:
+        return _dumps({name: value(event) for name, value in named})[1:-1] + ","
+
+    return keep(key, write, entries)
 
 
 def _times(mode: Timestamp, stamp: Stamp) -> Format:
@@ -104,64 +100,3 @@ def _times(mode: Timestamp, stamp: Stamp) -> Format:
     value = stamp.value
     mark = '"' if mode is Timestamp.ABSOLUTE else ""
     return lambda e: f'"time":{mark}{value(e)}{mark},"ts_ns":{e.ts_ns},"wall_ns":{e.wall_ns}}}\n'
-
-
-def _task(event: Event) -> dict[str, Any]:
-    return {
-        "type": "event",
-        "skb": hex(event.skb),
-        "cpu": event.cpu,
-        "process": f"{event.comm}:{event.pid}",
-        "pid": event.pid,
-        "comm": event.comm,
-        "context": event.context.name.lower(),
-    }
-
-
-def _func(event: Event) -> dict[str, Any]:
-    return {
-        "func": event.func,
-        "module": event.module,
-        "addr": hex(event.addr),
-        "drop": event.drop,
-        "drop_reason": event.reason_name or None,
-        "drop_reason_id": event.reason if event.reason >= 0 else None,
-    }
-
-
-def _meta(event: Event) -> dict[str, Any]:
-    return {
-        "netns": event.netns,
-        "mark": event.mark,
-        "iface": event.ifname,
-        "ifindex": event.ifindex,
-        "proto": event.proto,
-        "mtu": event.mtu,
-        "len": event.len,
-    }
-
-
-def _tuple(event: Event) -> dict[str, Any]:
-    packet = event.tuple
-    if packet is None:
-        return {"tuple": None}
-    flags = event.tcp_flags if packet.proto == TCP and packet.has_ports else 0
-    members: dict[str, Any] = {
-        "saddr": packet.saddr,
-        "daddr": packet.daddr,
-        "sport": packet.sport,
-        "dport": packet.dport,
-        "proto": packet.proto if packet.proto >= 0 else None,
-        "flags": flag_names(flags),
-    }
-    if packet.icmp is not None:
-        kind, ident, sequence = packet.icmp
-        name = icmp_name(packet.proto, kind) or None
-        members["icmp"] = {"type": kind, "name": name, "id": ident, "seq": sequence}
-    if packet.fragment:
-        members["fragment"] = True
-    return {"tuple": members}
-
-
-def _stack(event: Event) -> dict[str, Any]:
-    return {"stack": [format_frame(frame) for frame in event.stack]}

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from datetime import tzinfo
 
 ISO_CHARS = len("2026-11-20T09:03:46.123456+00:00")
+ISO_PATTERN = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}[+-]\d\d:\d\d(:\d\d)?$"
 TIME_OF_DAY_CHARS = len("09:03:46.123456")
 _NS = 1_000_000_000
 _TIME_OF_DAY = slice(len("2026-11-20T"), len("2026-11-20T") + TIME_OF_DAY_CHARS)

@@ -12,7 +12,8 @@ from rich.segment import Segment, Segments
 from rich.style import Style
 
 from ..record.event import Event, Losses, Summary
-from .columns import View, columns, format_frame, format_reason
+from .fields import View, columns
+from .formats import format_frame, format_reason
 from .stamp import Stamp
 from .summary import LossWatch, loss_notice, summary_lines
 from .widths import Layout, choose, cut, fit

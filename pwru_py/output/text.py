@@ -10,7 +10,8 @@ from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Any, TextIO
 
 from ..record.event import Event, Frame, Losses, Summary
-from .columns import Column, Format, View, columns, format_frame, pad
+from .fields import Column, View, columns
+from .formats import Format, format_frame, pad
 from .stamp import Stamp
 from .summary import LossWatch, loss_notice
 
@@ -84,7 +85,7 @@ def _piece(group: list[Column]) -> Format:
         return _join([column.format(event) for column in group], group, last=last)
 
     last = group[-1].key == "func"
-    names = [name for column in group for name in column.fields]
+    names = [name for column in group for name in column.reads]
     if not names:
         return _plain(group[0]) if len(group) == 1 and not last else write
     return keep(itemgetter(*map(Event._fields.index, names)), write, CACHE_ENTRIES)

@@ -6,7 +6,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .columns import Column, Format, cell_width, pad
+from .fields import Column
+from .formats import Format, cell_width, pad
 
 TUPLE_MIN = 16
 TUPLE_MAX = 52  # two IPv4 addresses with ports, whatever their digits

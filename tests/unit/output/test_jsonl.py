@@ -14,6 +14,7 @@ from jsonschema import Draft202012Validator
 
 from pwru_py.options.config import Timestamp
 from pwru_py.output import View, json_sink
+from pwru_py.output.schema import schema
 from pwru_py.record.event import Context, Event, Frame, Icmp, Losses, Tuple
 
 from .samples import (
@@ -120,6 +121,11 @@ def test_golden() -> None:
         '"flags":"SYN,ACK"},"stack":["nf_hook_slow+0xab","ipt_do_table+0x1f [ip_tables]",'
         '"0xffffffff81aaaaaa"],"time":0,"ts_ns":1000000500,"wall_ns":1795166626123456789}\n'
     )
+
+
+def test_the_schema_is_what_the_fields_say_now() -> None:
+    """``python -m pwru_py.output.schema`` would print the file that is there."""
+    assert schema() == SCHEMA
 
 
 def test_the_schema_is_a_schema_and_closed_to_typing_errors() -> None:

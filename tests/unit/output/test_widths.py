@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from pwru_py.options.config import Timestamp
 from pwru_py.output import View
-from pwru_py.output.columns import cell_width, columns
+from pwru_py.output.fields import columns
+from pwru_py.output.formats import cell_width
 from pwru_py.output.stamp import Stamp
 from pwru_py.output.widths import Layout, choose, cut, fit, shorten
 

@@ -5,9 +5,9 @@ import pytest
 
 from pwru_py.options.config import Timestamp
 from pwru_py.output import View
-from pwru_py.output.columns import (
+from pwru_py.output.fields import columns
+from pwru_py.output.formats import (
     cell_width,
-    columns,
     format_frame,
     format_func,
     format_iface,
@@ -47,9 +47,9 @@ def test_the_order_of_columns() -> None:
 def test_every_column_names_the_fields_it_reads(view: View) -> None:
     """Text is kept by these fields: one left out would show another event's text."""
     for column in columns(view, Stamp(view.timestamp)):
-        assert set(column.fields) <= set(Event._fields)
-        if column.fields:
-            others = {name: None for name in Event._fields if name not in column.fields}
+        assert set(column.reads) <= set(Event._fields)
+        if column.reads:
+            others = {name: None for name in Event._fields if name not in column.reads}
             assert column.format(event(**others)) == column.format(event())
 
 

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An event's values as text, one function for each; and how wide text is on a terminal."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable
+
+from ..record.event import Context, Event, Frame, TcpFlag, Tuple
+from .protocols import TCP, icmp_text, protocol_name
+
+Format = Callable[[Event], str]
+
+
+def cell_width(text: str) -> int:
+    """Terminal cells of a text that ``escape`` has been through."""
+    if text.isascii():
+        return len(text)
+    return sum(
+        0 if unicodedata.combining(c) else 1 + (unicodedata.east_asian_width(c) in "WF")
+        for c in text
+    )
+
+
+def pad(text: str, width: int) -> str:
+    """``text`` filled with spaces to ``width`` cells; never cut."""
+    return text + " " * (width - cell_width(text))
+
+
+def format_process(event: Event) -> str:
+    """``comm:pid``; in parentheses when an interrupt runs on top of that process."""
+    if event.context in (Context.SOFTIRQ, Context.HARDIRQ):
+        return f"({event.comm}:{event.pid})"
+    return f"{event.comm}:{event.pid}"
+
+
+def format_iface(event: Event) -> str:
+    """``name:ifindex``, ``0`` without a device."""
+    return f"{event.ifname}:{event.ifindex}" if event.ifname else str(event.ifindex)
+
+
+def flag_names(tcp_flags: int) -> str:
+    """``SYN,ACK``: the names of the set bits, lowest bit first."""
+    return ",".join(str(flag.name) for flag in TcpFlag if tcp_flags & flag)
+
+
+def format_tuple(packet: Tuple | None, tcp_flags: int = 0) -> str:
+    """``10.0.0.2:45146->1.1.1.1:80(tcp)``, '' without addresses.
+
+    Without ports: ``10.0.0.2->1.1.1.1(icmp echo id 7 seq 1)``, ``10.0.0.2->1.1.1.1(udp fragment)``.
+    """
+    if packet is None:
+        return ""
+    proto = protocol_name(packet.proto)
+    if not packet.has_ports:
+        if packet.icmp is not None:
+            proto += " " + icmp_text(packet.proto, packet.icmp)
+        elif packet.fragment:
+            proto += " fragment"
+        return f"{packet.saddr}->{packet.daddr}({proto})"
+    if tcp_flags and packet.proto == TCP:
+        proto += ":" + flag_names(tcp_flags)
+    if ":" in packet.saddr:
+        return f"[{packet.saddr}]:{packet.sport}->[{packet.daddr}]:{packet.dport}({proto})"
+    return f"{packet.saddr}:{packet.sport}->{packet.daddr}:{packet.dport}({proto})"
+
+
+def format_reason(event: Event) -> str:
+    """The reason by name, by number when it has none, '' when the function carries none."""
+    return "" if event.reason < 0 else event.reason_name or f"reason {event.reason}"
+
+
+def format_func(event: Event) -> str:
+    """The function and, two spaces after it, the reason it was given."""
+    reason = format_reason(event)
+    return f"{event.func}  {reason}" if reason else event.func
+
+
+def format_frame(frame: Frame) -> str:
+    """``symbol+0x1f [module]``, or the address alone."""
+    if not frame.symbol:
+        return f"0x{frame.addr:016x}"
+    module = f" [{frame.module}]" if frame.module else ""
+    return f"{frame.symbol}+0x{frame.offset:x}{module}"

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A packet's addresses in JSON, and the schema of that."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..record.event import Event
+from .formats import flag_names
+from .protocols import TCP, icmp_name
+
+
+def json_tuple(event: Event) -> dict[str, Any] | None:
+    """As ``TUPLE_SCHEMA`` describes; None without addresses."""
+    packet = event.tuple
+    if packet is None:
+        return None
+    flags = event.tcp_flags if packet.proto == TCP and packet.has_ports else 0
+    members: dict[str, Any] = {
+        "saddr": packet.saddr,
+        "daddr": packet.daddr,
+        "sport": packet.sport,
+        "dport": packet.dport,
+        "proto": packet.proto if packet.proto >= 0 else None,
+        "flags": flag_names(flags),
+    }
+    if packet.icmp is not None:
+        kind, ident, sequence = packet.icmp
+        name = icmp_name(packet.proto, kind) or None
+        members["icmp"] = {"type": kind, "name": name, "id": ident, "seq": sequence}
+    if packet.fragment:
+        members["fragment"] = True
+    return members
+
+
+TUPLE_SCHEMA: dict[str, Any] = {
+    "description": "Addresses and ports, or what an ICMP message is, as the packet carries them "
+    "at this event. null when no IP or ARP header was found. Absent with --output-"
+    "tuple=false.",
+    "type": ["object", "null"],
+    "properties": {
+        "saddr": {"description": "Source address; RFC 5952 text for IPv6.", "type": "string"},
+        "daddr": {"description": "Destination address.", "type": "string"},
+        "sport": {
+            "description": "Source port; 0 when the packet has none here (see proto, icmp, "
+            "fragment).",
+            "type": "integer",
+            "minimum": 0,
+            "maximum": 65535,
+        },
+        "dport": {
+            "description": "Destination port; 0 when the packet has none here (see proto, icmp, "
+            "fragment).",
+            "type": "integer",
+            "minimum": 0,
+            "maximum": 65535,
+        },
+        "proto": {
+            "description": "IP protocol number, after IPv6 extension headers; null for ARP.",
+            "type": ["integer", "null"],
+            "minimum": 0,
+            "maximum": 255,
+        },
+        "flags": {
+            "description": "Names of the TCP flags, lowest bit first, joined by commas; '' when "
+            "none or not TCP.",
+            "type": "string",
+            "pattern": "^((FIN|SYN|RST|PSH|ACK|URG|ECE|CWR)(,(?!$)|$))*$",
+        },
+        "icmp": {
+            "description": "The ICMP or ICMPv6 message (proto tells which). Absent when the "
+            "packet is none, or its header is not here.",
+            "type": "object",
+            "properties": {
+                "type": {
+                    "description": "The type's number.",
+                    "type": "integer",
+                    "minimum": 0,
+                    "maximum": 255,
+                },
+                "name": {
+                    "description": 'The type\'s name, as "echo request" or "unreachable"; '
+                    "null when it has none.",
+                    "type": ["string", "null"],
+                },
+                "id": {
+                    "description": "Identifier; null in messages that have none (only echo, "
+                    "timestamp, information and address mask have one).",
+                    "type": ["integer", "null"],
+                    "minimum": 0,
+                    "maximum": 65535,
+                },
+                "seq": {
+                    "description": "Sequence number; null as id is.",
+                    "type": ["integer", "null"],
+                    "minimum": 0,
+                    "maximum": 65535,
+                },
+            },
+            "required": ["type", "name", "id", "seq"],
+        },
+        "fragment": {
+            "description": "true in a later fragment, which has no ports of its own. Absent in "
+            "other packets.",
+            "const": True,
+        },
+    },
+    "required": ["saddr", "daddr", "sport", "dport", "proto", "flags"],
+}

@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The JSON Schema of ``--output-json``: ``python -m pwru_py.output.schema > FILE``.
+
+``schema.json`` beside this module is what it prints.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from .fields import FIELDS, View
+
+_LEAST = View(meta=False, tuple=False)
+
+
+def schema() -> dict[str, Any]:
+    """Of a line: an event, losses or the summary."""
+    kinds = ("event", "lost", "summary")
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "A line of pwru-py --output-json",
+        "description": "Tell lines apart by type. Later versions may add keys and types of lines: "
+        "ignore what you do not know.",
+        "oneOf": [{"$ref": f"#/$defs/{kind}"} for kind in kinds],
+        "$defs": {"event": _event(), **_OTHERS},
+    }
+
+
+def _event() -> dict[str, Any]:
+    names = {row.key: [member.name for member in row.members] for row in FIELDS}
+    meta = [
+        name
+        for row in FIELDS
+        if row.shown(View(tuple=False)) and not row.shown(_LEAST)
+        for name in names[row.key]
+    ]
+    return {
+        "title": "Event",
+        "description": "One packet in one kernel function.",
+        "type": "object",
+        "properties": {
+            member.name: dict(member.schema)
+            for row in sorted(FIELDS, key=lambda row: row.group)
+            for member in row.members
+        },
+        "required": [name for row in FIELDS if row.shown(_LEAST) for name in names[row.key]],
+        "dependentRequired": {meta[0]: meta[1:]},
+    }
+
+
+_OTHERS: dict[str, Any] = {
+    "lost": {
+        "title": "Losses",
+        "description": "Counts since the start of the session, written when they rose.",
+        "type": "object",
+        "properties": {
+            "type": {"const": "lost"},
+            "buffer_full": {
+                "description": "Events that matched but found the buffer full.",
+                "type": "integer",
+                "minimum": 0,
+            },
+            "track_full": {
+                "description": "Packets that could not be followed: too many at once.",
+                "type": "integer",
+                "minimum": 0,
+            },
+            "recursion": {
+                "description": "Probe hits that the kernel skipped because a probe already ran on"
+                " that CPU; null where it does not count them.",
+                "type": ["integer", "null"],
+                "minimum": 0,
+            },
+        },
+        "required": ["type", "buffer_full", "track_full", "recursion"],
+    },
+    "summary": {
+        "title": "Summary",
+        "description": "The last line.",
+        "type": "object",
+        "properties": {
+            "type": {"const": "summary"},
+            "events": {"description": "Events of the session.", "type": "integer", "minimum": 0},
+            "packets": {"description": "Distinct skb addresses.", "type": "integer", "minimum": 0},
+            "packets_limited": {
+                "description": "Whether there were more packets than could be told apart.",
+                "type": "boolean",
+            },
+            "drops": {
+                "description": "Drop reason to number of events.",
+                "type": "object",
+                "additionalProperties": {"type": "integer", "minimum": 1},
+            },
+            "losses": {"$ref": "#/$defs/losses"},
+            "attached": {"description": "Functions traced.", "type": "integer", "minimum": 0},
+            "failed": {
+                "description": "Functions that could not be attached.",
+                "type": "integer",
+                "minimum": 0,
+            },
+        },
+        "required": [
+            "type",
+            "events",
+            "packets",
+            "packets_limited",
+            "drops",
+            "losses",
+            "attached",
+            "failed",
+        ],
+    },
+    "losses": {
+        "title": "Losses so far",
+        "description": "What was not shown.",
+        "type": "object",
+        "properties": {
+            "buffer_full": {
+                "description": "Events that matched but found the buffer full.",
+                "type": "integer",
+                "minimum": 0,
+            },
+            "track_full": {
+                "description": "Packets that could not be followed: too many at once.",
+                "type": "integer",
+                "minimum": 0,
+            },
+            "recursion": {
+                "description": "Probe hits that the kernel skipped because a probe already ran on"
+                " that CPU; null where it does not count them.",
+                "type": ["integer", "null"],
+                "minimum": 0,
+            },
+        },
+        "required": ["buffer_full", "track_full", "recursion"],
+    },
+}
+
+
+if __name__ == "__main__":
+    print(json.dumps(schema(), indent=2))
