@@ -14,10 +14,11 @@ if TYPE_CHECKING:
     from .session import Tracer
 
 _WHERE = {
-    "Backend": "config", "Config": "config", "Mark": "config", "Timestamp": "config",
-    "Transport": "config", "PwruError": "errors", "Context": "model", "Event": "model",
-    "Frame": "model", "Icmp": "model", "Losses": "model", "Summary": "model",
-    "TcpFlag": "model", "Tuple": "model", "Tracer": "tracer",
+    "Backend": "options.config", "Config": "options.config", "Mark": "options.config",
+    "Timestamp": "options.config", "Transport": "options.config", "PwruError": "errors",
+    "Context": "record.event", "Event": "record.event", "Frame": "record.event",
+    "Icmp": "record.event", "Losses": "record.event", "Summary": "record.event",
+    "TcpFlag": "record.event", "Tuple": "record.event", "Tracer": "session",
 }  # fmt: skip
 
 __all__ = [
