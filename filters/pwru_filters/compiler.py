@@ -5,17 +5,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from .assemble import assemble
-from .blocks import build
-from .cbpf import CbpfInsn, CbpfProgram
-from .decode import validate
-from .ebpf import R10, EbpfInsn
-from .emit import emit
+from .back.assemble import assemble
+from .back.ebpf import R10, EbpfInsn
+from .back.emit import emit
 from .errors import FilterTooLargeError
 from .frame import Cast
-from .libpcap import compile_expression
-from .plan import Plan, make_plan, reads_caplen
-from .tagged import can_match_tagged
+from .front.cbpf import CbpfInsn, CbpfProgram
+from .front.libpcap import compile_expression
+from .front.validate import validate
+from .passes.blocks import build
+from .passes.lowering import Lowering, lower, reads_caplen
+from .passes.tagged import can_match_tagged
 
 _FRAME = 1  # register; nothing else is ever read from it
 
@@ -55,7 +55,7 @@ class CompiledFilter:
     needs_stack: bool
     flat: bool
     cast: Cast | None
-    _plan: Plan = field(repr=False, compare=False)
+    _lowering: Lowering = field(repr=False, compare=False)
 
     @property
     def code(self) -> bytes:
@@ -67,18 +67,18 @@ class CompiledFilter:
         prints it, figures.
         """
         # Imported when asked for: a start needs none of the text.
-        from .blocks_text import block_lines
-        from .cbpf_text import cbpf_lines
-        from .ebpf_text import ebpf_lines, frame_line
+        from .text.blocks_text import block_lines
+        from .text.cbpf_text import cbpf_lines
+        from .text.ebpf_text import ebpf_lines, frame_line
 
         how = "looked at in place" if self.cast else "copied for each packet"
-        slow = " or more" if self._plan.layout.slow else ""
+        slow = " or more" if self._lowering.extent.slow else ""
         figures = [
             f"the first {self.frame_bytes}{slow} bytes are {how}, {len(self.cbpf)} cBPF and "
             f"{len(self.ebpf)} eBPF instructions",
-            frame_line(self._plan),
+            frame_line(self._lowering),
         ]
-        blocks, insns = block_lines(self._plan), ebpf_lines(self.ebpf)
+        blocks, insns = block_lines(self._lowering), ebpf_lines(self.ebpf)
         passes = [[self.expression], cbpf_lines(self.cbpf), blocks, insns, figures]
         return "\n".join(line for lines in passes for line in (*lines, ""))
 
@@ -104,24 +104,24 @@ def compile_cbpf(
 ) -> CompiledFilter:
     """Compile a cBPF program, however it was made; `expression` is only kept."""
     validate(program)
-    plan = make_plan(build(program), cast)
-    ebpf = assemble(emit(plan))
+    lowering = lower(build(program), cast)
+    ebpf = assemble(emit(lowering))
     if capacity is not None and len(ebpf) > capacity:
         raise FilterTooLargeError(len(ebpf), capacity)
     return CompiledFilter(
         expression=expression,
         cbpf=program,
         ebpf=ebpf,
-        frame_bytes=plan.layout.frame_bytes,
-        needs_mac=plan.layout.needs_mac,
-        needs_link=plan.layout.needs_link,
-        needs_length=plan.layout.needs_length,
-        needs_payload=plan.layout.needs_payload,
+        frame_bytes=lowering.extent.frame_bytes,
+        needs_mac=lowering.extent.needs_mac,
+        needs_link=lowering.extent.needs_link,
+        needs_length=lowering.extent.needs_length,
+        needs_payload=lowering.extent.needs_payload,
         needs_frame=cast is None or any(insn.src == _FRAME for insn in ebpf),
-        needs_caplen=reads_caplen(plan),
-        needs_tag=can_match_tagged(plan.graph),
+        needs_caplen=reads_caplen(lowering),
+        needs_tag=can_match_tagged(lowering.graph),
         needs_stack=any(R10 in (insn.dst, insn.src) for insn in ebpf),
-        flat=plan.flat,
+        flat=lowering.flat,
         cast=cast,
-        _plan=plan,
+        _lowering=lowering,
     )

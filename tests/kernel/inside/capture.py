@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from pwru_filters.libpcap import compile_expression
+from pwru_filters import compile_filter
 
 from tests.kernel.inside.netns import inside
 
@@ -52,7 +52,7 @@ def _open(port: str, expression: str = "") -> socket.socket:
     found.setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)
     found.setblocking(False)
     if expression:
-        program = compile_expression(expression)
+        program = compile_filter(expression).cbpf
         code = b"".join(struct.pack("=HBBI", i.code, i.jt, i.jf, i.k) for i in program)
         buffer = ctypes.create_string_buffer(code, len(code))
         fprog = struct.pack("HL", len(program), ctypes.addressof(buffer))

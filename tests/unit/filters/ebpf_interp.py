@@ -145,7 +145,7 @@ def _header(compiled: CompiledFilter, packet: Packet, near: int) -> tuple[bytes,
     fresh = set(range(24 if near else 16))
     if not compiled.needs_length:
         fresh -= set(range(12, 16))
-    if compiled._plan.deferred is not None:
+    if compiled._lowering.deferred is not None:
         fresh -= set(range(8, 12))
     fields = (KERNEL_BASE, 8), (len(packet.present), 4), (packet.length, 4), (near, 8)
     return b"".join(value.to_bytes(size, "little") for value, size in fields), fresh
@@ -155,7 +155,7 @@ def _copy(compiled: CompiledFilter, packet: Packet) -> Machine:
     header, fresh = _header(compiled, packet, 0)
     copied = min(compiled.frame_bytes, len(packet.present))
     stale = random.Random(len(packet.present)).randbytes(FRAME_MAX - copied)
-    deferred = compiled._plan.deferred is not None
+    deferred = compiled._lowering.deferred is not None
     first = 0 if compiled.needs_link else MAC_BYTES
     fresh.update(range(BYTES_OFFSET + first, BYTES_OFFSET + copied))
     if deferred:
@@ -182,7 +182,7 @@ def _view(compiled: CompiledFilter, packet: Packet) -> Machine:
     known = range(VIEW_BYTES) if compiled.needs_link else range(MAC_BYTES, NEAR_VALID_FROM)
     fresh.update(BYTES_OFFSET + place for place in known)
     near = packet.present[: compiled.frame_bytes]
-    if compiled._plan.deferred is not None:  # it may look at what is not the packet's
+    if compiled._lowering.deferred is not None:  # it may look at what is not the packet's
         near += random.Random(len(near)).randbytes(compiled.frame_bytes - len(near))
     machine = Machine(compiled.ebpf, packet, header + bytes_, frozenset(fresh), near)
     machine.registers[NEAR] = NEAR_BASE

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import pcapy
 from pwru_filters import CbpfInsn
-from pwru_filters.libpcap import DLT_EN10MB, NETMASK_UNKNOWN, SNAPLEN
+from pwru_filters.front.libpcap import DLT_EN10MB, NETMASK_UNKNOWN, SNAPLEN
 
 SO_ATTACH_FILTER = 26
 SO_DETACH_FILTER = 27

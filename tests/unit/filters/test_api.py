@@ -17,10 +17,10 @@ from pwru_filters import (
     compile_cbpf,
     compile_filter,
 )
-from pwru_filters.cbpf import ABS_SIZE, LDX_LEN
-from pwru_filters.cbpf_text import cbpf_lines
-from pwru_filters.ebpf import EbpfInsn
-from pwru_filters.ebpf_text import text
+from pwru_filters.back.ebpf import EbpfInsn
+from pwru_filters.front.cbpf import ABS_SIZE, LDX_LEN
+from pwru_filters.text.cbpf_text import cbpf_lines
+from pwru_filters.text.ebpf_text import text
 
 from . import ebpf_interp
 from .ebpf_interp import Packet

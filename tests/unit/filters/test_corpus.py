@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 
 from pwru_filters import CompiledFilter, compile_cbpf, compile_filter
-from pwru_filters.libpcap import compile_whole
+from pwru_filters.front.libpcap import compile_whole
 
 from . import cbpf_interp, ebpf_interp
 from .ebpf_interp import Packet

@@ -6,7 +6,7 @@ from __future__ import annotations
 import hypothesis.strategies as st
 from hypothesis import HealthCheck, given, settings
 from pwru_filters import CbpfInsn, FilterSyntaxError, compile_cbpf, compile_filter
-from pwru_filters.cbpf import (
+from pwru_filters.front.cbpf import (
     ABS_SIZE,
     ALU_CODES,
     ALU_NEG,
@@ -28,7 +28,7 @@ from pwru_filters.cbpf import (
     STX,
     AluOp,
 )
-from pwru_filters.ir import memory_cell
+from pwru_filters.passes.ir import memory_cell
 
 from . import cbpf_interp, ebpf_interp
 from .ebpf_interp import Packet
@@ -112,7 +112,7 @@ def test_programs(program: tuple[CbpfInsn, ...], seed: int) -> None:
     ebpf_interp.check_structure(compiled.ebpf)
     compiled.listing()
     # libpcap 1.9 leaves M[] unset; newer ones, the kernel and the compiler set it to 0.
-    reads_unset_memory = compiled._plan.entry_cells >> memory_cell(0)
+    reads_unset_memory = compiled._lowering.entry_cells >> memory_cell(0)
     made = steered(program, FRAMES, 8, str(seed))
     for frame in [*made, FRAMES[seed % len(FRAMES)][: seed % 90], b""]:
         expected = cbpf_interp.run(program, frame, len(frame) + 9)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 from pwru_filters import CbpfInsn, CompiledFilter, compile_cbpf
-from pwru_filters.cbpf import ABS_SIZE, ALU_CODES, IND_SIZE, JMP_CODES, AluOp, JmpOp
+from pwru_filters.front.cbpf import ABS_SIZE, ALU_CODES, IND_SIZE, JMP_CODES, AluOp, JmpOp
 
 from . import cbpf_interp, ebpf_interp
 from .ebpf_interp import Packet

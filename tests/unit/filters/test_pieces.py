@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pwru_filters import FilterSyntaxError, compile_cbpf, compile_filter
-from pwru_filters.libpcap import APART_LENGTH, SNAPLEN, compile_whole
-from pwru_filters.pieces import Joined, join, take_apart
+from pwru_filters.front.libpcap import APART_LENGTH, SNAPLEN, compile_whole
+from pwru_filters.front.pieces import Joined, join, take_apart
 
 from . import cbpf_interp, ebpf_interp
 from .ebpf_interp import Packet

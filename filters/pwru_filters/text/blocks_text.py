@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-from .cbpf import AluOp
-from .deferred import Need
-from .ir import (
+from ..front.cbpf import AluOp
+from ..passes.deferred import Need
+from ..passes.ir import (
     CELL_A,
     CELL_X,
     MATCH,
@@ -27,7 +27,7 @@ from .ir import (
     Terminator,
     defines,
 )
-from .plan import Plan
+from ..passes.lowering import Lowering
 
 _ALU = {
     AluOp.ADD: "+",
@@ -44,40 +44,40 @@ _ALU = {
 _JUMP = {0x10: "==", 0x20: ">", 0x30: ">=", 0x40: "&"}
 
 
-def block_lines(plan: Plan) -> list[str]:
+def block_lines(lowering: Lowering) -> list[str]:
     """Each block: its label, guards, operations and where it goes."""
-    if not plan.graph.blocks:
-        return [_target(plan, 0, plan.graph.entry)]
+    if not lowering.graph.blocks:
+        return [_target(lowering, 0, lowering.graph.entry)]
     lines: list[str] = []
-    for index, block in enumerate(plan.graph.blocks):
+    for index, block in enumerate(lowering.graph.blocks):
         lines.append(f"b{index}:")
-        if need := plan.guards.caplen[index]:
+        if need := lowering.guards.caplen[index]:
             lines.append(f"    check caplen >= {need}")
-        beyond = plan.guards.beyond_x[index]
+        beyond = lowering.guards.beyond_x[index]
         place = int(bool(block.ops) and defines(block.ops[0]) == CELL_X)
-        texts = [f"    {_op(op)}{_form(plan, index, n)}" for n, op in enumerate(block.ops)]
+        texts = [f"    {_op(op)}{_form(lowering, index, n)}" for n, op in enumerate(block.ops)]
         if beyond:
             texts.insert(place, f"    check caplen - X >= {beyond}")
         lines += texts
-        swapped = _form(plan, index, len(block.ops))
-        lines.append(f"    {_terminator(plan, index, block.term)}{swapped}")
+        swapped = _form(lowering, index, len(block.ops))
+        lines.append(f"    {_terminator(lowering, index, block.term)}{swapped}")
     return lines
 
 
-def _form(plan: Plan, index: int, position: int) -> str:
+def _form(lowering: Lowering, index: int, position: int) -> str:
     notes = []
-    if (index, position) in plan.forms.network:
+    if (index, position) in lowering.forms.network:
         notes.append("network order")
-    if (index, position) in plan.forms.pointers:
+    if (index, position) in lowering.forms.pointers:
         notes.append("X as pointer")
-    if (index, position) in plan.layout.slow:
+    if (index, position) in lowering.extent.slow:
         notes.append("may call bpf_probe_read_kernel")
     return f"    ; {', '.join(notes)}" if notes else ""
 
 
-def _target(plan: Plan, index: int, target: int) -> str:
-    if target == MATCH and plan.deferred and index in plan.deferred:
-        return f"match({_need(plan.deferred[index])})"
+def _target(lowering: Lowering, index: int, target: int) -> str:
+    if target == MATCH and lowering.deferred and index in lowering.deferred:
+        return f"match({_need(lowering.deferred[index])})"
     return {MATCH: "match", REJECT: "reject"}.get(target, f"b{target}")
 
 
@@ -114,13 +114,13 @@ def _op(op: Op) -> str:
             return "A = -A"
 
 
-def _terminator(plan: Plan, index: int, term: Terminator) -> str:
+def _terminator(lowering: Lowering, index: int, term: Terminator) -> str:
     match term:
         case Goto(target):
-            return f"goto {_target(plan, index, target)}"
+            return f"goto {_target(lowering, index, target)}"
         case Branch(op, k, then, other):
             value = "X" if k is None else f"{k:#x}"
-            yes, no = (_target(plan, index, target) for target in (then, other))
+            yes, no = (_target(lowering, index, target) for target in (then, other))
             return f"if A {_JUMP[op]} {value} goto {yes} else {no}"
         case ReturnA():
             return "return A"

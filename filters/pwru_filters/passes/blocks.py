@@ -3,9 +3,8 @@
 
 from __future__ import annotations
 
-from . import cbpf
-from .cbpf import CbpfInsn, CbpfProgram, JmpOp
-from .decode import always_fails, decode
+from ..front import cbpf
+from ..front.cbpf import CbpfInsn, CbpfProgram, JmpOp
 from .ir import (
     CELL_X,
     MATCH,
@@ -22,6 +21,7 @@ from .ir import (
     defines,
     successors,
 )
+from .operations import always_fails, operation
 
 _ENDS_BLOCK = (cbpf.JMP, cbpf.RET)
 
@@ -56,7 +56,7 @@ def _leaders(program: CbpfProgram) -> set[int]:
         cls = insn.code & cbpf.CLASS_MASK
         if cls == cbpf.JMP:
             leaders.update(_jump_targets(index, insn))
-        elif cls != cbpf.RET and defines(decode(insn)) == CELL_X:
+        elif cls != cbpf.RET and defines(operation(insn)) == CELL_X:
             leaders.add(index)
         if cls in _ENDS_BLOCK and index + 1 < len(program):
             leaders.add(index + 1)
@@ -75,7 +75,7 @@ def _block(program: CbpfProgram, start: int, end: int, places: dict[int, int]) -
     for insn in program[start:end]:
         if insn.code & cbpf.CLASS_MASK in _ENDS_BLOCK:
             break
-        op = decode(insn)
+        op = operation(insn)
         if always_fails(op):
             return Block(tuple(ops), Goto(REJECT), reach)
         reach = max(reach, _reach(op))

@@ -10,7 +10,7 @@ import struct
 from dataclasses import dataclass
 from typing import Final
 
-from .cbpf import SRC_X, U32_MAX, AluOp
+from ..front.cbpf import SRC_X, U32_MAX, AluOp
 
 LDX_CLASS: Final = 0x01
 ST_CLASS: Final = 0x02

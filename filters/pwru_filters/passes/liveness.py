@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from ..front.cbpf import AluOp
 from .blocks import number, retarget
-from .cbpf import AluOp
 from .ir import (
     AluX,
     Block,

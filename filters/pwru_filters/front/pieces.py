@@ -142,7 +142,7 @@ def join(
     A primitive that returns 0 goes on to the next; one whose load fails still ends it all.
     """
     pieces: list[_Piece] = []
-    entry = _lay_out(expression, _MATCH, _REJECT, compiled, pieces)
+    entry = _chain(expression, _MATCH, _REJECT, compiled, pieces)
     places: dict[int, int] = {}
     end = 0
     for number in reversed(range(_FIRST, entry + 1)):
@@ -159,7 +159,7 @@ def join(
     return (*code, CbpfInsn(RET_K, 0, 0, 0), CbpfInsn(RET_K, 0, 0, matched))
 
 
-def _lay_out(
+def _chain(
     expression: Expression,
     then: int,
     other: int,
@@ -171,9 +171,9 @@ def _lay_out(
         pieces.append(_Piece(compiled(expression), then, other))
         return len(pieces) - 1 + _FIRST
     if expression.operator == "not":
-        return _lay_out(expression.parts[0], other, then, compiled, pieces)
+        return _chain(expression.parts[0], other, then, compiled, pieces)
     for part in reversed(expression.parts):
-        begin = _lay_out(part, then, other, compiled, pieces)
+        begin = _chain(part, then, other, compiled, pieces)
         if expression.operator == "and":
             then = begin
         else:

@@ -8,14 +8,14 @@ turns into a move.
 
 from __future__ import annotations
 
+from ..frame import BYTES_OFFSET, CAPLEN_OFFSET, NEAR_OFFSET, NEAR_VALID_FROM, Cast
+from ..front.cbpf import AluOp
+from ..passes.ir import LoadAbs, LoadInd, Site
+from ..passes.registers import is_ethertype
 from . import ebpf
 from .assemble import Item, Mark
-from .cbpf import AluOp
 from .ebpf import R0, R10
 from .emit_loads import FAIL, LoadEmitter
-from .frame import BYTES_OFFSET, CAPLEN_OFFSET, NEAR_OFFSET, NEAR_VALID_FROM, Cast
-from .ir import LoadAbs, LoadInd, Site
-from .plan import is_ethertype
 
 
 class ViewLoadEmitter(LoadEmitter):
@@ -56,24 +56,25 @@ class ViewLoadEmitter(LoadEmitter):
             super().absolute(op, site)
 
     def _constant_offset(self, dst: int, size: int, off: int, site: Site) -> None:
-        if site in self._plan.layout.slow or off < NEAR_VALID_FROM:
+        if site in self._lowering.extent.slow or off < NEAR_VALID_FROM:
             super()._constant_offset(dst, size, off, site)
         else:
             self._put(ebpf.load(size, dst, self._regs.packet, off))
 
     def _checked(self, op: LoadInd, site: Site) -> None:
         """As its base; what may begin below NEAR_VALID_FROM is in the frame's bytes."""
-        plan, regs, end = self._plan, self._regs, self._regs.a
+        lowering, regs, end = self._lowering, self._regs, self._regs.a
         self.read_caplen()
         self._put(ebpf.mov_r(end, regs.x), ebpf.alu_r_imm(AluOp.ADD, end, op.off + op.size))
         self._reject_beyond(end)
         low, far, done = self.local_label(), self.local_label(), self.local_label()
-        slow, below = site in plan.layout.slow, plan.ranges[site].lo + op.off < NEAR_VALID_FROM
+        slow = site in lowering.extent.slow
+        below = lowering.ranges[site].lo + op.off < NEAR_VALID_FROM
         if below:
             bound = ebpf.jump_r_imm(ebpf.JLT, end, NEAR_VALID_FROM + op.size)
             self._code.append(Item(bound, low))
         if slow:
-            bound = ebpf.jump_r_imm(ebpf.JGT, end, plan.layout.frame_bytes)
+            bound = ebpf.jump_r_imm(ebpf.JGT, end, lowering.extent.frame_bytes)
             self._code.append(Item(bound, far))
         self._cast(end, -op.size)
         self._put(ebpf.load(op.size, regs.a, R0, 0))
@@ -93,8 +94,8 @@ class ViewLoadEmitter(LoadEmitter):
 
     def _cast(self, offset: int, more: int) -> None:
         """r0 = pointer to near + the value of register `offset` + more."""
-        assert self._plan.cast is not None
-        cast: Cast = self._plan.cast
+        assert self._lowering.cast is not None
+        cast: Cast = self._lowering.cast
         regs = self._regs
         near = ebpf.mov_r(1, regs.near) if regs.near else ebpf.load(8, 1, regs.frame, NEAR_OFFSET)
         self._put(near, ebpf.alu_r(AluOp.ADD, 1, offset))

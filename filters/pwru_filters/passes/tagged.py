@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from .cbpf import JmpOp
-from .frame import MAC_BYTES
+from ..frame import MAC_BYTES
+from ..front.cbpf import JmpOp
 from .ir import (
     CELL_A,
     MATCH,

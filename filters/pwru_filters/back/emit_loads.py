@@ -5,13 +5,13 @@ from __future__ import annotations
 
 from typing import Final
 
+from ..frame import BASE_OFFSET, BYTES_OFFSET, NEAR_OFFSET, PROBE_READ_KERNEL
+from ..front.cbpf import AluOp
+from ..passes.ir import REJECT, LoadAbs, LoadInd, LoadMsh, Site
+from ..passes.lowering import Lowering
 from . import ebpf
 from .assemble import Item, Label, Mark
-from .cbpf import AluOp
 from .ebpf import R0
-from .frame import BASE_OFFSET, BYTES_OFFSET, NEAR_OFFSET, PROBE_READ_KERNEL
-from .ir import REJECT, LoadAbs, LoadInd, LoadMsh, Site
-from .plan import Plan
 
 # Where rejections go that find something else than 0 in r0; behind all verdicts.
 FAIL: Final[Label] = -3
@@ -27,9 +27,9 @@ class LoadEmitter:
     # has no other use for.
     _SCRATCH: tuple[int, int] | None = None
 
-    def __init__(self, plan: Plan, code: Code) -> None:
-        self._plan = plan
-        self._regs = plan.registers
+    def __init__(self, lowering: Lowering, code: Code) -> None:
+        self._lowering = lowering
+        self._regs = lowering.registers
         self._code = code
         self._next_local = _FIRST_LOCAL
 
@@ -43,7 +43,7 @@ class LoadEmitter:
         x = self._regs.x
         self._constant_offset(x, 1, op.off, site)
         self._put(ebpf.alu_r_imm(AluOp.AND, x, 15), ebpf.alu_r_imm(AluOp.LSH, x, 2))
-        if site in self._plan.forms.pointers:
+        if site in self._lowering.forms.pointers:
             self.make_pointer()
 
     def make_pointer(self) -> None:
@@ -60,7 +60,7 @@ class LoadEmitter:
 
     def indexed(self, op: LoadInd, site: Site) -> None:
         """A = bytes at X + a constant."""
-        if site in self._plan.forms.pointers:
+        if site in self._lowering.forms.pointers:
             self._load_pointed(op)
         else:
             self._checked(op, site)
@@ -81,11 +81,11 @@ class LoadEmitter:
         return self._next_local
 
     def _to_host_order(self, size: int, site: Site) -> None:
-        if size > 1 and site not in self._plan.forms.network:
+        if size > 1 and site not in self._lowering.forms.network:
             self._put(ebpf.to_be(size, self._regs.a))
 
     def _constant_offset(self, dst: int, size: int, off: int, site: Site) -> None:
-        if site not in self._plan.layout.slow:
+        if site not in self._lowering.extent.slow:
             self._load_frame(dst, size, BYTES_OFFSET + off)
             return
         self._put(ebpf.load(8, 3, self._regs.frame, BASE_OFFSET))
@@ -95,7 +95,7 @@ class LoadEmitter:
     def _load_frame(self, dst: int, size: int, at: int) -> None:
         """In halves where the stack wants it; r5 is free."""
         frame, half = self._regs.frame, size // 2
-        if not self._plan.flat or at % size == 0:
+        if not self._lowering.flat or at % size == 0:
             self._put(ebpf.load(size, dst, frame, at))
             return
         self._put(
@@ -110,13 +110,13 @@ class LoadEmitter:
 
         The verifier needs a bound on `end` unless it can follow the range of X itself.
         """
-        plan, regs, end = self._plan, self._regs, self._regs.a
-        slow = site in plan.layout.slow
+        lowering, regs, end = self._lowering, self._regs, self._regs.a
+        slow = site in lowering.extent.slow
         self._put(ebpf.mov_r(end, regs.x), ebpf.alu_r_imm(AluOp.ADD, end, op.off + op.size))
         self._code.append(Item(ebpf.jump_r(ebpf.JGT, end, regs.caplen), REJECT))
         far, done = self.local_label(), self.local_label()
-        if slow or not plan.ranges[site].seen:
-            bound = ebpf.jump_r_imm(ebpf.JGT, end, plan.layout.frame_bytes)
+        if slow or not lowering.ranges[site].seen:
+            bound = ebpf.jump_r_imm(ebpf.JGT, end, lowering.extent.frame_bytes)
             self._code.append(Item(bound, far if slow else REJECT))
         self._put(
             ebpf.alu_r(AluOp.ADD, end, regs.frame),

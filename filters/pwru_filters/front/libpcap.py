@@ -6,8 +6,8 @@ from __future__ import annotations
 from functools import lru_cache, partial
 from typing import Final
 
+from ..errors import FilterSyntaxError
 from .cbpf import CbpfInsn, CbpfProgram
-from .errors import FilterSyntaxError
 
 DLT_EN10MB: Final = 1
 SNAPLEN: Final = 262144  # tcpdump's default; only the value that a match returns

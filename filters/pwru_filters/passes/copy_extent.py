@@ -6,8 +6,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from .cbpf import JmpOp
-from .frame import BASE_VALID_FROM, FRAME_MAX, FRAME_MIN, MAC_BYTES, NEAR_VALID_FROM
+from ..frame import BASE_VALID_FROM, FRAME_MAX, FRAME_MIN, MAC_BYTES, NEAR_VALID_FROM
+from ..front.cbpf import JmpOp
 from .ir import (
     Block,
     Branch,
@@ -31,7 +31,7 @@ _IPV6_LOADS: Final = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class FrameLayout:
+class CopyExtent:
     """frame_bytes: bytes to copy, 0 or FRAME_MIN .. FRAME_MAX.
     needs_mac: a load may touch the link addresses, frame bytes 0 .. 11.
     needs_link: a load may touch other bytes below NEAR_VALID_FROM than just the EtherType.
@@ -51,9 +51,9 @@ class FrameLayout:
     slow: frozenset[Site]
 
 
-def lay_out(
+def copy_extent(
     graph: Graph, ranges: dict[Site, Range], rare: frozenset[Site] = frozenset()
-) -> FrameLayout:
+) -> CopyExtent:
     """Copy all that is certain to lie within FRAME_MAX; leave the rest, and `rare`, to calls."""
     wanted = 0
     lowest = FRAME_MAX
@@ -78,7 +78,7 @@ def lay_out(
             high = BASE_VALID_FROM - 1
         wanted = max(wanted, high + size)
     frame_bytes = max(wanted, FRAME_MIN) if wanted else 0
-    return FrameLayout(
+    return CopyExtent(
         frame_bytes=frame_bytes,
         needs_mac=lowest < MAC_BYTES,
         needs_link=needs_link,

@@ -12,9 +12,9 @@ from collections.abc import Callable, Sequence
 from itertools import count
 from typing import Final, NamedTuple
 
+from ..frame import FRAME_MAX
+from ..front.cbpf import JmpOp
 from .blocks import number
-from .cbpf import JmpOp
-from .frame import FRAME_MAX
 from .ir import CELL_A, AluK, Block, Branch, Graph, LoadAbs, Op, Terminator, predecessors
 from .liveness import CellMask, live_in
 from .thread import without_copies

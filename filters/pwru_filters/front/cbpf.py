@@ -73,6 +73,7 @@ MISC_TXA: Final = 0x87
 
 ABS_SIZE: Final = {LD_W_ABS: 4, LD_H_ABS: 2, LD_B_ABS: 1}
 IND_SIZE: Final = {LD_W_IND: 4, LD_H_IND: 2, LD_B_IND: 1}
+MEMORY_CODES: Final = (LD_MEM, LDX_MEM, ST, STX)
 
 # `ja` and the jumps by jt/jf with either operand, the arithmetic with either operand.
 JMP_CODES: Final = frozenset(

@@ -5,10 +5,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from . import ebpf
-from .cbpf import CLASS_MASK, OP_MASK, SRC_X, AluOp
-from .ebpf import EbpfInsn
-from .frame import (
+from ..back import ebpf
+from ..back.ebpf import EbpfInsn
+from ..frame import (
     BYTES_OFFSET,
     CAPLEN_OFFSET,
     ETHERTYPE,
@@ -20,7 +19,8 @@ from .frame import (
     PROBE_READ_KERNEL,
     VIEW_BYTES,
 )
-from .plan import Plan
+from ..front.cbpf import CLASS_MASK, OP_MASK, SRC_X, AluOp
+from ..passes.lowering import Lowering
 
 _ALU: Final = {
     AluOp.ADD: "+=",
@@ -54,10 +54,10 @@ def ebpf_lines(program: tuple[EbpfInsn, ...]) -> list[str]:
     return [f"{index}: ({insn.code:02x}) {text(insn)}" for index, insn in enumerate(program)]
 
 
-def frame_line(plan: Plan) -> str:
+def frame_line(lowering: Lowering) -> str:
     """Where the fields of struct frame are that the program reads."""
     start = f"frame in r1: base u64 @0, caplen u32 @{CAPLEN_OFFSET}, len u32 @{LEN_OFFSET}, "
-    if plan.cast is None:
+    if lowering.cast is None:
         return f"{start}bytes[{FRAME_MAX}] @{BYTES_OFFSET}"
     return (
         f"{start}near u64 @{NEAR_OFFSET}, bytes[{VIEW_BYTES}] @{BYTES_OFFSET}\n"

@@ -6,8 +6,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final
 
+from ..errors import FilterTooLargeError
 from .ebpf import EbpfInsn
-from .errors import FilterTooLargeError
 
 MAX_JUMP: Final = (1 << 15) - 1
 
@@ -35,7 +35,7 @@ def assemble(code: list[Item | Mark]) -> tuple[EbpfInsn, ...]:
 
     Invariant: jumps go forward, at most 32767 instructions. Raises FilterTooLargeError.
     """
-    items, places = _lay_out(_without_idle_jumps(code))
+    items, places = _number_items(_without_idle_jumps(code))
     return tuple(_resolve(item, index, places) for index, item in enumerate(items))
 
 
@@ -54,7 +54,7 @@ def _without_idle_jumps(code: list[Item | Mark]) -> list[Item | Mark]:
     return kept
 
 
-def _lay_out(code: list[Item | Mark]) -> tuple[list[Item], dict[Label, int]]:
+def _number_items(code: list[Item | Mark]) -> tuple[list[Item], dict[Label, int]]:
     items: list[Item] = []
     places: dict[Label, int] = {}
     for entry in code:

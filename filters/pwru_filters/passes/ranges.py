@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from .cbpf import U32_MAX, AluOp
+from ..front.cbpf import U32_MAX, AluOp
 from .ir import (
     CELL_A,
     CELL_X,

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from . import cbpf
-from .cbpf import AluOp, CbpfInsn, CbpfProgram, JmpOp
-from .ebpf import signed32
+from ..back.ebpf import signed32
+from ..front import cbpf
+from ..front.cbpf import AluOp, CbpfInsn, CbpfProgram, JmpOp
 
 _LOADS: Final = {
     cbpf.LD_W_ABS: ("ld", "[{}]"),

@@ -16,8 +16,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from .cbpf import AluOp, JmpOp
-from .frame import FRAME_MAX
+from ..frame import FRAME_MAX
+from ..front.cbpf import AluOp, JmpOp
 from .ir import (
     CELL_A,
     CELL_X,

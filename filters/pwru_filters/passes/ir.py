@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, NewType
 
-from .cbpf import AluOp, JmpOp
+from ..front.cbpf import AluOp, JmpOp
 
 # The cells of the cBPF machine: A, X, M[0] .. M[15]. All hold u32 and start as 0.
 Cell = NewType("Cell", int)
@@ -212,3 +212,8 @@ def sites(graph: Graph) -> Iterator[tuple[Site, Op]]:
     for index, block in enumerate(graph.blocks):
         for position, op in enumerate(block.ops):
             yield (index, position), op
+
+
+def indexed_loads(graph: Graph) -> list[tuple[Site, LoadInd]]:
+    """All loads whose place depends on X, with their sites."""
+    return [(site, op) for site, op in sites(graph) if isinstance(op, LoadInd)]

@@ -10,15 +10,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from . import ebpf
-from .assemble import Item, Label, Mark
-from .cbpf import AluOp, JmpOp
-from .deferred import Need
-from .ebpf import R0, R10, EbpfInsn
-from .emit_loads import END, FAIL, Code, LoadEmitter
-from .emit_views import ViewLoadEmitter
-from .frame import CAPLEN_OFFSET, LEN_OFFSET
-from .ir import (
+from ..frame import CAPLEN_OFFSET, LEN_OFFSET
+from ..front.cbpf import AluOp, JmpOp
+from ..passes.deferred import Need
+from ..passes.ir import (
     CELL_A,
     CELL_X,
     MATCH,
@@ -42,29 +37,34 @@ from .ir import (
     defines,
     memory_cell,
 )
-from .plan import Plan, reads_caplen
+from ..passes.lowering import Lowering, reads_caplen
+from . import ebpf
+from .assemble import Item, Label, Mark
+from .ebpf import R0, R10, EbpfInsn
+from .emit_loads import END, FAIL, Code, LoadEmitter
+from .emit_views import ViewLoadEmitter
 
 _FIRST_MATCH: Final[Label] = -(1 << 40)  # below all other labels
 
 _EBPF_JUMP = {JmpOp.JEQ: ebpf.JEQ, JmpOp.JGT: ebpf.JGT, JmpOp.JGE: ebpf.JGE, JmpOp.JSET: ebpf.JSET}
 
 
-def emit(plan: Plan) -> Code:
+def emit(lowering: Lowering) -> Code:
     """The whole fragment. Invariant: it ends by running past its last instruction."""
-    emitter = _Emitter(plan)
-    for index in range(len(plan.graph.blocks)):
+    emitter = _Emitter(lowering)
+    for index in range(len(lowering.graph.blocks)):
         emitter.block(index)
     return emitter.finish()
 
 
 class _Emitter:
-    def __init__(self, plan: Plan) -> None:
-        self._plan = plan
-        self._regs = plan.registers
+    def __init__(self, lowering: Lowering) -> None:
+        self._lowering = lowering
+        self._regs = lowering.registers
         self._code: Code = []
-        emitter = ViewLoadEmitter if plan.cast else LoadEmitter
-        self._loads = emitter(plan, self._code)
-        self._verdict_last = plan.cast is not None and plan.registers.calls
+        emitter = ViewLoadEmitter if lowering.cast else LoadEmitter
+        self._loads = emitter(lowering, self._code)
+        self._verdict_last = lowering.cast is not None and lowering.registers.calls
         self._reject = FAIL if self._verdict_last else REJECT
 
     def _put(self, *insns: EbpfInsn) -> None:
@@ -75,44 +75,44 @@ class _Emitter:
 
     def _verdict(self, index: int, target: Label) -> Label:
         """`target` of a block's terminator; matches differ by what they need."""
-        deferred = self._plan.deferred
+        deferred = self._lowering.deferred
         return _match(deferred[index]) if deferred and target == MATCH else target
 
     def finish(self) -> Code:
         """Prologue, body, and the instructions that set the verdict."""
         targets = {entry.target for entry in self._code if isinstance(entry, Item)}
-        targets.add(self._plan.graph.entry)
-        prologue = self._prologue() if self._plan.graph.blocks else []
+        targets.add(self._lowering.graph.entry)
+        prologue = self._prologue() if self._lowering.graph.blocks else []
         matches = {MATCH: Need(0, 0)}
-        if deferred := self._plan.deferred:
+        if deferred := self._lowering.deferred:
             # The last block's first: it may fall through.
             matches = {_match(need): need for _, need in sorted(deferred.items(), reverse=True)}
         return [*prologue, *self._code, *_verdicts(targets, matches, self._regs.held_x)]
 
     def _prologue(self) -> list[Item | Mark]:
-        plan, regs = self._plan, self._regs
+        lowering, regs = self._lowering, self._regs
         insns: list[EbpfInsn] = []
         if regs.frame != 1:
             insns.append(ebpf.mov_r(regs.frame, 1))
-        if reads_caplen(plan) and not (plan.cast and regs.calls):
+        if reads_caplen(lowering) and not (lowering.cast and regs.calls):
             insns.append(ebpf.load(4, regs.caplen, regs.frame, CAPLEN_OFFSET))
         for cell, register in ((CELL_A, regs.a), (CELL_X, regs.x)):
-            if plan.entry_cells & 1 << cell:
+            if lowering.entry_cells & 1 << cell:
                 insns.append(ebpf.mov_w_imm(register, 0))
         for slot in range(16):
-            if plan.entry_cells & 1 << memory_cell(slot):
+            if lowering.entry_cells & 1 << memory_cell(slot):
                 insns.append(ebpf.store_w_imm(R10, _slot_offset(memory_cell(slot)), 0))
         return [Item(insn) for insn in insns]
 
     def block(self, index: int) -> None:
         """Guard, operations, terminator."""
-        plan, regs = self._plan, self._regs
-        block = plan.graph.blocks[index]
+        lowering, regs = self._lowering, self._regs
+        block = lowering.graph.blocks[index]
         self._code.append(Mark(index))
-        if need := plan.guards.caplen[index]:
+        if need := lowering.guards.caplen[index]:
             self._loads.read_caplen()
             self._jump(ebpf.jump_r_imm(ebpf.JLT, regs.caplen, need), REJECT)
-        need = plan.guards.beyond_x[index]
+        need = lowering.guards.beyond_x[index]
         writes_x = bool(block.ops) and defines(block.ops[0]) == CELL_X
         for position, op in enumerate(block.ops):
             if need and position == int(writes_x):
@@ -150,7 +150,7 @@ class _Emitter:
 
     def _constant(self, k: int, site: Site) -> int:
         """k, swapped where A is in network order."""
-        width = self._plan.forms.network.get(site)
+        width = self._lowering.forms.network.get(site)
         return k if width is None else int.from_bytes(k.to_bytes(width, "big"), "little")
 
     def _copy(self, dst: Cell, src: Cell, site: Site) -> None:
@@ -160,7 +160,7 @@ class _Emitter:
             self._put(ebpf.load(4, self._register(dst), R10, _slot_offset(src)))
         else:
             self._put(ebpf.mov_r(self._register(dst), self._register(src)))
-            if dst == CELL_X and site in self._plan.forms.pointers:
+            if dst == CELL_X and site in self._lowering.forms.pointers:
                 self._loads.make_pointer()
 
     def _alu_x(self, op: AluOp, site: Site) -> None:
@@ -197,7 +197,7 @@ class _Emitter:
         self._jump(ebpf.goto(), other)
 
     def _following(self, index: int) -> Label:
-        last = index + 1 == len(self._plan.graph.blocks)
+        last = index + 1 == len(self._lowering.graph.blocks)
         return self._verdict(index, MATCH) if last else index + 1
 
 

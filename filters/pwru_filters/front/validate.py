@@ -1,42 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pass 2: refuse what cannot be translated, and decode one instruction into one operation."""
+"""Pass 2: refuse cBPF that is malformed, or that has no meaning for a tracer."""
 
 from __future__ import annotations
 
 from typing import Final
 
+from ..errors import FilterUnsupportedError
 from . import cbpf
 from .cbpf import AluOp, CbpfInsn, CbpfProgram
-from .errors import FilterUnsupportedError
-from .ir import (
-    CELL_A,
-    CELL_X,
-    AluK,
-    AluX,
-    Copy,
-    LoadAbs,
-    LoadConst,
-    LoadInd,
-    LoadLen,
-    LoadMsh,
-    Neg,
-    Op,
-    memory_cell,
-)
 
 S32_LIMIT: Final = 1 << 31
-FRAME_LENGTH_LIMIT: Final = 1 << 28  # no skb comes near it
-SKF_LL_OFF: Final = 0xFFE00000  # -0x200000, include/uapi/linux/filter.h
-SKF_AD_OFF: Final = 0xFFFFF000  # -0x1000
-_MEMORY_CODES: Final = (cbpf.LD_MEM, cbpf.LDX_MEM, cbpf.ST, cbpf.STX)
-
-_FIXED: Final[dict[int, Op]] = {
-    cbpf.LD_LEN: LoadLen(CELL_A),
-    cbpf.LDX_LEN: LoadLen(CELL_X),
-    cbpf.MISC_TAX: Copy(CELL_X, CELL_A),
-    cbpf.MISC_TXA: Copy(CELL_A, CELL_X),
-    cbpf.ALU_NEG: Neg(),
-}
+SKF_AD_OFF: Final = 0xFFFFF000  # -0x1000, include/uapi/linux/filter.h
+_SIMPLE_CODES: Final = frozenset(
+    (
+        cbpf.LD_IMM,
+        cbpf.LDX_IMM,
+        cbpf.LD_LEN,
+        cbpf.LDX_LEN,
+        cbpf.MISC_TAX,
+        cbpf.MISC_TXA,
+        cbpf.ALU_NEG,
+        cbpf.RET_K,
+        cbpf.RET_A,
+    )
+)
 
 
 def validate(program: CbpfProgram) -> None:
@@ -68,7 +55,7 @@ def _validate_insn(insn: CbpfInsn, following: int) -> None:
     elif code in cbpf.ABS_SIZE or code == cbpf.LDX_MSH:
         if insn.k + cbpf.ABS_SIZE.get(code, 1) > S32_LIMIT:
             raise _negative_load(insn.k)
-    elif code in _MEMORY_CODES:
+    elif code in cbpf.MEMORY_CODES:
         if insn.k >= cbpf.MEMWORDS:
             raise _malformed(f"scratch memory M[{insn.k}]")
     elif code in (cbpf.ALU | AluOp.DIV, cbpf.ALU | AluOp.MOD):
@@ -79,8 +66,7 @@ def _validate_insn(insn: CbpfInsn, following: int) -> None:
 
 
 def _is_known(code: int) -> bool:
-    simple = (cbpf.LD_IMM, cbpf.LDX_IMM, cbpf.RET_K, cbpf.RET_A)
-    return code in cbpf.ALU_CODES or code in cbpf.IND_SIZE or code in _FIXED or code in simple
+    return code in cbpf.ALU_CODES or code in cbpf.IND_SIZE or code in _SIMPLE_CODES
 
 
 def _validate_ja(insn: CbpfInsn, following: int) -> None:
@@ -106,46 +92,3 @@ def _negative_load(offset: int) -> FilterUnsupportedError:
         "it lies before the start of the frame",
         "use an offset of 0 or more",
     )
-
-
-def decode(insn: CbpfInsn) -> Op:
-    """The operation of a validated instruction that is neither jump nor return."""
-    code, k = insn.code, insn.k
-    if code in _FIXED:
-        return _FIXED[code]
-    if code in cbpf.ABS_SIZE:
-        return LoadAbs(cbpf.ABS_SIZE[code], k)
-    if code in cbpf.IND_SIZE:
-        return LoadInd(cbpf.IND_SIZE[code], k)
-    if code == cbpf.LDX_MSH:
-        return LoadMsh(k)
-    if code in (cbpf.LD_IMM, cbpf.LDX_IMM):
-        return LoadConst(CELL_A if code == cbpf.LD_IMM else CELL_X, k)
-    if code in _MEMORY_CODES:
-        return _decode_memory(code, k)
-    return _decode_alu(code, k)
-
-
-def _decode_memory(code: int, slot: int) -> Op:
-    register = CELL_A if code in (cbpf.LD_MEM, cbpf.ST) else CELL_X
-    if code in (cbpf.ST, cbpf.STX):
-        return Copy(memory_cell(slot), register)
-    return Copy(register, memory_cell(slot))
-
-
-def _decode_alu(code: int, k: int) -> Op:
-    op = AluOp(code & cbpf.OP_MASK)
-    if code & cbpf.SRC_X:
-        return AluX(op)
-    if op in (AluOp.LSH, AluOp.RSH) and k >= 32:
-        # Undefined in libpcap (its parser refuses it); here as the shift by X: nothing is left.
-        return LoadConst(CELL_A, 0)
-    return AluK(op, k)
-
-
-def always_fails(op: Op) -> bool:
-    """An indexed load that no frame is long enough for.
-
-    The verifier refuses to add 2**29 or more to a pointer, even on a way that is never taken.
-    """
-    return isinstance(op, LoadInd) and op.off + op.size > FRAME_LENGTH_LIMIT

@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from ..front.cbpf import AluOp, JmpOp
 from .blocks import branch, number, retarget
-from .cbpf import AluOp, JmpOp
 from .ir import (
     CELL_A,
     AluK,

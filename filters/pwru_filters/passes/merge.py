@@ -11,9 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from ..frame import NEAR_VALID_FROM
+from ..front.cbpf import AluOp, JmpOp
 from .blocks import number
-from .cbpf import AluOp, JmpOp
-from .frame import NEAR_VALID_FROM
 from .ir import CELL_A, REJECT, AluK, Block, Branch, Graph, LoadAbs, predecessors
 from .liveness import CellMask, live_in
 
