@@ -3,34 +3,74 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from ._version import __version__
 
+TYPE_CHECKING = False  # what it means is known without importing typing
+
 if TYPE_CHECKING:
-    from .errors import PwruError
+    from .errors import (
+        AttachError,
+        FeatureUnsupportedError,
+        FilterError,
+        LoadError,
+        NotFoundError,
+        OutputError,
+        PrivilegeError,
+        PwruError,
+        UsageError,
+    )
     from .options.config import Backend, Config, Mark, Timestamp, Transport
+    from .plan.functions import Plan, Skipped, Target
     from .record.event import Context, Event, Frame, Icmp, Losses, Summary, TcpFlag, Tuple
     from .session import Tracer
 
-_WHERE = {
-    "Backend": "options.config", "Config": "options.config", "Mark": "options.config",
-    "Timestamp": "options.config", "Transport": "options.config", "PwruError": "errors",
-    "Context": "record.event", "Event": "record.event", "Frame": "record.event",
-    "Icmp": "record.event", "Losses": "record.event", "Summary": "record.event",
-    "TcpFlag": "record.event", "Tuple": "record.event", "Tracer": "session",
-}  # fmt: skip
+_MODULES = {
+    "errors": (
+        "AttachError FeatureUnsupportedError FilterError LoadError NotFoundError "
+        "OutputError PrivilegeError PwruError UsageError"
+    ),
+    "options.config": "Backend Config Mark Timestamp Transport",
+    "plan.functions": "Plan Skipped Target",
+    "record.event": "Context Event Frame Icmp Losses Summary TcpFlag Tuple",
+    "session": "Tracer",
+}
+_HOMES = {name: module for module, names in _MODULES.items() for name in names.split()}
 
 __all__ = [
-    "Backend", "Config", "Context", "Event", "Frame", "Icmp", "Losses", "Mark", "PwruError",
-    "Summary", "TcpFlag", "Timestamp", "Tracer", "Transport", "Tuple", "__version__",
-]  # fmt: skip
+    "AttachError",
+    "Backend",
+    "Config",
+    "Context",
+    "Event",
+    "FeatureUnsupportedError",
+    "FilterError",
+    "Frame",
+    "Icmp",
+    "LoadError",
+    "Losses",
+    "Mark",
+    "NotFoundError",
+    "OutputError",
+    "Plan",
+    "PrivilegeError",
+    "PwruError",
+    "Skipped",
+    "Summary",
+    "Target",
+    "TcpFlag",
+    "Timestamp",
+    "Tracer",
+    "Transport",
+    "Tuple",
+    "UsageError",
+    "__version__",
+]
 
 
 def __getattr__(name: str) -> object:
     """Modules are imported when first asked for: ``--help`` needs none of them."""
     from importlib import import_module
 
-    if name not in _WHERE:
+    if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_WHERE[name]}", __name__), name)
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)

@@ -15,7 +15,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
 from .errors import LoadError, OutputError, PwruError, reason
-from .options.command_line import HelpRequested, Options, VersionRequested, parse
+from .options.flags import Options, spell
+from .options.parse import HelpRequested, VersionRequested, parse
 
 if TYPE_CHECKING:
     from .output import Sink
@@ -50,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             _print_traceback()
             if isinstance(error, LoadError) and error.log:
                 sys.stderr.write(error.log.rstrip("\n") + "\n")
-        return _complain(str(error), error.exit_status)
+        return _complain(spell(str(error)), error.exit_status)
     except KeyboardInterrupt:
         return _STATUS_OK
     except OSError as error:
@@ -212,7 +213,7 @@ def _trace(tracer: Tracer, options: Options, stream: TextIO) -> int:
     with _Signals(tracer):
         with tracer:
             for warning in tracer.warnings:
-                sys.stderr.write(f"pwru-py: {warning}\n")
+                sys.stderr.write(f"pwru-py: {spell(warning)}\n")
             if stream is not sys.stdout and stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
                 stream.truncate(0)
             if sys.stderr.isatty():

@@ -18,6 +18,8 @@ Only ``cli`` prints errors and decides on the exit status.
 
 from __future__ import annotations
 
+from .escape import printable
+
 
 def reason(error: OSError) -> str:
     """The system's words for it, as part of a line."""
@@ -28,6 +30,9 @@ class PwruError(Exception):
     """Base of all errors; ``str()`` is one lower-case line fit for a terminal."""
 
     exit_status = 1
+
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(message))
 
 
 class UsageError(PwruError):

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from types import TracebackType
 
 from .errors import NotFoundError, PwruError
+from .escape import quote
 from .facts.roles import FREES_MEMORY
 from .options.config import Backend, Config
 from .packets.account import Account
@@ -202,12 +203,10 @@ class Tracer:
         skipped = [s for s in self._prepared.plan.skipped if re.fullmatch(pattern or ".*", s.name)]
         if skipped:
             first = skipped[0]
-            return (
-                f"cannot trace {first.name}: {first.why}; see --list-funcs for what can be traced"
-            )
+            return f"cannot trace {first.name}: {first.why}; see `plan` for what can be traced"
         if not pattern:
-            return "found no function that takes an sk_buff and can be traced: see --list-funcs"
+            return "found no function that takes an sk_buff and can be traced: see `plan`"
         return (
-            f"no function that takes an sk_buff matches {pattern!r} (the whole name must match): "
-            "see --list-funcs, or name its module with --kmods"
+            f"no function that takes an sk_buff matches {quote(pattern)} "
+            "(the whole name must match): see `plan`, or name its module in `kmods`"
         )

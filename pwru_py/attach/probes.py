@@ -81,7 +81,7 @@ def _allow_files(needed: int) -> None:
             except (ValueError, OSError):
                 raise AttachError(
                     f"cannot attach {needed // _FILES_EACH} kprobes with at most {hard} open "
-                    "files: raise it (ulimit -Hn) or narrow --filter-func",
+                    "files: raise it (ulimit -Hn) or narrow `filter_func`",
                     errno.EMFILE,
                 ) from None
         resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))

@@ -11,6 +11,7 @@ import stat
 import threading
 
 from ..errors import NotFoundError, PrivilegeError, UsageError, reason
+from ..escape import quote
 
 _CLONE_NEWNET = 0x40000000
 _NAMED = ("/run/netns", "/var/run/netns")
@@ -27,7 +28,8 @@ def resolve(text: str) -> tuple[int, str]:
     if colon and kind in ("inode", "pid"):
         if not re.fullmatch("[0-9]{1,10}", rest) or not 0 < int(rest) <= 0xFFFFFFFF:
             raise UsageError(
-                f"cannot read network namespace {text!r}: {kind}: wants a number, 1 to 4294967295"
+                f"cannot read network namespace {quote(text)}: {kind}: wants a number, "
+                "1 to 4294967295"
             )
         if kind == "inode":
             return int(rest), _path_of(int(rest))
@@ -40,7 +42,7 @@ def resolve(text: str) -> tuple[int, str]:
             return _inode(path, text), path
     known = sorted({name for d in _NAMED if os.path.isdir(d) for name in os.listdir(d)})
     raise NotFoundError(
-        f"no network namespace is called {text!r}: "
+        f"no network namespace is called {quote(text)}: "
         + (f"ip netns knows {', '.join(known)}; " if known else "")
         + "also taken are a path, inode:N and pid:N"
     )
@@ -102,7 +104,7 @@ def ifindex(name: str, path: str, what: str) -> int:
             "missing CAP_SYS_ADMIN",
             ("CAP_SYS_ADMIN",),
         )
-    raise NotFoundError(f"no interface {name!r} in {what}: see ip link")
+    raise NotFoundError(f"no interface {quote(name)} in {what}: see ip link")
 
 
 def _enter(path: str) -> None:

@@ -112,8 +112,8 @@ def vmlinux_btf(path: str = "") -> Btf:
     found = read(VMLINUX_BTF)
     if found is None:
         raise FeatureUnsupportedError(
-            f"this kernel has no BTF ({VMLINUX_BTF}): give a file for exactly this kernel with "
-            "--kernel-btf FILE, raw or vmlinux with a .BTF section",
+            f"this kernel has no BTF ({VMLINUX_BTF}): give a file for exactly this kernel as "
+            "`kernel_btf`, raw or vmlinux with a .BTF section",
             feature="BTF",
             since="5.2",
         )

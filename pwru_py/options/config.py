@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from ..errors import UsageError
+from ..escape import quote
 
 
 class Backend(StrEnum):
@@ -55,7 +56,7 @@ class Mark:
             parsed = int(value, 0), int(mask, 0) if slash else 0xFFFFFFFF
         except ValueError:
             raise UsageError(
-                f"cannot read mark {text!r}: give MARK or MARK/MASK, decimal or 0x hexadecimal"
+                f"cannot read mark {quote(text)}: give MARK or MARK/MASK, decimal or 0x hexadecimal"
             ) from None
         return cls(*parsed)
 
@@ -109,6 +110,8 @@ class Config:
         try:
             re.compile(self.filter_func)
         except (re.error, OverflowError, RecursionError) as error:
-            raise UsageError(f"cannot read the pattern {self.filter_func!r}: {error}") from None
+            raise UsageError(
+                f"cannot read the pattern {quote(self.filter_func)}: {error}"
+            ) from None
         if not 1 <= self.track_entries <= 1 << 24:
             raise UsageError("the number of followed packets must be from 1 to 16777216")

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol, TextIO
 
-from ..record.escape import escape
+from ..escape import escape
 from ..record.event import Event, Losses, Summary
 from .fields import View
 

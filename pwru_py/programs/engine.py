@@ -15,6 +15,7 @@ from ..attach.fentry_multi import FentryMulti
 from ..attach.kprobe_events import Definitions, KprobeEvents
 from ..attach.probes import KprobeMulti, Kprobes, Probes
 from ..errors import AttachError, FeatureUnsupportedError, FilterError, LoadError, PrivilegeError
+from ..escape import quote
 from ..facts.drop_reasons import Reasons
 from ..facts.kallsyms import Symbols
 from ..kernel import bpf, system
@@ -109,7 +110,7 @@ class Engine:
         )
         if config.transport is Transport.RING and not features.ring:
             raise FeatureUnsupportedError(
-                "this kernel has no BPF ring buffer: use --transport queue",
+                "this kernel has no BPF ring buffer: use `transport`=queue",
                 feature="ring buffer",
                 since="5.8",
             )
@@ -162,8 +163,8 @@ class Engine:
                 self.warnings.append(f"no process or name leads to {what} now")
             if config.filter_ifname and not path:
                 raise FilterError(
-                    f"cannot look for interface {config.filter_ifname!r} in {what}: no process or "
-                    "name leads there, give it as pid:N or a path"
+                    f"cannot look for interface {quote(config.filter_ifname)} in {what}: "
+                    "no process or name leads there, give it as pid:N or a path"
                 )
         else:
             inode, path, what = netns.current_inode(), "", "this network namespace"
@@ -244,7 +245,7 @@ class Engine:
                     if len(self.probes.failed) > 1
                     else ""
                 )
-                + ": see --debug, or try another --backend",
+                + ": see `failures`, or try another `backend`",
                 number,
             )
 
@@ -389,6 +390,6 @@ def _explain(error: LoadError, compiled: dict[str, CompiledFilter]) -> LoadError
     hint = verdicts[-1] if verdicts else (lines[-1] if lines else str(error))
     return LoadError(
         f"the kernel refuses the program: {hint[:160]}{'; ' + last[:60] if last else ''} "
-        "(the whole log: --debug)",
+        "(the whole log: `log`)",
         log,
     )

@@ -74,14 +74,14 @@ def choose_backend(config: Config, features: Features) -> Backend:
     if asked is Backend.FENTRY_MULTI and not features.fentry_multi:
         raise FeatureUnsupportedError(
             "this kernel has no fentry-multi (Linux 7.2 with ftrace's direct calls): "
-            "leave --backend out, or use another one",
+            "leave `backend` out, or use another one",
             feature="fentry-multi",
             since="7.2",
         )
     if asked is Backend.FENTRY_MULTI and not features.typed_loads:
         raise FeatureUnsupportedError(
             "fentry-multi needs an sk_buff that is laid out as usual, and this kernel's is not: "
-            "leave --backend out, or use another one",
+            "leave `backend` out, or use another one",
             feature="fentry-multi",
         )
     # The BTF of a module is told to nobody else, and its functions are found in that alone.
@@ -90,7 +90,7 @@ def choose_backend(config: Config, features: Features) -> Backend:
     if asked is Backend.FENTRY_MULTI and not allowed:
         raise PrivilegeError(
             "cannot attach to functions of modules: fentry-multi needs CAP_SYS_ADMIN for it: "
-            "use --backend kprobe-multi",
+            "use `backend`=kprobe-multi",
             ("CAP_SYS_ADMIN",),
         )
     if asked is Backend.FENTRY_MULTI or (
@@ -100,7 +100,7 @@ def choose_backend(config: Config, features: Features) -> Backend:
     if asked is Backend.KPROBE_MULTI and not features.kprobe_multi:
         raise FeatureUnsupportedError(
             "this kernel has no kprobe-multi (Linux 5.18 with CONFIG_FPROBE): "
-            "use --backend kprobe, or leave it out",
+            "use `backend`=kprobe, or leave it out",
             feature="kprobe-multi",
             since="5.18",
         )

@@ -11,10 +11,10 @@ import struct
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+from ..escape import escape
 from ..facts.roles import DROP_FUNCTION, NO_VERDICT
 from ..plan.functions import Target
 from . import contract, layout
-from .escape import escape
 from .event import Context, Event, Frame, Icmp, Tuple
 
 _CACHE_MAX = 16384

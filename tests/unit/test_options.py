@@ -4,21 +4,15 @@ from __future__ import annotations
 import shlex
 import subprocess
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 import pytest
 
 from pwru_py.errors import UsageError
-from pwru_py.options.command_line import (
-    ALL_NAMES,
-    PWRU_ONLY,
-    HelpRequested,
-    Options,
-    VersionRequested,
-    parse,
-)
 from pwru_py.options.config import Backend, Config, Mark, Timestamp, Transport
+from pwru_py.options.flags import BY_NAME, FLAGS, PWRU_ONLY, Options, spell
+from pwru_py.options.parse import HelpRequested, VersionRequested, parse
 
 
 def options(line: str) -> Options:
@@ -36,7 +30,7 @@ def changed(line: str) -> dict[str, Any]:
 def error(line: str) -> str:
     with pytest.raises(UsageError) as raised:
         options(line)
-    text = str(raised.value)
+    text = spell(str(raised.value))
     assert "\n" not in text
     return text
 
@@ -57,6 +51,8 @@ def test_nothing_means_the_defaults() -> None:
         ("--output-stack tcp", {"filter": "tcp", "output_stack": True}),
         ("-c 5 tcp -i eth0", {"filter": "tcp", "limit_events": 5, "filter_ifname": "eth0"}),
         ("-c5 -i=eth0", {"limit_events": 5, "filter_ifname": "eth0"}),
+        ("-ieth0 -c=5", {"limit_events": 5, "filter_ifname": "eth0"}),
+        ("tcp[0] -1 = 5", {"filter": "tcp[0] -1 = 5"}),
         ("ip -d -- -1 != --debug", {"filter": "ip -1 != --debug", "dump_filter": True}),
         ("'ip[0] - 1 = 0x44'", {"filter": "ip[0] - 1 = 0x44"}),
         ("ip[0] - 1 = 0x44", {"filter": "ip[0] - 1 = 0x44"}),
@@ -127,7 +123,16 @@ def test_buffer_size_is_rounded_up_to_a_power_of_two(size: str, size_bytes: int)
         ),
         ("--zzzzzz", "unknown flag --zzzzzz (see --help)"),
         ("tcp -x", "unknown flag -x (see --help)"),
-        ("--$'a\nb'", "unknown flag '--$a\\nb' (see --help)"),
+        ("-help", "unknown flag -help: did you mean --help? (see --help)"),
+        ("-debug", "unknown flag -debug: did you mean --debug? (see --help)"),
+        ("-output-json=1", "unknown flag -output-json: did you mean --output-json? (see --help)"),
+        ("--zz\udcff", "unknown flag --zz\\xff (see --help)"),
+        (
+            "--backend \udcff",
+            "--backend: unknown word '\\xff': give one of auto, kprobe, kprobe-multi, fentry-multi",
+        ),
+        ("-d=x", "-d: 'x' is not a truth value: give true or false"),
+        ("--$'a\nb'", "unknown flag --$a\\x0ab (see --help)"),
         ("--filter-func", "--filter-func: expected one value (see --help)"),
         ("--filter-func --debug", "--filter-func: expected one value (see --help)"),
         ("-c", "--output-limit-lines: expected one value (see --help)"),
@@ -137,7 +142,7 @@ def test_buffer_size_is_rounded_up_to_a_power_of_two(size: str, size_bytes: int)
             "--filter-func 'tcp(v4'",
             "--filter-func: cannot read 'tcp(v4': missing ), unterminated subpattern at position 3",
         ),
-        ("--kmods a,,b", "--kmods: a module name is empty: give names separated by commas"),
+        ("--kmods a,,b", "--kmods: a name is empty: give names separated by commas"),
         (
             "--backend fentry",
             "--backend: unknown word 'fentry': give one of auto, kprobe, kprobe-multi, "
@@ -158,14 +163,15 @@ def test_buffer_size_is_rounded_up_to_a_power_of_two(size: str, size_bytes: int)
             "--output-json=maybe",
             "--output-json: 'maybe' is not a truth value: give true or false",
         ),
-        ("-d --list-funcs", "-d and --list-funcs each print their own and exit: give one"),
+        ("-d --list-funcs", "-d and --list-funcs each print their own: give one"),
         (
             "--output-tuple=false --output-tcp-flags",
             "--output-tcp-flags is shown in the tuple: drop --output-tuple=false",
         ),
         (
             "--filter-mark red",
-            "cannot read mark 'red': give MARK or MARK/MASK, decimal or 0x hexadecimal",
+            "--filter-mark: cannot read mark 'red': give MARK or MARK/MASK, "
+            "decimal or 0x hexadecimal",
         ),
     ],
 )
@@ -192,7 +198,7 @@ def test_a_pattern_that_python_warns_about_prints_nothing(
 
 @pytest.mark.parametrize("flag", PWRU_ONLY.split())
 def test_flags_of_pwru_that_are_to_come_are_named_as_such(flag: str) -> None:
-    assert flag not in ALL_NAMES
+    assert flag not in BY_NAME
     assert "is a flag of pwru that pwru-py 0.1.0 does not have yet" in error(f"{flag}=x")
 
 
@@ -207,7 +213,7 @@ def test_help_fits_80_columns_and_names_every_flag_on_a_line_of_its_own() -> Non
         options("--help")
     lines = str(raised.value).splitlines()
     assert max(map(len, lines)) <= 80
-    for name in ALL_NAMES:
+    for name in BY_NAME:
         own = [ln for ln in lines if ln.startswith("  -") and name in ln.replace(",", "").split()]
         assert len(own) == 1, name
         assert len(own[0].split("  ")) >= 3, f"{name}: its help is not on the same line"
@@ -223,6 +229,16 @@ def test_the_filters_spelling_of_flags_in_config_and_options_agree() -> None:
     found = options("--output-tuple=false --output-stack")
     assert (found.output_tuple, found.config.output_tuple) == (False, False)
     assert (found.output_stack, found.config.output_stack) == (True, True)
+
+
+def test_every_flag_has_a_field_to_go_to() -> None:
+    known = {column.name for kind in (Config, Options) for column in fields(kind)}
+    assert {flag.target for flag in FLAGS} - known == {"help", "version"}
+
+
+def test_the_library_speaks_of_fields_and_the_command_of_flags() -> None:
+    assert spell("use `transport`=queue: see `plan`") == "use --transport=queue: see --list-funcs"
+    assert spell("a `name` of no flag") == "a name of no flag"
 
 
 def test_importing_is_light() -> None:

@@ -69,7 +69,7 @@ def test_what_is_missing_is_named(
 
 
 def test_btf_of_the_kernel(files: dict[str, bytes], tmp_path: Path) -> None:
-    with pytest.raises(FeatureUnsupportedError, match=r"this kernel has no BTF .* --kernel-btf"):
+    with pytest.raises(FeatureUnsupportedError, match=r"this kernel has no BTF .* `kernel_btf`"):
         system.vmlinux_btf()
     b = Builder()
     b.func("ip_rcv", b.ptr(b.struct("sk_buff")))

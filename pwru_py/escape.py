@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Names that come from untrusted programs, made safe for a terminal and a file.
+"""Text that comes from untrusted programs and people, made safe for a terminal and a file.
 
 Any process may call itself anything (``prctl(PR_SET_NAME)``), and an interface name may hold
 every byte but ``/``, ``:`` and white space: escape sequences, bidirectional overrides, newlines.
@@ -23,12 +23,22 @@ def escape(raw: bytes) -> str:
     characters that do not print (C1, bidirectional controls, zero width, line separators,
     unassigned) ``\\uNNNN`` or ``\\UNNNNNNNN``. A backslash stays as it is.
     """
-    text = raw.split(b"\0", 1)[0].decode("utf-8", "surrogateescape")
-    if text.isascii() and text.isprintable():
-        return text
-    if text.isprintable() and not _INVISIBLE.search(text):
+    return printable(raw.split(b"\0", 1)[0].decode("utf-8", "surrogateescape"))
+
+
+def printable(text: str) -> str:
+    """``text`` with what does not print escaped as ``escape`` does.
+
+    Arguments and paths hold the bytes that are no UTF-8 as Python has them (PEP 383).
+    """
+    if text.isprintable() and (text.isascii() or not _INVISIBLE.search(text)):
         return text
     return "".join(map(_escape_char, text))
+
+
+def quote(text: str) -> str:
+    """``text`` as a message quotes it."""
+    return f"'{printable(text)}'"
 
 
 def _escape_char(char: str) -> str:

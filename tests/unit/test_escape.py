@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pwru_py.record.escape import escape
+from pwru_py.errors import UsageError
+from pwru_py.escape import escape, printable, quote
 
 
 @pytest.mark.parametrize(
@@ -45,3 +46,17 @@ def test_whatever_comes_is_printable_and_can_be_written(raw: bytes) -> None:
 @given(st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E)))
 def test_printable_ascii_stays(text: str) -> None:
     assert escape(text.encode()) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [("eth0", "eth0"), ("caf\udce9", "caf\\xe9"), ("\x1b[2J", "\\x1b[2J"), ("müller", "müller")],
+)
+def test_arguments_and_paths(text: str, shown: str) -> None:
+    """Python keeps their bytes that are no UTF-8 as lone surrogates."""
+    assert printable(text) == shown
+    assert quote(text) == f"'{shown}'"
+
+
+def test_every_error_is_fit_for_a_terminal() -> None:
+    assert str(UsageError("no file /tmp/\udcff\x1b[2J\n")) == "no file /tmp/\\xff\\x1b[2J\\x0a"

@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The flags, a row each: how it is spelled, what its value becomes, and where that goes.
+
+A new flag is a row here, and a field of that name in ``Config`` or ``Options``.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
+
+from ..errors import UsageError
+from ..escape import quote
+from .config import Backend, Config, Mark, Timestamp, Transport
+
+BUFFER_LIMIT_BYTES = 1 << 31  # a power of two that fits max_entries of a map, 32 bits
+_SIZE = re.compile("([0-9]{1,10})([KMG]?)(?:I?B)?", re.IGNORECASE)
+_UNIT_BITS = {"": 20, "K": 10, "M": 20, "G": 30}
+_TRUE, _FALSE = ("1", "t", "true"), ("0", "f", "false")
+
+
+# Converters: the text of a value to what it means. They raise UsageError.
+
+
+def switch(text: str) -> bool:
+    """What a flag without a value takes all the same: true or false."""
+    if text.lower() in _TRUE + _FALSE:
+        return text.lower() in _TRUE
+    raise UsageError(f"{quote(text)} is not a truth value: give true or false")
+
+
+def pattern(text: str) -> str:
+    """A regular expression."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about what a later Python may read otherwise
+            re.compile(text)
+    except (re.error, OverflowError, RecursionError) as error:
+        raise UsageError(f"cannot read {quote(text)}: {error}") from None
+    return text
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Names between commas, each once, in the order given."""
+    found = [name.strip() for name in text.split(",")]
+    if not all(found):
+        raise UsageError("a name is empty: give names separated by commas")
+    return tuple(dict.fromkeys(found))
+
+
+def word(words: type[StrEnum]) -> Callable[[str], StrEnum]:
+    """One of a few words."""
+
+    def read(text: str) -> StrEnum:
+        if text not in list(words):
+            raise UsageError(f"unknown word {quote(text)}: give one of {', '.join(words)}")
+        return words(text)
+
+    return read
+
+
+def path(text: str) -> str:
+    """A file; ``-`` is the stream that is meant without one."""
+    return "" if text == "-" else text
+
+
+def line_limit(text: str) -> int:
+    """A number from 1 up."""
+    if not re.fullmatch("0*[1-9][0-9]{0,17}", text):
+        raise UsageError(f"{quote(text)} is not a number of lines from 1 up")
+    return int(text)
+
+
+def buffer_bytes(text: str) -> int:
+    """MiB, or what the suffix says, rounded up to a power of two; a page at least."""
+    match = _SIZE.fullmatch(text)
+    size = int(match[1]) << _UNIT_BITS[match[2].upper()] if match else 0
+    if not 0 < size <= BUFFER_LIMIT_BYTES:
+        raise UsageError(
+            f"{quote(text)} is not a size from 4K to 2G: give MiB, or a number with K, M or G"
+        )
+    return max(4096, 1 << (size - 1).bit_length())
+
+
+class Flag(NamedTuple):
+    """One flag.
+
+    ``target``: the field of ``Config``, of ``Options`` or of both that takes the value.
+    ``metavar``: '' for a switch. ``many``: it may be given again; the texts are joined by commas.
+    """
+
+    spelling: str
+    metavar: str
+    target: str
+    read: Callable[[str], object]
+    help: str
+    many: bool = False
+
+    @property
+    def names(self) -> list[str]:
+        """As it may be typed."""
+        return self.spelling.split()
+
+    @property
+    def name(self) -> str:
+        """As messages call it."""
+        return self.names[-1]
+
+
+def _switch(spelling: str, target: str, text: str) -> Flag:
+    return Flag(spelling, "", target, switch, text)
+
+
+GROUPS: dict[str, tuple[Flag, ...]] = {
+    "which packets and functions": (
+        Flag("--filter-tunnel-pcap-l2", "EXPR", "filter_tunnel_l2", str,
+             "frame inside VXLAN, Geneve, GRE"),
+        Flag("--filter-tunnel-pcap-l3", "EXPR", "filter_tunnel_l3", str,
+             "IP packet inside those, and IPIP"),
+        Flag("--filter-func", "RE", "filter_func", pattern, "functions whose whole name matches"),
+        Flag("--filter-netns", "NS", "filter_netns", str,
+             "namespace: name, path, inode:N or pid:N"),
+        Flag("-i --filter-ifname", "NAME", "filter_ifname", str,
+             "interface, in NS if that is given"),
+        Flag("--filter-mark", "M[/MASK]", "filter_mark", Mark.parse,
+             "skb->mark, decimal or 0x hexadecimal"),
+        _switch("--filter-track-skb", "filter_track_skb",
+                "follow matched packets, through NAT too"),
+        Flag("--kmods", "A,B", "kmods", names, "functions of these modules too", many=True),
+        _switch("--all-kmods", "all_kmods", "functions of every loaded module too"),
+    ),
+    "what is shown, and where": (
+        _switch("--output-meta", "output_meta", "columns NETNS to LEN (on unless =false)"),
+        _switch("--output-tuple", "output_tuple", "addresses and ports (on unless =false)"),
+        _switch("--output-tcp-flags", "output_tcp_flags", "TCP flags inside the tuple"),
+        _switch("--output-stack", "output_stack", "the callers, beneath each event"),
+        _switch("--output-json", "output_json", "one JSON object a line"),
+        Flag("--timestamp", "MODE", "timestamp", word(Timestamp),
+             "none, current, relative or absolute"),
+        Flag("-w --output-file", "FILE", "output_file", path,
+             "write there; - is standard output"),
+        Flag("-c --output-limit-lines", "N", "limit_events", line_limit, "exit after N events"),
+    ),
+    "kernel": (
+        Flag("--backend", "B", "backend", word(Backend),
+             "auto, fentry-multi, kprobe-multi or kprobe"),
+        Flag("--transport", "T", "transport", word(Transport), "auto, ring or queue"),
+        Flag("--buffer-size", "SIZE", "buffer_bytes", buffer_bytes,
+             "MiB or with K, M, G; up to a power of 2"),
+        Flag("--kernel-btf", "FILE", "kernel_btf", str, "BTF for a kernel that carries none"),
+    ),
+    "other": (
+        _switch("--list-funcs", "list_funcs", "print what would be traced, and exit"),
+        _switch("-d", "dump_filter", "print the filter as cBPF and eBPF, exit"),
+        Flag("--ready-file", "FILE", "ready_file", str, "create FILE once all is attached"),
+        _switch("--debug", "debug", "what failed to attach; tracebacks"),
+        _switch("--version", "version", "print the version, and exit"),
+        _switch("-h --help", "help", "print this, and exit"),
+    ),
+}  # fmt: skip
+FLAGS = tuple(flag for flags in GROUPS.values() for flag in flags)
+BY_NAME = {name: flag for flag in FLAGS for name in flag.names}
+
+# pwru's own flags that are still to come, so that the answer is not "unknown".
+PWRU_ONLY = """
+    --filter-track-skb-by-stackid --filter-non-skb-funcs --filter-track-bpf-helpers
+    --filter-trace-tc --filter-trace-xdp
+    --filter-skb-expr --filter-xdp-expr --filter-kprobe-batch --output-tunnel --output-caller
+    --output-skb --output-skb-cb --output-skb-shared-info --output-skb-metadata
+    --output-xdp-metadata --output-bpfmap --output-netns-names --netns-names-max-length
+"""
+
+# What a library reads of a Tracer or of an error, and the flag that shows it.
+_SHOWN_BY = {"plan": "--list-funcs", "failures": "--debug", "log": "--debug"}
+_SPELLED = {flag.target: flag.name for flag in FLAGS} | _SHOWN_BY
+
+
+def spell(message: str) -> str:
+    """A message of the library, which names fields in backquotes, in the words of the flags."""
+    return re.sub("`([a-z_0-9]+)`", lambda found: _SPELLED.get(found[1], found[1]), message)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Everything the command line says.
+
+    ``output_file``: '' for standard output. ``dump_filter``: ``-d``. ``output_tuple`` and
+    ``output_stack`` are in ``config`` too.
+    """
+
+    config: Config
+    output_meta: bool = True
+    output_tuple: bool = True
+    output_tcp_flags: bool = False
+    output_stack: bool = False
+    output_json: bool = False
+    output_file: str = ""
+    timestamp: Timestamp = Timestamp.NONE
+    list_funcs: bool = False
+    dump_filter: bool = False
+    ready_file: str = ""
+    debug: bool = False
+
+    def __post_init__(self) -> None:
+        if self.list_funcs and self.dump_filter:
+            raise UsageError("`dump_filter` and `list_funcs` each print their own: give one")
+        if self.output_tcp_flags and not self.output_tuple:
+            raise UsageError("`output_tcp_flags` is shown in the tuple: drop `output_tuple`=false")
