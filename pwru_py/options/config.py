@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, fields
 from enum import StrEnum
 
 from ..errors import UsageError
@@ -45,6 +46,7 @@ class Mark:
     mask: int = 0xFFFFFFFF
 
     def __post_init__(self) -> None:
+        _number("mark", self.value), _number("mask", self.mask)
         if not (0 <= self.value <= 0xFFFFFFFF and 0 <= self.mask <= 0xFFFFFFFF):
             raise UsageError(f"mark {self.value:#x}/{self.mask:#x} does not fit 32 bits")
 
@@ -59,6 +61,68 @@ class Mark:
                 f"cannot read mark {quote(text)}: give MARK or MARK/MASK, decimal or 0x hexadecimal"
             ) from None
         return cls(*parsed)
+
+
+def _wrong(name: str, wanted: str, value: object) -> UsageError:
+    return UsageError(f"`{name}` must be {wanted}, not {type(value).__name__}")
+
+
+def _text(name: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise _wrong(name, "text", value)
+    try:
+        value.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        raise UsageError(f"`{name}` holds half a character: {quote(value)}") from None
+    if "\0" in value:
+        raise UsageError(f"`{name}` holds a zero byte: {quote(value)}")
+    return value
+
+
+def _truth(name: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise _wrong(name, "True or False", value)
+    return value
+
+
+def _number(name: str, value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise _wrong(name, "a whole number", value)
+    return value
+
+
+def _mark(name: str, value: object) -> Mark | None:
+    if value is not None and not isinstance(value, Mark):
+        raise _wrong(name, "a Mark or None", value)
+    return value
+
+
+def _names(name: str, value: object) -> tuple[str, ...]:
+    if not isinstance(value, (tuple, list)):
+        raise _wrong(name, "a tuple of names", value)
+    return tuple(_text(name, each) for each in value)
+
+
+def _word(words: type[StrEnum]) -> Callable[[str, object], StrEnum]:
+    def check(name: str, value: object) -> StrEnum:
+        if value not in list(words):
+            allowed = ", ".join(words)
+            raise UsageError(f"`{name}` cannot be {quote(str(value))}: give one of {allowed}")
+        return words(str(value))
+
+    return check
+
+
+# The type of a field to what makes its value, or refuses it.
+_CHECKS: dict[str, Callable[[str, object], object]] = {
+    "str": _text,
+    "bool": _truth,
+    "int": _number,
+    "Mark | None": _mark,
+    "tuple[str, ...]": _names,
+    "Backend": _word(Backend),
+    "Transport": _word(Transport),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +140,7 @@ class Config:
     ``buffer_bytes``: the ring buffer (a power of two, from a page to 2 GiB) or, divided by the
     record's size, the queue. ``track_entries``: how many packets are followed at once.
 
-    Raises UsageError for a value that no session can have.
+    Raises UsageError for a value of another type, and for one that no session can have.
     """
 
     filter: str = ""
@@ -99,6 +163,12 @@ class Config:
     track_entries: int = 65536
 
     def __post_init__(self) -> None:
+        for column in fields(self):
+            value = _CHECKS[str(column.type)](column.name, getattr(self, column.name))
+            object.__setattr__(self, column.name, value)
+        self._check_ranges()
+
+    def _check_ranges(self) -> None:
         size = self.buffer_bytes
         if not 4096 <= size <= 1 << 31 or size & (size - 1):
             raise UsageError(

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from pwru_py.errors import UsageError
-from pwru_py.options.config import Config, Mark
+from pwru_py.options.config import Backend, Config, Mark, Transport
 
 
 @pytest.mark.parametrize(
@@ -58,3 +58,40 @@ def test_impossible_sessions(changes: dict[str, Any], text: str) -> None:
 def test_the_ends_of_the_ranges() -> None:
     assert Config(buffer_bytes=4096, track_entries=1).limit_events == 0
     assert Config(buffer_bytes=1 << 31, track_entries=1 << 24).filter == ""
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"filter": None}, "`filter` must be text, not NoneType"),
+        ({"filter": b"icmp"}, "`filter` must be text, not bytes"),
+        ({"filter": "icmp\0"}, "`filter` holds a zero byte: 'icmp\\x00'"),
+        ({"kernel_btf": "\ud800"}, "`kernel_btf` holds half a character: '\\ud800'"),
+        ({"filter_mark": 5}, "`filter_mark` must be a Mark or None, not int"),
+        ({"kmods": "veth"}, "`kmods` must be a tuple of names, not str"),
+        ({"kmods": ("veth", 5)}, "`kmods` must be text, not int"),
+        ({"all_kmods": 1}, "`all_kmods` must be True or False, not int"),
+        ({"limit_events": True}, "`limit_events` must be a whole number, not bool"),
+        ({"buffer_bytes": 65536.0}, "`buffer_bytes` must be a whole number, not float"),
+        ({"backend": "nosuch"}, "`backend` cannot be 'nosuch': give one of auto, kprobe, "),
+        ({"backend": []}, "`backend` cannot be '[]'"),
+        ({"transport": None}, "`transport` cannot be 'None': give one of auto, ring, queue"),
+    ],
+)
+def test_values_of_the_wrong_type(changes: dict[str, Any], text: str) -> None:
+    with pytest.raises(UsageError) as raised:
+        Config(**changes)
+    assert str(raised.value).startswith(text)
+
+
+@pytest.mark.parametrize("numbers", [("5", 1), (5, None), (1.5, 1)])
+def test_marks_of_the_wrong_type(numbers: tuple[Any, Any]) -> None:
+    with pytest.raises(UsageError, match="must be a whole number"):
+        Mark(*numbers)
+
+
+def test_words_and_lists_become_what_they_mean() -> None:
+    config = Config(backend="kprobe", transport="queue", kmods=["veth"])  # type: ignore[arg-type]
+    assert config.backend is Backend.KPROBE
+    assert config.transport is Transport.QUEUE
+    assert config.kmods == ("veth",)
