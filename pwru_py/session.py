@@ -3,17 +3,21 @@
 
 from __future__ import annotations
 
+import os
 import re
 import threading
-import time
+import warnings
+import weakref
 from collections.abc import Iterator
 from types import TracebackType
 
-from .errors import NotFoundError, PwruError
+from .errors import NotFoundError, PwruError, UsageError
 from .escape import quote
 from .facts.roles import FREES_MEMORY
+from .kernel.clock import WallClock
 from .options.config import Backend, Config
 from .packets.account import Account
+from .packets.steps import ClockSteps
 from .plan.functions import Plan
 from .programs.engine import Engine
 from .programs.prepare import Prepared, prepare
@@ -22,6 +26,13 @@ from .record.event import Event, Losses, Summary
 
 _IDLE_S = 1.0
 _ATTACHING_S = 0.1
+
+
+def _forgotten(engine: Engine, owner: int) -> None:
+    """A Tracer is gone, or the process ends, and nobody has closed it. A child has nothing to."""
+    if os.getpid() == owner:
+        warnings.warn("a Tracer was not closed: use it in a with block", ResourceWarning, 2)
+        engine.close()
 
 
 class Tracer:
@@ -34,17 +45,25 @@ class Tracer:
                 print(event.func, event.tuple)
 
     Iteration ends after ``stop()``, once everything recorded until then has been yielded. Leaving
-    the block detaches every probe. Entering raises a PwruError when it cannot trace, and leaves
-    nothing attached then. One session for each object.
+    the block detaches every probe, and so does forgetting the object, with a ResourceWarning.
+    Entering raises a PwruError when it cannot trace, and leaves nothing attached then. A Tracer is
+    entered once. After fork(2) the session stays that of the process that entered it: in another
+    one reading raises a PwruError, and ``close`` does nothing.
     """
 
     def __init__(self, config: Config | None = None) -> None:
-        self.config = config or Config()
+        self.config = Config() if config is None else config
+        if not isinstance(self.config, Config):
+            raise UsageError(f"a Tracer takes a Config, not {type(config).__name__}")
         self.summary = Summary()
         self._prepared: Prepared | None = None
         self._engine: Engine | None = None
         self._account = Account(self.summary)
-        self._stopping = threading.Event()
+        self._clock = WallClock()
+        self._steps = ClockSteps()
+        self._stopping = False
+        self._owner = 0
+        self._lock = threading.Lock()
 
     # Life
 
@@ -55,6 +74,8 @@ class Tracer:
         return self._prepared.plan
 
     def __enter__(self) -> Tracer:
+        if self._engine is not None:
+            raise PwruError("a tracer traces once: make another one")
         plan = self.plan()
         assert self._prepared is not None
         if not plan.targets:
@@ -62,11 +83,14 @@ class Tracer:
         # Without a function that frees packets an address used again counts as the same one.
         self.summary.packets_limited = not any(t.name in FREES_MEMORY for t in plan.targets)
         engine = self._engine = Engine(self.config, self._prepared)
+        self._owner = os.getpid()
+        self._forgotten = weakref.finalize(self, _forgotten, engine, self._owner)
         try:
             engine.load()
-            if not self._stopping.is_set():
+            if not self._stopping:
                 engine.attach()
         except BaseException:
+            self._forgotten.detach()
             engine.close()
             raise
         self._decoder = Decoder(
@@ -91,7 +115,12 @@ class Tracer:
 
     def close(self) -> None:
         """Detaches every probe and frees everything; may be called again."""
-        if self._engine is not None:
+        if self._engine is None or self._owner != os.getpid():
+            return
+        self._stopping = True
+        self._forgotten.detach()
+        self._engine.wake()
+        with self._lock:  # another thread may be reading
             try:
                 self._refresh()
             finally:
@@ -99,7 +128,9 @@ class Tracer:
 
     def stop(self) -> None:
         """Ends the iteration soon, also from a signal handler or another thread."""
-        self._stopping.set()
+        if self._stopping or self._owner not in (0, os.getpid()):
+            return
+        self._stopping = True
         if self._engine is not None:
             self._engine.wake()
 
@@ -115,33 +146,51 @@ class Tracer:
         An empty list says that nothing came for a while: once in the beginning, ten times a second
         while probes are being attached, else once a second.
         """
-        engine = self._running()
+        engine = self._reading()
         yield []  # attached: a caller learns of it before the first packet
-        while not self._stopping.is_set():
-            came = engine.reader.wait(_IDLE_S if engine.probes.done else _ATTACHING_S)
+        while not self._stopping:
+            came = self._wait(engine, _IDLE_S if engine.probes.done else _ATTACHING_S)
             if came:
                 yield from self._read(engine)
             self._refresh()
             if not came:
                 yield []
+        if not engine.loaded:  # closed meanwhile
+            return
         # Probes still fire until they are detached, but record nothing from here on.
         engine.pause()
-        while not self._limit_reached and engine.reader.wait(0):
+        while not self._limit_reached and self._wait(engine, 0):
             yield from self._read(engine)
         self._refresh()
 
+    def _wait(self, engine: Engine, seconds: float) -> bool:
+        with self._lock:
+            if os.getpid() != self._owner:
+                raise self._not_ours()
+            return engine.loaded and engine.reader.wait(seconds)
+
+    def _runs(self, engine: Engine) -> Iterator[bytes]:
+        runs = engine.reader.read()
+        while True:
+            with self._lock:
+                run = next(runs, b"") if engine.loaded else b""
+            if not run:
+                return
+            yield run
+
     def _read(self, engine: Engine) -> Iterator[list[Event]]:
-        offset_ns = time.time_ns() - time.monotonic_ns()
+        offset_ns = self._clock.offset_ns()
         limit = self.config.limit_events
-        for run in engine.reader.read():
+        for run in self._runs(engine):
             events = self._decoder.decode(run, offset_ns)
+            events = self._steps.settle(events, offset_ns, self._account.under_way)
             if limit:
                 events = events[: limit - self.summary.events]
             self._account.add(events)
             yield events
             if self._limit_reached:
-                self._stopping.set()
-            if self._stopping.is_set() and not engine.paused:
+                self._stopping = True
+            if self._stopping and not engine.paused:
                 return
 
     @property
@@ -152,6 +201,20 @@ class Tracer:
         if self._engine is None:
             raise PwruError("the tracer is not running: use it in a with block")
         return self._engine
+
+    def _reading(self) -> Engine:
+        engine = self._running()
+        if self._owner != os.getpid():
+            raise self._not_ours()
+        if not engine.loaded:
+            raise PwruError("the session has ended: read its events inside the with block")
+        return engine
+
+    def _not_ours(self) -> PwruError:
+        return PwruError(
+            f"this session belongs to process {self._owner}, which has forked: trace there, "
+            "or make another one here"
+        )
 
     # The account
 

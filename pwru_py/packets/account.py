@@ -21,6 +21,11 @@ class Account:
         # Packets under way: skb address to the functions that gave a drop reason for it.
         self._live: OrderedDict[int, tuple[str, ...]] = OrderedDict()
 
+    @property
+    def under_way(self) -> Iterable[int]:
+        """The addresses of packets seen, as far as is known not yet freed."""
+        return self._live.keys()
+
     def add(self, events: Iterable[Event]) -> None:
         """Counts a packet once and its drop once, whatever number of functions carry the reason."""
         live, summary = self._live, self._summary
