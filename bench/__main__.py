@@ -53,7 +53,8 @@ Kept = dict[str, dict[str, Any]]
 
 
 def load() -> Kept:
-    return json.loads(KEPT.read_text()) if KEPT.exists() else {}  # type: ignore[no-any-return]
+    kept: Kept = json.loads(KEPT.read_text()) if KEPT.exists() else {}
+    return kept
 
 
 def ask(name: str, kernel: str, tools: Sequence[Tool]) -> None:

@@ -54,7 +54,7 @@ def measure(
 
 def rows(kernel: str, results: Any, *, unit: str) -> list[Row]:
     goals = GOALS_OLDER if kernel in OLDER else GOALS
-    found = []
+    found: list[Row] = []
     for result in results["cases"]:
         for what, ours, theirs in pairs(result["tools"]):
             at = f"{kernel} {what}".strip() + f": `{result['expression']}`"
@@ -75,7 +75,7 @@ def rows(kernel: str, results: Any, *, unit: str) -> list[Row]:
                     Series.of(v).median if isinstance(v := one[key], list) else v
                     for one in (ours, theirs)
                 ]
-                found.append(Row(f"{at}: {text}", *both))
+                found.append(Row.of(f"{at}: {text}", both))
     return found
 
 
@@ -84,7 +84,7 @@ def _verdicts(
 ) -> Iterator[Row]:
     for verdict, goal in zip(("reject", "match"), goals, strict=True):
         series = [Series.of(one[verdict]) for one in (ours, theirs)]
-        yield Row(f"{at}: {verdict}, {unit}", *series, goal)
+        yield Row.of(f"{at}: {verdict}, {unit}", series, goal)
 
 
 def measure_work(kernel: str, tools: Sequence[Tool]) -> tuple[str, Any]:

@@ -78,7 +78,7 @@ def burst_rows(kernel: str, results: Any) -> list[Row]:
                 Row(f"{at}: events written", float(mine["lines"]), float(others["lines"])),
                 Row(f"{at}: events lost, by its own count", lost(mine["said"]),
                     lost(others["said"])),
-                Row(f"{at}: events a CPU second", *speeds, goal, True),
+                Row.of(f"{at}: events a CPU second", speeds, goal, at_least=True),
                 Row(f"{at}: peak memory, MB", mine["peak_kb"] / 1000, others["peak_kb"] / 1000),
             ]  # fmt: skip
     return found

@@ -42,7 +42,7 @@ def rows(kernel: str, results: Any) -> list[Row]:
         for key, title in figures:
             for count, measured in results[what]:
                 both = [Series.of(one[key]) if one.get(key) else NEVER for one in measured.values()]
-                found.append(Row(f"{kernel}: {number(count)} {what}: {title}", *both))
+                found.append(Row.of(f"{kernel}: {number(count)} {what}: {title}", both))
     return found
 
 

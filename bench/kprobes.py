@@ -38,7 +38,7 @@ def rows(kernel: str, results: Any) -> list[Row]:
         ("stop_s", "SIGTERM to exit, s", 1.0, 0.5),
     ):
         series = [Series.of(v * scale for v in one[key]) for one in results.values()]
-        found.append(Row(f"{kernel}: {title}", *series, goal))
+        found.append(Row.of(f"{kernel}: {title}", series, goal))
     return found
 
 

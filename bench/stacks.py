@@ -33,12 +33,11 @@ def rows(kernel: str, results: Any) -> list[Row]:
         both = (ours, theirs)
         shares = [one["stacks"] / one["events"] if one["events"] else 0.0 for one in both]
         found += [
-            Row(f"{at}: events printed", *(float(one["events"]) for one in both)),
-            Row(f"{at}: events lost, by its own count",
-                *(lost(one["said"]) for one in both)),
-            Row(f"{at}: events with their stack", *(float(one["stacks"]) for one in both)),
-            Row(f"{at}: share of events with their stack", *shares, 1.0, at_least=True),
-        ]  # fmt: skip
+            Row.of(f"{at}: events printed", (float(one["events"]) for one in both)),
+            Row.of(f"{at}: events lost, by its own count", (lost(one["said"]) for one in both)),
+            Row.of(f"{at}: events with their stack", (float(one["stacks"]) for one in both)),
+            Row.of(f"{at}: share of events with their stack", shares, 1.0, at_least=True),
+        ]
     return found
 
 

@@ -44,7 +44,7 @@ def rows(kernel: str, results: Any) -> list[Row]:
         found.append(Row(f"{at}: {first}", ours["first_s"], theirs["first_s"]))
         for key, title, scale, goal in FIGURES:
             series = [Series.of(value * scale for value in one[key]) for one in (ours, theirs)]
-            found.append(Row(f"{at}: {title}", *series, goal))
+            found.append(Row.of(f"{at}: {title}", series, goal))
         for mine, others in zip(ours["growth"], theirs["growth"], strict=True):
             title = f"{at}: peak memory after {number(mine['asked'])} events, MB"
             reached = others["lines"] >= others["asked"]

@@ -65,6 +65,18 @@ class Row:
     goal: float | None = None
     at_least: bool = False
 
+    @classmethod
+    def of(
+        cls,
+        title: str,
+        figures: Iterable[Figure],
+        goal: float | None = None,
+        at_least: bool = False,
+    ) -> Row:
+        """``figures``: ours and theirs."""
+        ours, theirs = figures
+        return cls(title, ours, theirs, goal, at_least)
+
     @property
     def ratio(self) -> float | None:
         """ours / theirs; None where one of them is no number."""

@@ -71,11 +71,14 @@ def compile_object(source: Path, target: Path, defines: tuple[str, ...]) -> None
 def filter_places(target: Path) -> list[tuple[str, int, int]]:
     """(filter, file offset, no-ops) of every RUN_FILTER: inner ones by their function's name."""
     from elftools.elf.elffile import ELFFile
+    from elftools.elf.sections import SymbolTableSection
 
     found = []
     with target.open("rb") as stream:
         elf = ELFFile(stream)
-        for symbol in elf.get_section_by_name(".symtab").iter_symbols():
+        symbols = elf.get_section_by_name(".symtab")
+        assert isinstance(symbols, SymbolTableSection)
+        for symbol in symbols.iter_symbols():
             if symbol["st_info"]["type"] != "STT_FUNC":
                 continue
             section = elf.get_section(symbol["st_shndx"])

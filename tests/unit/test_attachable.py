@@ -24,7 +24,9 @@ WANTED = {("ip_rcv", ""), ("twice", ""), ("inlined", "")}
 
 
 def _kallsyms(start: int) -> str:
-    at = (lambda offset: f"{start + offset:016x}") if start else (lambda offset: "0" * 16)
+    def at(offset: int) -> str:
+        return f"{start + offset if start else 0:016x}"
+
     return (
         f"{'0' * 16} A fixed_percpu_data\n"
         f"{at(0)} T _stext\n{at(0x100)} T ip_rcv\n{at(0x200)} t twice\n"

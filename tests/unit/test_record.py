@@ -338,7 +338,7 @@ def test_headers_and_padding_between_records_are_skipped(symbolize: Any) -> None
     body = stacked(1) if symbolize else record()
     stride = 8 + len(body) + 16
     run = b"".join(b"HEADERHD" + body[:16] + bytes([n]) + body[17:] + b"P" * 16 for n in range(5))
-    events = decoder(skip=8, stride=stride, symbolize=symbolize).decode(memoryview(run), 7)
+    events = decoder(skip=8, stride=stride, symbolize=symbolize).decode(run, 7)
     assert [event.addr & 0xFF for event in events] == [0, 1, 2, 3, 4]
     assert {event.wall_ns - event.ts_ns for event in events} == {7}
     assert [len(event.stack) for event in events] == [bool(symbolize)] * 5

@@ -10,6 +10,7 @@ import json
 import subprocess
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from unittest import mock
 
 from pwru_py.attach.argument_table import ArgumentTable, argument_table, cookie
 from pwru_py.options.config import Backend, Config
@@ -18,7 +19,7 @@ from pwru_py.programs import engine
 from pwru_py.programs.engine import Engine
 from pwru_py.programs.prepare import prepare
 from pwru_py.programs.splice import adapt, compile_all
-from pwru_py.record.layout import ARGUMENTS_BITS, ARGUMENTS_CROWDED
+from pwru_py.record.contract import ARGUMENTS_BITS, ARGUMENTS_CROWDED
 from tests.kernel.inside.watch import events
 
 PLACES = 1 << ARGUMENTS_BITS
@@ -48,10 +49,10 @@ def watch(table: Callable[..., ArgumentTable]) -> tuple[list[str], int | None]:
     if prepared.backend is Backend.FENTRY_MULTI:  # it needs no table
         prepared = prepare(replace(config, backend=Backend.KPROBE_MULTI))
     compiled = adapt(compile_all(config), prepared.features)
-    engine.argument_table = table
     running = Engine(config, replace(prepared, compiled=compiled))
     try:
-        running.load()
+        with mock.patch.object(engine, "argument_table", table):
+            running.load()
         running.attach()
         while not running.probes.done:
             pass
