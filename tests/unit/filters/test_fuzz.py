@@ -42,7 +42,6 @@ EXAMPLES = settings(
     max_examples=1200,
     derandomize=True,
     database=None,
-    deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
 

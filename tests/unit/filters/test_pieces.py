@@ -44,7 +44,7 @@ def expressions() -> st.SearchStrategy[str]:
     return st.recursive(st.one_of(words, hosts), larger, max_leaves=6)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(expressions(), st.data())
 def test_it_means_what_libpcap_means(expression: str, data: st.DataObject) -> None:
     """Of cut frames too: libpcap without its optimiser, which drops loads that do not matter."""

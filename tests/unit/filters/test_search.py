@@ -91,7 +91,7 @@ def program(
     return [*ahead, *code, then, turned]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     lists(), st.sampled_from((MATCH, REJECT)), st.sampled_from(sorted(BEHIND)), st.integers(0, 9)
 )

@@ -227,7 +227,7 @@ EVENTS = st.builds(
 )  # fmt: skip
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(EVENTS, min_size=1, max_size=4))
 def test_lines_made_of_kept_pieces_equal_the_plain_way(batch: list[Event]) -> None:
     view = View(stack=True, timestamp=Timestamp.CURRENT)

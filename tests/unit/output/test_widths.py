@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pwru_py.options.config import Timestamp
@@ -45,7 +45,6 @@ def test_a_wider_terminal_never_shows_less(width: int, more: int) -> None:
     assert shown(width)[-1] == "FUNC"
 
 
-@settings(deadline=None)
 @given(
     st.integers(60, 250),
     st.sampled_from([TCP4, TCP6, LONGEST, PING, PING6, FRAGMENT, None]),
