@@ -53,6 +53,13 @@ def summary_lines(summary: Summary) -> list[str]:
     return lines
 
 
+def standing(summary: Summary, functions: int) -> str:
+    """Where a session is, in one line; ``functions``: how many it will have attached to."""
+    packets, events = plural(summary.packets, "packet"), plural(summary.events, "event")
+    attached = f"attached to {summary.attached} of {plural(functions, 'function')}"
+    return f"{packets}, {events}; {loss_notice(summary.losses)}; {attached}"
+
+
 def _drop_lines(drops: dict[str, int]) -> list[str]:
     if not drops:
         return ["drops: none seen"]

@@ -155,10 +155,11 @@ def install(kernel: Kernel) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    from pwru_py.cli import main
+    from pwru_py.__main__ import run
 
     packets = int(sys.argv[1])
     make = (lambda n: [stacked(3)] * 3) if "--output-stack" in sys.argv else packet
     for name, fake in install(Kernel([raw for n in range(packets) for raw in make(n)])).items():
         setattr(tracer, name, fake)
-    sys.exit(main(sys.argv[2:]))
+    del sys.argv[1]
+    sys.exit(run())

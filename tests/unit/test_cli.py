@@ -252,19 +252,26 @@ def test_a_full_disk(kernel: Kernel, run: Run) -> None:
     done = run("-w", "/dev/full", "-c", "3")
     assert done.status == 1
     assert done.err == (
-        "pwru-py: cannot write to /dev/full: the disk is full, what was written before stays\n"
+        "pwru-py: cannot write to /dev/full: the disk is full, "
+        "the whole lines written before stay\n"
     )
 
 
 # As a process
 
 
-def start(packets: int, *argv: str, stdout: int = subprocess.PIPE) -> subprocess.Popen[str]:
+def start(
+    packets: int,
+    *argv: str,
+    stdout: int = subprocess.PIPE,
+    preexec_fn: Callable[[], object] | None = None,
+) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "tests.unit.fake_engine", str(packets), *argv],
         cwd=ROOT,
         stdout=stdout,
         stderr=subprocess.PIPE,
+        preexec_fn=preexec_fn,
         text=True,
     )
 
@@ -287,11 +294,11 @@ def test_a_full_disk_behind_standard_output(argv: list[str]) -> None:
     assert process.returncode == 1
     assert err == (
         "pwru-py: cannot write to standard output: the disk is full, "
-        "what was written before stays\n"
+        "the whole lines written before stay\n"
     )
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize(
     ("argv", "text"),
     [([], "ip_rcv"), (["--output-stack"], "nf_hook_slow+0x"), (["--output-json"], '"ip_rcv"')],
@@ -317,3 +324,127 @@ def test_a_signal_while_nothing_comes() -> None:
     os.kill(process.pid, signal.SIGTERM)
     _, err = process.communicate(timeout=30)
     assert (process.returncode, err.splitlines()[0]) == (0, "0 packets, 0 events")
+
+
+def test_several_hangups_are_one_end() -> None:
+    process = start(5)
+    assert process.stdout
+    process.stdout.readline()
+    for _ in range(5):
+        os.kill(process.pid, signal.SIGHUP)
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, out.count("\n")) == (0, 15)
+    assert err.splitlines()[0] == "5 packets, 15 events"
+
+
+def test_a_hangup_that_is_ignored_stays_so() -> None:
+    """As nohup(1) starts it."""
+    process = start(0, preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
+    assert process.stdout
+    process.stdout.readline()
+    os.kill(process.pid, signal.SIGHUP)
+    os.kill(process.pid, signal.SIGQUIT)
+    assert process.stderr
+    assert process.stderr.readline().startswith("pwru-py: 0 packets")
+    os.kill(process.pid, signal.SIGTERM)
+    assert process.wait(30) == 0
+    process.communicate()
+
+
+def test_a_quit_signal_asks_where_the_session_is() -> None:
+    process = start(5)
+    assert process.stdout
+    assert process.stderr
+    for _ in range(16):
+        process.stdout.readline()
+    for _ in range(2):
+        os.kill(process.pid, signal.SIGQUIT)
+        said = process.stderr.readline()
+        assert said.startswith("pwru-py: 5 packets, 15 events; nothing lost; attached to "), said
+        assert said.endswith(" of 3 functions\n")
+    os.kill(process.pid, signal.SIGTERM)
+    process.communicate(timeout=30)
+    assert process.returncode == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_while_python_imports(number: signal.Signals) -> None:
+    """At each of many moments from the entry on; before it the interpreter has the signals."""
+    code = (
+        "import sys, pwru_py.__main__ as entry; from importlib import abc\n"
+        "class Watch(abc.MetaPathFinder):\n"
+        "    def find_spec(self, name, path, target=None):\n"
+        "        print(name, flush=True); sys.stdin.readline()\n"
+        "sys.meta_path.insert(0, Watch())\n"
+        "sys.argv = ['pwru-py', '-d', 'tcp']\n"
+        "entry.run()\n"
+    )
+    for after in (0, 1, 5, 20):
+        process = subprocess.Popen(
+            [sys.executable, "-c", code], cwd=ROOT, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        assert process.stdin
+        assert process.stdout
+        for _ in range(after):
+            process.stdout.readline()
+            process.stdin.write("\n")
+            process.stdin.flush()
+        assert process.stdout.readline()
+        os.kill(process.pid, number)
+        _, err = process.communicate(timeout=30)
+        assert (process.returncode, err) == (0, "")
+
+
+# Streams that are closed or full
+
+
+def shell(command: str, packets: int = 1) -> subprocess.CompletedProcess[str]:
+    words = f"{sys.executable} -m tests.unit.fake_engine {packets} {command}"
+    return subprocess.run(["sh", "-c", words], cwd=ROOT, capture_output=True, text=True, timeout=60)
+
+
+@pytest.mark.parametrize("streams", ["2>&-", "2>/dev/full", "<&- 2>&-"])
+def test_without_standard_error_it_traces(streams: str) -> None:
+    done = shell(f"-c 3 --output-json {streams}")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [json.loads(line)["type"] for line in done.stdout.splitlines()] == [
+        "event", "event", "event", "summary"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("streams", ["<&- >&- 2>&-", ">&-", "2>&-"])
+def test_a_file_with_standard_streams_closed(streams: str, tmp_path: Path) -> None:
+    """No file of ours has the number of one, so nothing else is written to it."""
+    target = tmp_path / "trace"
+    assert shell(f"-c 3 -w {target} {streams}").returncode == 0
+    lines = target.read_text().splitlines()
+    assert len(lines) == 4
+    assert [line.split()[0] for line in lines[:2]] == ["SKB", "0xffff888000000000"]
+
+
+@pytest.mark.parametrize("argv", ["-c 1", "--help", "--list-funcs", "-d tcp"])
+def test_standard_output_that_is_closed(argv: str) -> None:
+    done = shell(f"{argv} >&-")
+    assert done.returncode == 1
+    assert done.stderr.startswith("pwru-py: standard output is closed: ")
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("redirection", ["-w {}", ">{}", ">>{}", "-w /dev/stdout >>{}"])
+def test_a_file_that_may_not_grow_ends_with_a_whole_line(redirection: str, tmp_path: Path) -> None:
+    target = tmp_path / "trace"
+    target.write_text("earlier\n")
+    where = redirection.format(target)
+    done = subprocess.run(
+        ["bash", "-c", "ulimit -f 10; exec "
+         f"{sys.executable} -m tests.unit.fake_engine 1000 --output-json -c 3000 {where}"],
+        cwd=ROOT, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "file too large" in done.stderr
+    text = target.read_text()
+    assert 9000 < len(text) <= 10240
+    assert text.endswith("}\n")
+    assert text.startswith("earlier\n") == (">>" in redirection)
+    assert all(json.loads(line) for line in text.splitlines() if line != "earlier")
