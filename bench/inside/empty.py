@@ -11,12 +11,11 @@ import sys
 import time
 from pathlib import Path
 
-from pwru_py.options.command_line import parse
-
 from pwru_py.attach.fentry_multi import FentryMulti
 from pwru_py.attach.probes import KprobeMulti, Probes
 from pwru_py.kernel.libbpf import BpfObject, Libbpf
 from pwru_py.options.config import Backend
+from pwru_py.options.parse import parse
 from pwru_py.programs.engine import kprobes
 from pwru_py.programs.prepare import prepare
 

@@ -43,7 +43,7 @@ def programs(cast: Cast | None) -> dict[str, CompiledFilter]:
     for name, expression in {**{e: e for e in corpus() if e}, **LONG}.items():
         try:
             # Of what the passes made on the way nothing is loaded.
-            found[name] = replace(compile_expression(expression, cast=cast), _plan=None)  # type: ignore[arg-type]
+            found[name] = replace(compile_expression(expression, cast=cast), _lowering=None)  # type: ignore[arg-type]
         except FilterError:
             assert name not in LONG
     return found
