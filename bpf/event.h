@@ -35,6 +35,8 @@ enum event_l3 {
 	L3_ARP = 1,
 	L3_IPV4 = 4,
 	L3_IPV6 = 6,
+	L3_MPLS = 7,		/* no IP within: saddr holds the outermost label, host order */
+	L3_PPPOE = 8,		/* likewise: the session's number */
 };
 
 /* What sport and dport of a tuple are. */

@@ -88,6 +88,7 @@ struct link {
 	unsigned char *start;	/* byte i >= ETH_HLEN of the frame is at start + i */
 	__be16 proto;		/* of the header at start + ETH_HLEN; 0: its version says */
 	bool made;		/* no link header there: zero addresses and proto stand in */
+	bool bare;		/* made, and nothing behind it is written yet */
 };
 
 /* A real Ethernet header, or one made of skb->protocol. */
@@ -104,6 +105,12 @@ static __always_inline bool find_link(struct sk_buff *skb, const struct headers 
 	link->start = h->head + h->network - ETH_HLEN;
 	link->proto = h->protocol;
 	link->made = true;
+	if (h->protocol == bpf_htons(ETH_P_ARP)) {
+		__u64 words;
+
+		read_words(&words, h->head + h->network, 1);
+		link->bare = !is_arp(words);
+	}
 	return true;
 }
 
@@ -118,6 +125,8 @@ static __always_inline __u32 captured(const struct headers *h, const struct link
 {
 	__u32 start = link->start - h->head + (link->made ? ETH_HLEN : 0);
 
+	if (link->bare)
+		return ETH_HLEN;
 	return (link->made ? ETH_HLEN : 0) + (h->tail > start ? h->tail - start : 0);
 }
 
@@ -228,7 +237,7 @@ static __always_inline struct frame *find_frame(__u64 addr, const struct headers
 	struct sk_buff *skb = VIEW((struct sk_buff *)addr);
 	struct frame *frame;
 
-	if (cfg.pages && needs->payload && FIELD(skb, data_len)) {
+	if (cfg.pages && (needs->payload || h->tail <= h->network) && FIELD(skb, data_len)) {
 		frame = copy_frame(skb, h, link, tagged, needs);
 		if (frame)
 			gather_frame(skb, h, frame);
@@ -277,17 +286,16 @@ enum verdict {
 	UNTAGGED,	/* a match unless the frame has a tag: then pcap_filter() decides */
 };
 
-/*
- * Of a header that is made of skb->protocol: does the packet's first byte agree with it?
- * If not, network_protocol() decides, where there is a network header: see find_link().
- */
-static __always_inline bool agrees(__be16 protocol, __u8 first)
+/* Of a packet without a link header: is it IPv4, as nearly all are, beyond doubt? */
+static __always_inline bool surely_ipv4(__be16 protocol, __u8 first)
 {
-	if (protocol == bpf_htons(ETH_P_IP))
-		return first >> 4 == 4;
-	if (protocol == bpf_htons(ETH_P_IPV6))
-		return first >> 4 == 6;
-	return protocol;
+	return protocol == bpf_htons(ETH_P_IP) && first >> 4 == 4;
+}
+
+/* Is it IP for filter_hot()? For the others find_link() decides what of them is written. */
+static __always_inline bool may_be_ip(__be16 protocol)
+{
+	return !protocol || protocol == bpf_htons(ETH_P_IP) || protocol == bpf_htons(ETH_P_IPV6);
 }
 
 static __always_inline __u64 filter_cold(__u64 addr, struct place *place)
@@ -327,6 +335,8 @@ static __always_inline __u64 filter_hot(__u64 addr, struct place *place, const b
 	network = word << 16 >> 48;
 	if (tag && VLAN_WORD(skb))
 		return filter_cold(addr, place);
+	if (FIELD(skb, tail) <= network)
+		return filter_cold(addr, place);	/* nothing there, or in pages alone */
 	if (network - mac == ETH_HLEN) {
 		start = (__u64)FIELD(skb, head) + mac;
 		packet = VIEW((const void *)start);
@@ -336,11 +346,11 @@ static __always_inline __u64 filter_hot(__u64 addr, struct place *place, const b
 		packet = VIEW((const void *)start);
 		proto = (__be16)word;
 		first = *(const __u8 *)(packet + ETH_HLEN);
-		if (!agrees(proto, first)) {
-			if (!proto && !FIELD(skb, _skb_refdst))
-				return REJECT;
-			if (FIELD(skb, tail) <= network)
+		if (!surely_ipv4(proto, first)) {
+			if (!may_be_ip(proto))
 				return filter_cold(addr, place);
+			if (!protocol_tells(proto, HEADER_UNSET) && !FIELD(skb, _skb_refdst))
+				return REJECT;
 			proto = network_protocol(proto, first);
 		}
 	} else if (mac == HEADER_UNSET) {
@@ -362,7 +372,7 @@ static __always_inline __u64 filter_hot(__u64 addr, struct place *place, const b
 	place->end = (unsigned char *)start + length;
 	place->proto = proto;
 	place->protocol = word;
-	return (length > 0 ? length : 0) + 1 >= (__s64)verdict ? MATCH : REJECT;
+	return length + 1 >= (__s64)verdict ? MATCH : REJECT;
 }
 
 #else
@@ -398,6 +408,8 @@ static __always_inline __u64 filter_hot(__u64 addr, struct place *place, const b
 	}
 	mac = view->mac_header;
 	network = view->network_header;
+	if (view->tail <= network)
+		return filter_cold(addr, place);	/* nothing there, or in pages alone */
 	if (!flat) {
 		frame = bpf_map_lookup_elem(&frames, &zero);
 		if (!frame)
@@ -413,11 +425,11 @@ static __always_inline __u64 filter_hot(__u64 addr, struct place *place, const b
 		frame->base = (__u64)start;
 		bpf_probe_read_kernel(frame->bytes + ETH_HLEN, wanted - ETH_HLEN, start + ETH_HLEN);
 		proto = view->protocol;
-		if (!agrees(proto, frame->bytes[ETH_HLEN])) {
-			if (!proto && !FIELD(skb, _skb_refdst))
-				return REJECT;
-			if (view->tail <= network)
+		if (!surely_ipv4(proto, frame->bytes[ETH_HLEN])) {
+			if (!may_be_ip(proto))
 				return filter_cold(addr, place);
+			if (!protocol_tells(proto, HEADER_UNSET) && !FIELD(skb, _skb_refdst))
+				return REJECT;
 			proto = network_protocol(proto, frame->bytes[ETH_HLEN]);
 		}
 		*(__be16 *)(frame->bytes + 12) = proto;
@@ -434,8 +446,6 @@ static __always_inline __u64 filter_hot(__u64 addr, struct place *place, const b
 	wanted = cfg.filter.bytes;
 	start = (unsigned char *)frame->base + ETH_HLEN;
 	length = (__s64)view->tail - (start - view->head);
-	if (length < 0 && view->mac_header == HEADER_UNSET)
-		length = 0;	/* nothing is cut of a header that is made */
 	place->start = start;
 	place->end = start + length;
 	place->proto = *(__be16 *)(frame->bytes + 12);

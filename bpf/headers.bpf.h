@@ -189,6 +189,32 @@ static __always_inline bool is_ethernet(struct sk_buff *skb)
 	return type == ARPHRD_ETHER || type == ARPHRD_LOOPBACK;
 }
 
+static __always_inline bool is_tag(__be16 proto)
+{
+	return proto == bpf_htons(ETH_P_8021Q) || proto == bpf_htons(ETH_P_8021AD);
+}
+
+/*
+ * Do tags fill the gap between an Ethernet header and the network header? It is as wide where
+ * the IP header has moved behind one that is gone: ESP, IPComp, a popped MPLS label leave the
+ * old frame's bytes before it. So each EtherType must say what comes next.
+ */
+static __always_inline bool tags_fill(const struct headers *h, __u32 gap)
+{
+	const void *types = h->head + h->mac + ETH_HLEN - 2;
+	__be16 first = read_be16(types), last;
+
+	if (!is_tag(first))
+		return false;
+	last = read_be16(types + VLAN_HLEN);
+	if (gap == ETH_HLEN + 2 * VLAN_HLEN) {
+		if (!is_tag(last))
+			return false;
+		last = read_be16(types + 2 * VLAN_HLEN);
+	}
+	return h->protocol == last || h->protocol == first;
+}
+
 /*
  * Is there an Ethernet header at h->mac that belongs to the network header?
  * Stale ones (a forwarded packet pushed into a tunnel) lie elsewhere.
@@ -202,8 +228,18 @@ static __always_inline bool has_link_header(struct sk_buff *skb, const struct he
 	if (h->mac == HEADER_UNSET)
 		return false;
 	if (h->network)
-		return gap == ETH_HLEN + VLAN_HLEN || gap == ETH_HLEN + 2 * VLAN_HLEN;
+		return (gap == ETH_HLEN + VLAN_HLEN || gap == ETH_HLEN + 2 * VLAN_HLEN) &&
+		       tags_fill(h, gap);
 	return is_ethernet(skb);
+}
+
+/*
+ * Does skb->protocol say that the network header is written? __ip6_append_data() sets it long
+ * before: of a packet that has no link header yet, for IPv6 the route must tell.
+ */
+static __always_inline bool protocol_tells(__be16 protocol, __u16 mac)
+{
+	return protocol && (protocol != bpf_htons(ETH_P_IPV6) || mac != HEADER_UNSET);
 }
 
 /*
@@ -213,7 +249,19 @@ static __always_inline bool has_link_header(struct sk_buff *skb, const struct he
  */
 static __always_inline bool has_network_header(struct sk_buff *skb, const struct headers *h)
 {
-	return h->network && (h->protocol || FIELD(skb, _skb_refdst));
+	return h->network && (protocol_tells(h->protocol, h->mac) || FIELD(skb, _skb_refdst));
+}
+
+/*
+ * Can these be the first eight bytes of an ARP packet for IPv4 (RFC 826)? arp_create() sets
+ * skb->protocol and makes the link header before it writes them.
+ */
+static __always_inline bool is_arp(__u64 words)
+{
+	__u16 hardware = bpf_ntohs((__be16)words), operation = bpf_ntohs((__be16)(words >> 48));
+
+	return (__be16)(words >> 16) == bpf_htons(ETH_P_IP) && (words >> 40 & 0xff) == 4 &&
+	       hardware && operation && operation <= ARP_OPERATION_MAX;
 }
 
 /*
@@ -239,7 +287,7 @@ static __always_inline __be16 skip_tags(__be16 proto, unsigned char **at)
 
 #pragma unroll
 	for (i = 0; i < 2; i++) {
-		if (proto != bpf_htons(ETH_P_8021Q) && proto != bpf_htons(ETH_P_8021AD))
+		if (!is_tag(proto))
 			break;
 		proto = read_be16(*at + 2);
 		*at += VLAN_HLEN;

@@ -148,9 +148,14 @@ struct pt_regs {
 #define ETH_P_8021Q 0x8100
 #define ETH_P_8021AD 0x88a8
 #define ETH_P_IPV6 0x86dd
+#define ETH_P_MPLS_UC 0x8847
+#define ETH_P_MPLS_MC 0x8848
+#define ETH_P_PPP_DISC 0x8863
+#define ETH_P_PPP_SES 0x8864
 #define ETH_P_TEB 0x6558	/* an Ethernet frame inside GRE or Geneve */
 #define ARPHRD_ETHER 1
 #define ARPHRD_LOOPBACK 772
+#define ARP_OPERATION_MAX 25	/* IANA "Address Resolution Protocol (ARP) Parameters" */
 #define HEADER_UNSET 0xffff
 #define PAGE_SHIFT 12
 #define STRUCT_PAGE_SHIFT 6	/* Python has looked */

@@ -76,7 +76,7 @@ static __always_inline void read_ipv4(struct event *ev, unsigned char *at, unsig
 		__builtin_memcpy(words, copy, COPIED);
 	else
 		read_words(words, at, TYPED_LOADS ? 3 : 5);
-	if ((words[0] >> 4 & 0xf) != 4)
+	if ((words[0] >> 4 & 0xf) != 4 || (words[0] & 0xf) < 5)
 		return;
 	ev->tuple.l3 = L3_IPV4;
 	ev->tuple.l4 = words[1] >> 8;
@@ -146,10 +146,63 @@ static __always_inline void read_arp(struct event *ev, unsigned char *at, unsign
 
 	if (at + 28 > end)
 		return;
+	read_words(words, at, 1);
+	if (!is_arp(words[0]))
+		return;
 	ev->tuple.l3 = L3_ARP;
 	read_words(words, at + 12, 2);
 	*(__u32 *)ev->tuple.saddr = words[0] >> 16;
 	*(__u32 *)ev->tuple.daddr = words[1] >> 32;
+}
+
+#define PPPOE_HLEN 6		/* RFC 2516 */
+#define PPP_HLEN 2		/* the protocol's number, not compressed */
+#define PPP_IP bpf_htons(0x0021)
+#define PPP_IPV6 bpf_htons(0x0057)
+
+/* What is within a PPPoE session; *at moves to it. 0: no IP, and the session is all there is. */
+static __always_inline __be16 enter_pppoe(struct event *ev, unsigned char **at, unsigned char *end)
+{
+	__u64 words;
+	__be16 inner;
+
+	if (*at + PPPOE_HLEN + PPP_HLEN > end)
+		return 0;
+	read_words(&words, *at, 1);
+	ev->tuple.l3 = L3_PPPOE;
+	*(__u32 *)ev->tuple.saddr = bpf_ntohs((__be16)(words >> 16));
+	inner = words >> 48;
+	*at += PPPOE_HLEN + PPP_HLEN;
+	if (inner == PPP_IP)
+		return bpf_htons(ETH_P_IP);
+	return inner == PPP_IPV6 ? bpf_htons(ETH_P_IPV6) : 0;
+}
+
+#define MPLS_LABELS_MAX 4	/* walked; behind more nothing is read */
+#define MPLS_HLEN 4
+#define MPLS_BOTTOM 0x100	/* RFC 3032: label 20, class 3, bottom 1, TTL 8 */
+
+/* The same for MPLS, which says of what it carries nothing: the first bits must. */
+static __always_inline __be16 enter_mpls(struct event *ev, unsigned char **at, unsigned char *end)
+{
+	__u64 words = 0;
+	int i;
+
+	if (*at + MPLS_HLEN > end)
+		return 0;
+	read_words(&words, *at, 1);
+	ev->tuple.l3 = L3_MPLS;
+	*(__u32 *)ev->tuple.saddr = bpf_ntohl((__be32)words) >> 12;
+#pragma unroll
+	for (i = 0; i < MPLS_LABELS_MAX; i++) {
+		*at += MPLS_HLEN;
+		if (bpf_ntohl((__be32)words) & MPLS_BOTTOM || *at + MPLS_HLEN > end)
+			break;
+		read_words(&words, *at, 1);
+	}
+	if (!(bpf_ntohl((__be32)words) & MPLS_BOTTOM) || *at >= end)
+		return 0;
+	return network_protocol(0, read_u8(*at));
 }
 
 static __always_inline void read_tuple(const struct place *place, struct event *ev)
@@ -160,6 +213,10 @@ static __always_inline void read_tuple(const struct place *place, struct event *
 	if (!at)
 		return;
 	proto = skip_tags(place->proto, &at);
+	if (proto == bpf_htons(ETH_P_PPP_SES))
+		proto = enter_pppoe(ev, &at, end);
+	else if (proto == bpf_htons(ETH_P_MPLS_UC) || proto == bpf_htons(ETH_P_MPLS_MC))
+		proto = enter_mpls(ev, &at, end);
 	if (proto == bpf_htons(ETH_P_IP))
 		read_ipv4(ev, at, end, proto == place->proto ? place->copy : NULL);
 	else if (proto == bpf_htons(ETH_P_IPV6))

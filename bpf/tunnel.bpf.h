@@ -72,8 +72,10 @@ static __always_inline bool marked_inner(struct sk_buff *skb, const struct heade
 	mac = FIELD(skb, inner_mac_header);
 	if (network <= h->network)
 		return false;
-	if (mac > h->network && mac + ETH_HLEN <= network)
-		return inner_ethernet(inner, h->head + mac);
+	/* A stale inner MAC header leads elsewhere. */
+	if (mac > h->network && mac + ETH_HLEN <= network &&
+	    inner_ethernet(inner, h->head + mac) && inner->l3 == h->head + network)
+		return true;
 	return inner_ip(inner, h->head + network);
 }
 

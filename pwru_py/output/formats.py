@@ -48,9 +48,12 @@ def format_tuple(packet: Tuple | None, tcp_flags: int = 0) -> str:
     """``10.0.0.2:45146->1.1.1.1:80(tcp)``, '' without addresses.
 
     Without ports: ``10.0.0.2->1.1.1.1(icmp echo id 7 seq 1)``, ``10.0.0.2->1.1.1.1(udp fragment)``.
+    Without addresses: ``mpls 100``.
     """
     if packet is None:
         return ""
+    if packet.label:
+        return packet.label
     proto = protocol_name(packet.proto)
     if not packet.has_ports:
         if packet.icmp is not None:

@@ -30,6 +30,8 @@ def json_tuple(event: Event) -> dict[str, Any] | None:
         members["icmp"] = {"type": kind, "name": name, "id": ident, "seq": sequence}
     if packet.fragment:
         members["fragment"] = True
+    if packet.label:
+        members["label"] = packet.label
     return members
 
 
@@ -103,6 +105,11 @@ TUPLE_SCHEMA: dict[str, Any] = {
             "description": "true in a later fragment, which has no ports of its own. Absent in "
             "other packets.",
             "const": True,
+        },
+        "label": {
+            "description": 'What a packet is whose inside is no IP: "mpls 100", "pppoe session '
+            "7\"; addresses are '' and proto is null then. Absent in other packets.",
+            "type": "string",
         },
     },
     "required": ["saddr", "daddr", "sport", "dport", "proto", "flags"],

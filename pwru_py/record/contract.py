@@ -113,6 +113,8 @@ L3_NONE: Final = 0
 L3_ARP: Final = 1
 L3_IPV4: Final = 4
 L3_IPV6: Final = 6
+L3_MPLS: Final = 7
+L3_PPPOE: Final = 8
 
 # enum event_ids
 IDS_NONE: Final = 0

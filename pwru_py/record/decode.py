@@ -8,6 +8,7 @@ these is decoded once and looked up afterwards; the caches are bounded.
 from __future__ import annotations
 
 import struct
+import sys
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -22,6 +23,7 @@ _ENTRY_BYTES = 16  # of a function, before and with ftrace's call
 # There it would stand beside every packet that arrived well, and look like a drop.
 _UNSAID = "NOT_SPECIFIED"
 _CONTEXTS = tuple(Context)
+_LABELS = {contract.L3_MPLS: "mpls", contract.L3_PPPOE: "pppoe session"}
 _K = TypeVar("_K")
 _V = TypeVar("_V")
 
@@ -50,6 +52,9 @@ def decode_tuple(raw: bytes) -> Tuple | None:
     elif l3 in (contract.L3_IPV4, contract.L3_ARP):
         source = "{}.{}.{}.{}".format(*saddr[:4])
         target = "{}.{}.{}.{}".format(*daddr[:4])
+    elif l3 in _LABELS:
+        number = int.from_bytes(saddr[:4], sys.byteorder)
+        return Tuple("", "", 0, 0, -1, False, label=f"{_LABELS[l3]} {number}")
     else:
         return None
     if l3 == contract.L3_ARP:

@@ -54,6 +54,8 @@ class Tuple(NamedTuple):
     the protocol has none or the packet is a later fragment (``has_ports`` tells). ``proto``: the
     IP protocol number, after IPv6 extension headers; -1 for ARP. ``icmp``: None unless the packet
     is an ICMP message with its header. ``fragment``: a later fragment, one without that header.
+    ``label``: ``mpls 100`` or ``pppoe session 7`` of a packet with no IP within; addresses are ''
+    then and ``proto`` is -1.
     """
 
     saddr: str
@@ -64,6 +66,7 @@ class Tuple(NamedTuple):
     has_ports: bool
     icmp: Icmp | None = None
     fragment: bool = False
+    label: str = ""
 
 
 class Frame(NamedTuple):

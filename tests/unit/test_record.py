@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import socket
 import struct
+import sys
 from ipaddress import ip_address
 from typing import Any
 
@@ -57,6 +58,11 @@ def packed_tuple(
         ids,
         icmp_type,
     )
+
+
+def labelled(l3: int, number: int) -> bytes:
+    """As ``packed_tuple``, of a packet with no IP within."""
+    return layout.TUPLE.pack(number.to_bytes(4, sys.byteorder), b"", 0, 0, l3, 0, 0, 0)
 
 
 def record(**changes: Any) -> bytes:
@@ -196,7 +202,12 @@ def test_the_largest_values() -> None:
             Tuple("10.0.0.1", "10.0.0.2", 0, 0, -1, False),
         ),
         (packed_tuple(), None),
-        (packed_tuple("10.0.0.2", "1.1.1.1", l3=7), None),
+        (packed_tuple("0.0.0.0", "1.1.1.1", l3=9), None),
+        (labelled(contract.L3_MPLS, 100), Tuple("", "", 0, 0, -1, False, label="mpls 100")),
+        (
+            labelled(contract.L3_PPPOE, 0xFFFF),
+            Tuple("", "", 0, 0, -1, False, label="pppoe session 65535"),
+        ),
     ],
 )
 def test_tuples(raw: bytes, expected: Tuple | None) -> None:
@@ -215,7 +226,7 @@ def test_what_is_packed_is_decoded(data: st.DataObject, sport: int, dport: int, 
     assert decoded is not None
     # RFC 5952 leaves it open how addresses with an IPv4 address in them end.
     assert (ip_address(decoded.saddr), ip_address(decoded.daddr)) == (saddr, daddr)
-    assert decoded[2:] == (sport, dport, proto, bool(sport or dport), None, False)
+    assert decoded[2:] == (sport, dport, proto, bool(sport or dport), None, False, "")
 
 
 @given(st.binary(min_size=layout.EVENT.size, max_size=layout.EVENT.size))

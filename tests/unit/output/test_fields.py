@@ -83,6 +83,7 @@ def test_every_column_names_the_fields_it_reads(view: View) -> None:
         (ICMP._replace(proto=254), 0, "10.0.0.2->1.1.1.1(proto 254)"),
         (ICMP._replace(proto=0), 0, "10.0.0.2->1.1.1.1(proto 0)"),
         (Tuple("0.0.0.0", "0.0.0.0", 0, 0, 17, True), 0, "0.0.0.0:0->0.0.0.0:0(udp)"),
+        (Tuple("", "", 0, 0, -1, False, label="mpls 100"), 0x12, "mpls 100"),
         (None, 0x12, ""),
     ],
 )

@@ -97,7 +97,9 @@ def expected_tuple(packet: Tuple, tcp_flags: int) -> dict[str, Any]:
         name = ICMP_NAMES.get((packet.proto == 58, packet.icmp.type))
         shown["icmp"] = {"type": packet.icmp.type, "name": name}
         shown["icmp"] |= {"id": packet.icmp.id, "seq": packet.icmp.seq}
-    return shown | ({"fragment": True} if packet.fragment else {})
+    if packet.fragment:
+        shown["fragment"] = True
+    return shown | ({"label": packet.label} if packet.label else {})
 
 
 ICMP_NAMES = {(False, 8): "echo request", (False, 3): "unreachable", (True, 3): "time exceeded"}
@@ -175,6 +177,7 @@ def test_zeros_are_kept_and_none_is_null() -> None:
             {"icmp": {"type": 200, "name": None, "id": None, "seq": None}},
         ),
         (FRAGMENT, {"fragment": True}),
+        (ARP._replace(saddr="", daddr="", label="mpls 100"), {"label": "mpls 100"}),
     ],
 )
 def test_icmp_and_fragments(packet: Tuple, more: dict[str, Any]) -> None:
@@ -216,7 +219,9 @@ U64 = st.integers(0, 2**64 - 1)
 PORT = st.integers(0, 65535)
 ICMPS = st.none() | st.builds(Icmp, st.sampled_from([3, 8, 77]), st.none() | PORT, st.none() | PORT)
 PROTOS = st.sampled_from([-1, 1, 6, 17, 58])
-TUPLES = st.builds(Tuple, WORD, WORD, PORT, PORT, PROTOS, st.booleans(), ICMPS, st.booleans())
+LABEL = st.sampled_from(["", "mpls 16"])
+BOOL = st.booleans()
+TUPLES = st.builds(Tuple, WORD, WORD, PORT, PORT, PROTOS, BOOL, ICMPS, BOOL, LABEL)
 FRAMES = st.lists(st.builds(Frame, U64, WORD, U32, WORD), max_size=3).map(tuple)
 EVENTS = st.builds(
     Event, skb=U64, cpu=st.integers(0, 3), pid=U32, comm=WORD,
