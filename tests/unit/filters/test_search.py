@@ -18,6 +18,7 @@ from .test_opcodes import MATCH, PACKET, REJECT, RET_A, agree, insn
 
 FIELDS = {"source": (4, 26), "target": (4, 30), "port": (2, 34), "protocol": (1, 23)}
 MASK = 0xFFFFFF00
+JGT, JGE = 0x25, 0x35
 
 
 @dataclass(frozen=True)
@@ -199,3 +200,57 @@ def test_each_value_is_found_and_none_beside_them(libpcap: Libpcap) -> None:
         for value in (*range(5 * count + 2), 0xFFFFFFFF):
             packet = PACKET[:30] + value.to_bytes(4, "big")
             assert agree(libpcap, code, packet) == (value % 5 == 0 and value < 5 * count)
+
+
+def within(low: int, high: int, field: str | None) -> list[CbpfInsn]:
+    """Skips the next instruction unless A is in the interval; loads the field first, if any."""
+    load = [insn(LOAD[FIELDS[field][0]], FIELDS[field][1])] if field else []
+    if low == high:
+        return [*load, insn(JEQ, low, 0, 1)]
+    return [*load, insn(JGE, low, 0, 2), insn(JGT, high, 1, 0)]
+
+
+def intervals() -> st.SearchStrategy[list[tuple[int, int, str | None]]]:
+    low, width = st.integers(0, 400), st.sampled_from((0, 0, 1, 5, 40))
+    field = st.sampled_from((None, None, None, "port", "target"))
+    one = st.tuples(low, width, field).map(lambda t: (t[0], t[0] + t[1], t[2]))
+    return st.lists(one, min_size=10, max_size=40)
+
+
+@settings(max_examples=60)
+@given(intervals(), st.booleans(), st.data())
+def test_intervals_mean_the_same(
+    libpcap: Libpcap, found: list[tuple[int, int, str | None]], read: bool, data: st.DataObject
+) -> None:
+    behind = [insn(AND, 4), RET_A] if read else [REJECT]
+    code = [insn(LOAD[2], 34)]
+    for low, high, field in found:
+        code += [*within(low, high, field), MATCH]
+    edges = {edge + by for low, high, _ in found for edge in (low, high) for by in (0, 1)}
+    values = data.draw(st.lists(st.sampled_from(sorted(edges)), min_size=3, max_size=3))
+    packets = [PACKET[:30] + bytes((0, 0, 9, 9)) + value.to_bytes(2, "big") for value in values]
+    packets += [PACKET[:30] + values[0].to_bytes(4, "big") + bytes((9, 9)), packets[0][:35]]
+    for packet in (*packets, packets[0][:33]):
+        agree(libpcap, [*code, *behind], packet)
+
+
+def test_intervals_are_searched() -> None:
+    code = [insn(LOAD[2], 34)]
+    for n in range(100):
+        code += [*within(10 * n, 10 * n + 4, None), MATCH]
+    compiled = compile_cbpf("", (*code, REJECT))
+    for value in range(0, 1100, 3):
+        packet = PACKET[:34] + value.to_bytes(2, "big")
+        matches, machine = ebpf_interp.run(compiled, Packet(packet, len(packet)))
+        assert matches == (value < 1000 and value % 10 < 5)
+        assert machine.executed < 30
+
+
+def test_neighbours_are_one_interval() -> None:
+    code = [insn(LOAD[2], 34)]
+    for n in (7, 3, 1, 2, 9, 8, 4, 5, 6, 10, 12):
+        code += [insn(JEQ, n, 0, 1), MATCH]
+    listing = compile_cbpf("", (*code, REJECT)).listing()
+    assert [line.split(" goto")[0].strip() for line in listing.splitlines() if "if A" in line] == [
+        "if A >= 0x1", "if A > 0xa", "if A == 0xc",
+    ]  # fmt: skip
