@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Final
 
 from ..errors import FilterSyntaxError
@@ -11,42 +11,66 @@ from .cbpf import CbpfInsn, CbpfProgram
 
 DLT_EN10MB: Final = 1
 SNAPLEN: Final = 262144  # tcpdump's default; only the value that a match returns
-# Above so many characters an expression is taken apart; libpcap's optimiser is cubic.
-APART_LENGTH: Final = 1500
-# Above so many, one that cannot be taken apart is not optimised: it would take minutes.
-OPTIMIZED_LENGTH: Final = 6000
+# libpcap compiles what is no longer in 0.2 s; its optimiser is cubic, its code generator quadratic.
+SHORT_LENGTH: Final = 500
+# It compiles what is longer, and cannot be taken apart, without its optimiser.
+OPTIMIZED_LENGTH: Final = 1500
 NETMASK_UNKNOWN: Final = 0xFFFFFFFF  # PCAP_NETMASK_UNKNOWN
 
 
 def compile_expression(expression: str) -> CbpfProgram:
     """The program that `tcpdump -d` prints for `expression` on an Ethernet interface.
 
-    For a very long one: one of the same meaning, see pieces.py, or that of `tcpdump -dO`.
+    For a long one: one of the same meaning, see pieces.py, or that of `tcpdump -dO`.
     Names of hosts, ports and protocols are looked up as libpcap does: a host name asks the DNS.
     Raises FilterSyntaxError with libpcap's words.
     """
     nul = expression.find("\0")
     if nul >= 0:
         raise FilterSyntaxError("a NUL character cannot be part of a filter expression", nul + 1)
-    if len(expression) > APART_LENGTH:
-        from .pieces import join, take_apart  # here, as hardly any filter needs it
-
-        structure = take_apart(expression)
-        if structure is not None:
-            # Not optimised: ways that libpcap makes one have less in common with the next piece.
-            return join(structure, lru_cache(None)(partial(compile_whole, optimize=False)), SNAPLEN)
+    if len(expression) > SHORT_LENGTH:
+        program = _compile_apart(expression)
+        if program is not None:
+            return program
     return compile_whole(expression, optimize=len(expression) <= OPTIMIZED_LENGTH)
+
+
+def _compile_apart(expression: str) -> CbpfProgram | None:
+    """The program joined of pieces, where that is possible."""
+    from .pieces import join, simplify  # here, as hardly any filter needs it
+    from .structure import take_apart
+
+    structure = take_apart(expression)
+    if structure is None:
+        return None
+    return join(simplify(structure), lru_cache(None)(compile_primitive), SNAPLEN)
+
+
+def compile_primitive(primitive: str) -> CbpfProgram:
+    """libpcap's program for a piece of a long expression.
+
+    Mostly not optimised: ways that libpcap makes one have less in common with the next piece. Of
+    an IPv6 net, only the optimiser drops the words that the mask leaves nothing of.
+    """
+    return compile_whole(primitive, optimize=":" in primitive)
 
 
 def compile_whole(expression: str, *, optimize: bool = True) -> CbpfProgram:
     """libpcap's program. Raises FilterSyntaxError with its words."""
     import pcapy  # here, so that a program without a filter does not pay for it
 
+    encoded(expression)
     try:
         program = pcapy.compile(DLT_EN10MB, SNAPLEN, expression, int(optimize), NETMASK_UNKNOWN)
     except pcapy.PcapError as error:
         raise FilterSyntaxError(str(error)) from error
+    return tuple(CbpfInsn(*insn) for insn in program.get_bpf())
+
+
+def encoded(expression: str) -> bytes:
+    """As libpcap gets it. Raises FilterSyntaxError."""
+    try:
+        return expression.encode()
     except UnicodeEncodeError as error:
         text = "a filter expression must be encodable as UTF-8"
         raise FilterSyntaxError(text, error.start + 1) from error
-    return tuple(CbpfInsn(*insn) for insn in program.get_bpf())
