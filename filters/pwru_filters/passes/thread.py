@@ -28,11 +28,14 @@ from .ir import (
     Terminator,
     defines,
 )
-from .liveness import CellMask, live_in
+from .liveness import live_in
 
 # Facts of the form "is not k" kept for one value: enough for EtherTypes and IP protocols, and few
 # enough that a list of 2000 addresses costs no square.
 MOST_EXCLUDED: Final = 8
+# Blocks that are skipped, for each block of the program: few are, as ways that know the same are
+# followed once. `src host A or … and not (src host B or …)` would take the product of both lists.
+MOST_STEPS: Final = 32
 
 # What A holds, as the operations that compute it from the packet alone, a load first.
 Value = tuple[Op, ...]
@@ -68,13 +71,12 @@ def thread_jumps(graph: Graph) -> Graph:
     """The same program with fewer tests and loads."""
     if graph.entry < 0:
         return graph
-    live = live_in(graph)
-    states: dict[int, State] = {graph.entry: State()}
+    walk = _Walk(graph)
     kept: dict[int, Block] = {}
     for index, block in enumerate(graph.blocks):
-        if index in states:
-            ops, state = _without_known_loads(block, states[index])
-            kept[index] = Block(ops, _threaded(graph, live, block.term, state, states), block.reach)
+        if index in walk.states:
+            ops, state = _without_known_loads(block, walk.states[index])
+            kept[index] = Block(ops, walk.threaded(block.term, state), block.reach)
     return without_copies(number(kept, graph.entry))
 
 
@@ -90,6 +92,70 @@ def without_copies(graph: Graph) -> Graph:
         if places[index] == index:
             kept[index] = block
     return number(kept, places.get(graph.entry, graph.entry))
+
+
+class _Walk:
+    """From block to block, each before those that it leads to.
+
+    states: what holds where a block begins, on all ways that were walked.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        self.states: dict[int, State] = {graph.entry: State()}
+        self._graph = graph
+        self._live = live_in(graph)
+        self._last_loaded = {
+            op: index for index, block in enumerate(graph.blocks) for op in block.ops
+        }
+        self._ends: dict[tuple[object, ...], int] = {}
+        self._steps = MOST_STEPS * len(graph.blocks)
+
+    def threaded(self, term: Terminator, state: State) -> Terminator:
+        """The terminator with the blocks that really follow."""
+        match term:
+            case Goto(target):
+                return Goto(self._arrive(target, state))
+            case Branch(op, k, then, other):
+                taken = self._arrive(then, _learn(state, op, k, outcome=True))
+                passed = self._arrive(other, _learn(state, op, k, outcome=False))
+                return branch(op, k, taken, passed)
+            case ReturnA():
+                return term
+
+    def _arrive(self, target: int, state: State) -> int:
+        """The block that really follows; it learns what holds on this way."""
+        if target < 0:
+            return target
+        facts = self._useful(target, state)
+        way = (target, frozenset(facts.items()), state.held, state.reach)
+        if way not in self._ends:
+            self._ends[way] = self._follow(target, State(facts, state.held, state.reach))
+        end = self._ends[way]
+        if end >= 0:
+            self.states[end] = _meet(self.states[end], state) if end in self.states else state
+        return end
+
+    def _useful(self, target: int, state: State) -> Mapping[Value, Known]:
+        """The facts about what is loaded from `target` on, or is in A and read there."""
+        held = state.held if self._live[target] & 1 << CELL_A else None
+        return {
+            value: known
+            for value, known in state.facts.items()
+            if self._last_loaded[value[0]] >= target or (held and value[0] == held[0])
+        }
+
+    def _follow(self, target: int, state: State) -> int:
+        """The first block from `target` on that must run."""
+        while target >= 0 and self._steps > 0:
+            self._steps -= 1
+            block = self._graph.blocks[target]
+            following = _skip(block, state)
+            if following is None:
+                break
+            if following >= 0 and block.ops and self._live[following] & 1 << CELL_A:
+                break
+            target = following
+        return target
 
 
 def _without_known_loads(block: Block, state: State) -> tuple[tuple[Op, ...], State]:
@@ -110,24 +176,6 @@ def _value_after(op: Op, held: Value | None) -> Value | None:
     return None if defines(op) == CELL_A else held
 
 
-def _threaded(
-    graph: Graph,
-    live: list[CellMask],
-    term: Terminator,
-    state: State,
-    states: dict[int, State],
-) -> Terminator:
-    match term:
-        case Goto(target):
-            return Goto(_arrive(graph, live, target, state, states))
-        case Branch(op, k, then, other):
-            taken = _arrive(graph, live, then, _learn(state, op, k, outcome=True), states)
-            passed = _arrive(graph, live, other, _learn(state, op, k, outcome=False), states)
-            return branch(op, k, taken, passed)
-        case ReturnA():
-            return term
-
-
 def _learn(state: State, op: JmpOp, k: int | None, *, outcome: bool) -> State:
     """The state on one way out of a test."""
     if k is None or not state.held or op not in (JmpOp.JEQ, JmpOp.JSET):
@@ -143,23 +191,6 @@ def _learn(state: State, op: JmpOp, k: int | None, *, outcome: bool) -> State:
     else:
         new = Known(None, old.excluded | {tested})
     return State({**state.facts, value: new}, state.held, state.reach)
-
-
-def _arrive(
-    graph: Graph, live: list[CellMask], target: int, state: State, states: dict[int, State]
-) -> int:
-    """The block that really follows; it learns what holds on this way."""
-    while target >= 0:
-        following = _skip(graph.blocks[target], state)
-        writes_a = bool(graph.blocks[target].ops)
-        if following is None:
-            break
-        if following >= 0 and writes_a and live[following] & 1 << CELL_A:
-            break
-        target = following
-    if target >= 0:
-        states[target] = _meet(states[target], state) if target in states else state
-    return target
 
 
 def _skip(block: Block, state: State) -> int | None:
