@@ -136,6 +136,7 @@ def _trace(tracer: Tracer, options: Options, stream: TextIO, attached: Callable[
     from .signals import Signals
 
     sink = _sink(options, stream)
+    tracer.plan()  # it attaches nothing and may take a while: a signal still ends it at once
     with Signals(tracer):
         with tracer:
             for warning in tracer.warnings:

@@ -23,7 +23,9 @@ def compile_expression(expression: str) -> CbpfProgram:
 
     For a long one: one of the same meaning, see pieces.py, or that of `tcpdump -dO`.
     Names of hosts, ports and protocols are looked up as libpcap does: a host name asks the DNS.
-    Raises FilterSyntaxError with libpcap's words.
+    A signal can end it at any time, see aside.py.
+    Raises FilterSyntaxError with libpcap's words; FilterUnsupportedError where libpcap takes too
+    long.
     """
     nul = expression.find("\0")
     if nul >= 0:
@@ -32,7 +34,13 @@ def compile_expression(expression: str) -> CbpfProgram:
         program = _compile_apart(expression)
         if program is not None:
             return program
-    return compile_whole(expression, optimize=len(expression) <= OPTIMIZED_LENGTH)
+    from .names import has_names
+
+    if len(expression) > SHORT_LENGTH or has_names(expression):
+        from .aside import compile_aside
+
+        return compile_aside(expression, optimize=len(expression) <= OPTIMIZED_LENGTH)
+    return compile_whole(expression)
 
 
 def _compile_apart(expression: str) -> CbpfProgram | None:

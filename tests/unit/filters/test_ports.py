@@ -46,7 +46,7 @@ def matches(compiled: CompiledFilter, frame: bytes) -> tuple[bool, int]:
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What libpcap is asked to compile."""
+    """What libpcap is asked to compile, within the process or aside."""
     asked: list[str] = []
 
     def counted(expression: str, *, optimize: bool = True) -> CbpfProgram:
@@ -54,6 +54,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return compile_whole(expression, optimize=optimize)
 
     monkeypatch.setattr(front, "compile_whole", counted)
+    monkeypatch.setattr("pwru_filters.front.aside.compile_aside", None)
     return asked
 
 
