@@ -26,6 +26,8 @@ LONG = {
     "1000 hosts": " or ".join(f"host 10.{n >> 8}.{n & 255}.1" for n in range(1000)),
     "2000 hosts": " or ".join(f"host 10.{n >> 8}.{n & 255}.1" for n in range(2000)),
     "2000 destinations": " or ".join(f"dst host 10.{n >> 8}.{n & 255}.1" for n in range(2000)),
+    "1000 ports": " or ".join(f"port {7 * n}" for n in range(1000)),
+    "1000 port ranges": " or ".join(f"portrange {20 * n}-{20 * n + 5}" for n in range(1000)),
 }
 
 
@@ -59,6 +61,7 @@ def test_the_whole_corpus_and_the_longest_filters_load(lab: Lab) -> None:
     assert sizes["100 hosts"] > 300
     assert sizes["2000 destinations"] > 2000
     assert sizes["2000 hosts"] > 6000
+    assert sizes["1000 port ranges"] > sizes["1000 ports"] > 3000
     lab.guest.write_file(FILE, pickle.dumps(compiled))
     done = lab.run(f"python -m tests.kernel.inside.verifier {FILE}", timeout=300)
     assert done.rc == 0, done.stderr
