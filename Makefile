@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PACKAGES := $(shell grep -v '^\#' debian-packages.txt)
 BPF := pwru_py/bpf/places.txt
 
-.PHONY: demo test lint unit kernel bench generated clean
+.PHONY: demo test lint unit kernel wheel bench generated clean
 
 demo: $(BPF)
 	$(BIN)/python -m demo
@@ -27,6 +27,12 @@ lint: $(BPF)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Also tried by other Pythons: make wheel PWRU_PYTHONS='/path/to/python3.13 …'
+wheel: $(BPF)
+	rm -rf dist
+	$(BIN)/pip wheel -q --disable-pip-version-check --no-deps --wheel-dir dist .
+	PWRU_WHEEL=$$(echo dist/*.whl) PWRU_PYTHONS='$(PWRU_PYTHONS)' $(BIN)/pytest -q tests/wheel
 
 bench: $(BPF)
 	$(BIN)/pip install -q --disable-pip-version-check -e '.[dev,bench]'

@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-from ._version import __version__
+from typing import TYPE_CHECKING
 
-TYPE_CHECKING = False  # what it means is known without importing typing
+from ._version import __version__
 
 if TYPE_CHECKING:
     from .errors import (
@@ -24,53 +24,37 @@ if TYPE_CHECKING:
     from .record.event import Context, Event, Frame, Icmp, Losses, Summary, TcpFlag, Tuple
     from .session import Tracer
 
-_MODULES = {
-    "errors": (
-        "AttachError FeatureUnsupportedError FilterError LoadError NotFoundError "
-        "OutputError PrivilegeError PwruError UsageError"
-    ),
-    "options.config": "Backend Config Mark Timestamp Transport",
-    "plan.functions": "Plan Skipped Target",
-    "record.event": "Context Event Frame Icmp Losses Summary TcpFlag Tuple",
-    "session": "Tracer",
-}
-_HOMES = {name: module for module, names in _MODULES.items() for name in names.split()}
-
 __all__ = [
-    "AttachError",
-    "Backend",
-    "Config",
-    "Context",
-    "Event",
-    "FeatureUnsupportedError",
-    "FilterError",
-    "Frame",
-    "Icmp",
-    "LoadError",
-    "Losses",
-    "Mark",
-    "NotFoundError",
-    "OutputError",
-    "Plan",
-    "PrivilegeError",
-    "PwruError",
-    "Skipped",
-    "Summary",
-    "Target",
-    "TcpFlag",
-    "Timestamp",
-    "Tracer",
-    "Transport",
-    "Tuple",
-    "UsageError",
-    "__version__",
-]
+    "AttachError", "Backend", "Config", "Context", "Event", "FeatureUnsupportedError",
+    "FilterError", "Frame", "Icmp", "LoadError", "Losses", "Mark", "NotFoundError", "OutputError",
+    "Plan", "PrivilegeError", "PwruError", "Skipped", "Summary", "Target", "TcpFlag", "Timestamp",
+    "Tracer", "Transport", "Tuple", "UsageError", "__version__",
+]  # fmt: skip
 
+_HOMES = {
+    "errors": (
+        "AttachError", "FeatureUnsupportedError", "FilterError", "LoadError", "NotFoundError",
+        "OutputError", "PrivilegeError", "PwruError", "UsageError",
+    ),
+    "options.config": ("Backend", "Config", "Mark", "Timestamp", "Transport"),
+    "plan.functions": ("Plan", "Skipped", "Target"),
+    "record.event": (
+        "Context", "Event", "Frame", "Icmp", "Losses", "Summary", "TcpFlag", "Tuple",
+    ),
+    "session": ("Tracer",),
+}  # fmt: skip
+"""Module to the public names that it defines."""
 
-def __getattr__(name: str) -> object:
-    """Modules are imported when first asked for: ``--help`` needs none of them."""
-    from importlib import import_module
+if not TYPE_CHECKING:  # else a checker would take every name
 
-    if name not in _HOMES:
+    def __getattr__(name: str) -> object:
+        """Modules are imported when first asked for: ``--help`` needs none of them."""
+        from importlib import import_module
+
+        for home, names in _HOMES.items():
+            if name in names:
+                return getattr(import_module(f".{home}", __name__), name)
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})
