@@ -7,8 +7,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PACKAGES := $(shell grep -v '^\#' debian-packages.txt)
 BPF := pwru_py/bpf/places.txt
+C_FILES = $(shell find bpf bench -name '*.[ch]')
 
-.PHONY: demo test lint unit kernel wheel bench generated clean
+.PHONY: demo test lint format unit kernel wheel bench generated clean
 
 demo: $(BPF)
 	$(BIN)/python -m demo
@@ -33,6 +34,10 @@ wheel: $(BPF)
 	rm -rf dist
 	$(BIN)/pip wheel -q --disable-pip-version-check --no-deps --wheel-dir dist .
 	PWRU_WHEEL=$$(echo dist/*.whl) PWRU_PYTHONS='$(PWRU_PYTHONS)' $(BIN)/pytest -q tests/wheel
+
+format: $(VENV)/installed
+	$(BIN)/ruff format .
+	$(BIN)/clang-format -i $(C_FILES)
 
 bench: $(BPF)
 	$(BIN)/pip install -q --disable-pip-version-check -e '.[dev,bench]'
