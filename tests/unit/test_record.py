@@ -326,9 +326,9 @@ def test_contexts(context: Context) -> None:
 # Runs of records
 
 
-def stacked(depth: int) -> bytes:
+def stacked(depth: int, **changes: Any) -> bytes:
     addrs = [0xFFFFFFFF81000000 + n for n in range(contract.STACK_MAX)]
-    return record(stack_len=depth) + layout.STACK.pack(*addrs)
+    return record(stack_len=depth, **changes) + layout.STACK.pack(*addrs)
 
 
 def frame(addr: int, innermost: bool) -> Frame:
