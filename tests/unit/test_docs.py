@@ -13,15 +13,15 @@ import pytest
 import pwru_py
 
 PROJECT = Path(__file__).parents[2]
-FOLDERS = ("pwru_py", "filters", "bpf", "tests", "bench", "demo", "docs", "examples", "LICENSES")
+MADE = ("dist", "build")
+"""Folders that make fills."""
 FILES = {
     str(path.relative_to(PROJECT))
-    for top in (PROJECT, *(PROJECT / name for name in FOLDERS))
-    for path in (top.iterdir() if top == PROJECT else top.rglob("*"))
+    for top in PROJECT.iterdir()
+    if not top.name.startswith(".") and top.name not in MADE
+    for path in (top, *top.rglob("*"))
     if path.is_file() and "__pycache__" not in path.parts
 }
-MADE = {"dist/"}
-"""By make."""
 DOCUMENTS = sorted(name for name in FILES if name.endswith(".md"))
 
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
@@ -52,11 +52,13 @@ def test_links_lead_somewhere(document: str) -> None:
 def named_files(text: str) -> set[str]:
     """What stands in backticks and looks like a file or folder of this project."""
     words = {word for _, word in QUOTED.findall(text)}
-    return {word for word in words - MADE if FILE.fullmatch(word) and not KERNELS.fullmatch(word)}
+    return {word for word in words if FILE.fullmatch(word) and not KERNELS.fullmatch(word)}
 
 
 def is_there(name: str) -> bool:
     """Whether a file of the tree has this name or ends in this path; a folder ends in a slash."""
+    if name.rstrip("/") in MADE:
+        return True
     if name.endswith("/"):
         return any(f"/{file}".find(f"/{name}") >= 0 for file in FILES)
     return any(f"/{file}".endswith(f"/{name}") for file in FILES)

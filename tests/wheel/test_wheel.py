@@ -126,14 +126,11 @@ def test_it_holds_what_is_no_module(wheel: Path) -> None:
     with ZipFile(wheel) as archive:
         others = {name for name in archive.namelist() if not name.endswith(".py")}
     licences = ("LICENSE", "LICENSES/BSD-2-Clause.txt", "LICENSES/GPL-2.0-only.txt")
-    about = (
-        "METADATA",
-        "WHEEL",
-        "RECORD",
-        "entry_points.txt",
-        *(f"licenses/{n}" for n in licences),
-    )
+    about = ("METADATA", "WHEEL", "RECORD", *(f"licenses/{name}" for name in licences))
+    command = {f"{NAME}.dist-info/entry_points.txt", f"{NAME}.data/scripts/pwru-py"} & others
+    assert len(command) == 1, "pip makes it, or it is a script"
     assert others == {
+        *command,
         "pwru_py/py.typed",
         "pwru_filters/py.typed",
         "pwru_py/output/schema.json",
