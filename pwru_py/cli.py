@@ -139,8 +139,8 @@ def _trace(tracer: Tracer, options: Options, stream: TextIO, attached: Callable[
     tracer.plan()  # it attaches nothing and may take a while: a signal still ends it at once
     with Signals(tracer):
         with tracer:
-            for warning in tracer.warnings:
-                _notices.write(f"pwru-py: {spell(warning)}\n")
+            warnings = tracer.warnings
+            _warn(warnings)
             streams.empty(stream, options.output_file)
             if _notices.isatty():
                 _done, total = tracer.progress
@@ -151,6 +151,7 @@ def _trace(tracer: Tracer, options: Options, stream: TextIO, attached: Callable[
             finally:
                 sink.progress(0, 0)  # whatever comes now, without a progress bar
             _say_detaching(tracer)
+        _warn(tracer.warnings[len(warnings) :])
         sink.losses(tracer.summary.losses)
         sink.finish(tracer.summary)
     if not stream.isatty() or options.output_json:
@@ -162,6 +163,11 @@ def _trace(tracer: Tracer, options: Options, stream: TextIO, attached: Callable[
         for name, number in tracer.failures:
             _notices.write(f"not attached: {name}: {os.strerror(number)}\n")
     return _STATUS_OK
+
+
+def _warn(warnings: Sequence[str]) -> None:
+    for warning in warnings:
+        _notices.write(f"pwru-py: {printable(spell(warning))}\n")
 
 
 def _pump(tracer: Tracer, options: Options, sink: Sink, attached: Callable[[], None]) -> None:

@@ -253,8 +253,9 @@ class Tracer:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What a user should know about this session: one line each."""
-        return tuple(self._running().warnings)
+        """What a user should know about this session: one line each, the later ones at its end."""
+        engine = self._running()
+        return (*engine.warnings, *engine.probes.warnings)
 
     def nothing_to_trace(self) -> NotFoundError:
         """The error for a plan without targets."""

@@ -37,6 +37,7 @@ class Probes(ABC):
         self.total = len(targets)
         self.attached = 0
         self.failed: list[tuple[Target, int]] = []
+        self.warnings: list[str] = []
 
     @property
     def done(self) -> bool:

@@ -109,6 +109,7 @@ class FakeEngine:
             failed=kernel.failed,
             begun=len(prepared.plan.targets),
             done=True,
+            warnings=[],
         )
         self._closed = threading.Event()
 

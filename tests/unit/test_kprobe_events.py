@@ -20,6 +20,8 @@ from pwru_py.plan.functions import Target
 BASE = 0xFFFFFFFF81000000
 TARGETS = [Target(f"f{n}", "", BASE + 0x100 * n, 1, 0) for n in range(1, 6)]
 CALL, ENDBR_AND_CALL = 5, 9
+NAMESPACE = os.stat("/proc/self/ns/pid").st_ino
+GONE = 2**22 + 1  # no process has that number
 
 
 class Kernel(Definitions):
@@ -138,7 +140,7 @@ def test_a_function_that_is_refused(kernel: Kernel, refuse: dict[int, int]) -> N
 def test_the_first_functions_and_the_rest(kernel: Kernel) -> None:
     probes = attached(kernel, first=2)
     first, rest = kernel.enabled
-    assert first.startswith(f"pwru_py/first_{os.getpid()}_")
+    assert first.startswith(f"pwru_py/first_{NAMESPACE}_{os.getpid()}_")
     assert [len(kernel.there[name]) for name in (first, rest)] == [2, 3]
     assert (probes.attached, probes.begun, probes.failed, probes.done) == (5, 5, [], True)
     other = attached(kernel, first=2)
@@ -182,25 +184,53 @@ def test_interrupted(kernel: Kernel) -> None:
     assert (probes.attached, kernel.there, kernel.enabled) == (0, {}, [])
 
 
+def listed(tmp_path: Path, kernel: Kernel, names: list[str]) -> None:
+    """What ``kprobe_events`` lists; each is there to be removed."""
+    (tmp_path / "kprobe_events").write_text("".join(f"p:{name}\n" for name in names))
+    for name in names:
+        event, _, place = name.partition(" ")
+        kernel.there.setdefault(event, []).append(int(place.split("+")[1]))
+
+
 def test_what_a_killed_process_left_is_removed(kernel: Kernel, tmp_path: Path) -> None:
-    gone = 2**22 + 1  # no process has that number
-    lines = {
-        f"p:pwru_py/rest_{gone}_0 _stext+5": True,
-        f"p:pwru_py/rest_{gone}_0 _stext+9": True,
-        f"p:pwru_py/first_{gone}_3 _stext+1": True,
-        f"p16:pwru_py/rest_{os.getpid()}_7 _stext+5": False,
-        f"p:mine/rest_{gone}_0 _stext+5": False,
-        "p:kprobes/p_ip_rcv_0 _stext+5": False,
-    }
-    (tmp_path / "kprobe_events").write_text("".join(f"{line}\n" for line in lines))
-    found = {line.partition(":")[2]: ours for line, ours in lines.items()}
-    assert set(kernel.abandoned()) == {line.encode() for line, ours in found.items() if ours}
-    for line in found:
-        name, _, place = line.partition(" ")
-        kernel.there.setdefault(name, []).append(int(place.split("+")[1]))
+    ours = [
+        f"pwru_py/rest_{NAMESPACE}_{GONE}_0 _stext+5",
+        f"pwru_py/rest_{NAMESPACE}_{GONE}_0 _stext+9",
+        f"pwru_py/first_{NAMESPACE}_{GONE}_3 _stext+1",
+    ]
+    others = [
+        f"pwru_py/rest_{NAMESPACE}_{os.getpid()}_7 _stext+5",
+        f"pwru_py/rest_{NAMESPACE}_{os.getppid()}_7 _stext+5",
+        f"mine/rest_{NAMESPACE}_{GONE}_0 _stext+5",
+        "kprobes/p_ip_rcv_0 _stext+5",
+    ]
+    listed(tmp_path, kernel, ours + others)
+    assert set(kernel.abandoned()) == {line.encode() for line in ours}
     probes = attached(kernel, first=2)
     probes.detach()
-    assert set(kernel.there) == {line.split()[0] for line, ours in found.items() if not ours}
+    assert set(kernel.there) == {line.split()[0] for line in others}
+    assert probes.warnings == [], "three go at once"
+
+
+def test_many_that_were_left_are_told_of(kernel: Kernel, tmp_path: Path) -> None:
+    left = [f"pwru_py/rest_{NAMESPACE}_{GONE}_0 _stext+{n}" for n in range(200)]
+    listed(tmp_path, kernel, left)
+    probes = KprobeEvents(TARGETS, kernel, first=5)
+    removed = kernel.remove
+
+    def slow(definition: bytes) -> None:
+        removed(definition)
+        if len(probes._abandoned) == 150:
+            probes.interrupt()
+
+    kernel.remove = slow  # type: ignore[method-assign]
+    probes.attach(PROGRAM)
+    assert probes.warnings[0].startswith("200 disarmed kprobe definitions of sessions that were")
+    assert probes._thread is not None
+    probes._thread.join()
+    probes.detach()
+    assert probes.warnings[1].startswith("150 kprobe definitions of killed sessions are still")
+    assert len(kernel.there[f"pwru_py/rest_{NAMESPACE}_{GONE}_0"]) == 150
 
 
 def test_hits_that_the_kernel_skipped(kernel: Kernel, tmp_path: Path) -> None:
