@@ -2,7 +2,7 @@
 """What depends on the build of the kernel alone, kept from one start to the next.
 
 Root keeps it under /var/cache, by the build id and the version of pwru-py. A file that is broken,
-or that anybody else owns or could write, is as good as none.
+of another format, or that anybody else owns or could write, is as good as none.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from . import system
 
 CACHE = "/var/cache/pwru-py"
 KERNEL_NOTES = "/sys/kernel/notes"
+FORMAT = 1
+"""Of what notes hold. Raise it with every change of what is noted or how it is found."""
 _OWNER = 0  # root
 _BUILD_ID = 3  # NT_GNU_BUILD_ID, elf(5)
 
@@ -57,7 +59,10 @@ class Notes:
                 kept = json.load(stream)
         except (OSError, ValueError):
             return None
-        return kept if isinstance(kept, dict) else None
+        if not isinstance(kept, dict) or kept.get("format") != FORMAT:
+            return None
+        note = kept.get("note")
+        return note if isinstance(note, dict) else None
 
     def save(self, name: str, note: dict[str, Any]) -> None:
         """Whole or not at all; a place that cannot be written is no reason to complain."""
@@ -71,7 +76,7 @@ class Notes:
             os.makedirs(os.path.dirname(target), mode=0o755, exist_ok=True)
             fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
             with open(fd, "w", encoding="utf-8") as stream:
-                json.dump(note, stream)
+                json.dump({"format": FORMAT, "note": note}, stream)
             os.rename(fresh, target)
         except OSError:
             try:

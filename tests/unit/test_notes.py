@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import struct
 from pathlib import Path
@@ -53,7 +54,9 @@ def test_what_is_saved_is_loaded(cache: Path) -> None:
     assert kept.stat().st_mode & 0o777 == 0o644 & ~_umask()
 
 
-@pytest.mark.parametrize("content", ["", "[]", "null", "{", "\udcff"])
+@pytest.mark.parametrize(
+    "content", ["", "[]", "null", "{", "\udcff", '{"format": 1}', '{"format": 1, "note": []}']
+)
 def test_a_broken_file_is_as_good_as_none(cache: Path, content: str) -> None:
     Notes(str(cache)).save("types", NOTE)
     (kept,) = cache.iterdir()
@@ -61,6 +64,17 @@ def test_a_broken_file_is_as_good_as_none(cache: Path, content: str) -> None:
     assert Notes(str(cache)).load("types") is None
     Notes(str(cache)).save("types", NOTE)
     assert Notes(str(cache)).load("types") == NOTE
+
+
+def test_a_note_of_another_format_is_not_believed(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Notes(str(cache)).save("types", NOTE)
+    monkeypatch.setattr(notes, "FORMAT", notes.FORMAT + 1)
+    assert Notes(str(cache)).load("types") is None
+    (kept,) = cache.iterdir()
+    kept.write_text(json.dumps(NOTE))  # as notes were before they had one
+    assert Notes(str(cache)).load("types") is None
 
 
 def test_a_file_that_others_may_write_is_not_believed(cache: Path) -> None:
