@@ -14,6 +14,7 @@ from types import TracebackType
 from .errors import NotFoundError, PwruError, UsageError
 from .escape import quote
 from .facts.roles import FREES_MEMORY
+from .kernel import system
 from .kernel.clock import WallClock
 from .options.config import Backend, Config
 from .packets.account import Account
@@ -62,6 +63,7 @@ class Tracer:
         self._clock = WallClock()
         self._steps = ClockSteps()
         self._stopping = False
+        self._built_in: list[str] = []
         self._owner = 0
         self._lock = threading.Lock()
 
@@ -80,6 +82,10 @@ class Tracer:
         assert self._prepared is not None
         if not plan.targets:
             raise self.nothing_to_trace()
+        self._built_in = [
+            f"{name} is part of this kernel, not a module: its functions are traced without `kmods`"
+            for name in system.built_in(self.config.kmods)
+        ]
         # Without a function that frees packets an address used again counts as the same one.
         self.summary.packets_limited = not any(t.name in FREES_MEMORY for t in plan.targets)
         engine = self._engine = Engine(self.config, self._prepared)
@@ -255,7 +261,7 @@ class Tracer:
     def warnings(self) -> tuple[str, ...]:
         """What a user should know about this session: one line each, the later ones at its end."""
         engine = self._running()
-        return (*engine.warnings, *engine.probes.warnings)
+        return (*self._built_in, *engine.warnings, *engine.probes.warnings)
 
     def nothing_to_trace(self) -> NotFoundError:
         """The error for a plan without targets."""

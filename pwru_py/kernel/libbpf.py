@@ -256,7 +256,7 @@ class BpfObject:
         self._lib = lib
         opts = _OpenOpts(sz=ctypes.sizeof(_OpenOpts), object_name=b"pwru")
         if kernel_btf:
-            opts.btf_custom_path = kernel_btf.encode()
+            opts.btf_custom_path = os.fsencode(kernel_btf)
         self._elf = elf  # libbpf keeps pointers into it until it is loaded
         self._pointer = lib.lib.bpf_object__open_mem(elf, len(elf), ctypes.byref(opts))
         if not self._pointer:

@@ -6,12 +6,12 @@ from __future__ import annotations
 import ctypes
 import os
 import re
-import socket
 import stat
 import threading
 
 from ..errors import NotFoundError, PrivilegeError, UsageError, reason
 from ..escape import quote
+from .rtnetlink import interface_index
 
 _CLONE_NEWNET = 0x40000000
 _NAMED = ("/run/netns", "/var/run/netns")
@@ -77,18 +77,19 @@ def _path_of(inode: int) -> str:
 
 
 def ifindex(name: str, path: str, what: str) -> int:
-    """Index of interface ``name`` in the namespace at ``path``, or in the own one for ''.
+    """Index of the interface with that name or alternative name, in a namespace.
 
+    ``path`` leads to the namespace, '' stands for the own one;
     ``what`` names the namespace in messages. Raises NotFoundError, PrivilegeError.
     """
-    found: list[int | OSError | ValueError] = []
+    found: list[int | OSError] = []
 
     def look() -> None:
         try:
             if path:
                 _enter(path)
-            found.append(socket.if_nametoindex(name))
-        except (OSError, ValueError) as error:  # ValueError: a NUL within the name
+            found.append(interface_index(name))
+        except OSError as error:
             found.append(error)
 
     # setns(2) moves one thread: a throw-away one goes, this one stays where it is.

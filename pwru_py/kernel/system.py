@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
 from itertools import islice
 
 from ..arch import ARCHITECTURES, SUPPORTED
@@ -17,6 +18,7 @@ FTRACE = "available_filter_functions"
 KPROBE_PMU = "/sys/bus/event_source/devices/kprobe/type"
 BLACKLIST = "/sys/kernel/debug/kprobes/blacklist"
 KALLSYMS = "/proc/kallsyms"
+MODULES = "/sys/module"  # loaded ones, and of those built in the ones with parameters
 LOCKDOWN = "/sys/kernel/security/lockdown"
 
 _FIRST_SYMBOLS = 4096  # per-CPU variables come before the text
@@ -126,14 +128,34 @@ def loaded_modules() -> set[str]:
     return {line.split(b" ", 1)[0].decode() for line in text.splitlines()}
 
 
+def built_in(names: Iterable[str]) -> list[str]:
+    """Those of the names that are no modules here, but part of the kernel: modules(5)."""
+    loaded = loaded_modules()
+    listed = read(f"/lib/modules/{os.uname().release}/modules.builtin") or b""
+    within = {line.rpartition(b"/")[2].removesuffix(b".ko") for line in listed.splitlines()}
+    within = {name.replace(b"-", b"_") for name in within}
+    return [
+        name
+        for name in dict.fromkeys(_symbol_name(name) for name in names)
+        if re.fullmatch(r"\w+", name)
+        and name not in loaded
+        and (name.encode() in within or os.path.exists(f"{MODULES}/{name}"))
+    ]
+
+
+def _symbol_name(module: str) -> str:
+    return module.replace("-", "_")
+
+
 def module_btfs(base: Btf, names: tuple[str, ...], every: bool) -> list[Btf]:
-    """Split BTF of the named modules or of every loaded one that has it.
+    """Split BTF of the named modules, but for those built in, or of every loaded one that has it.
 
     Of every one, those whose BTF cannot be read are left out: it need not fit ``base``.
     Raises NotFoundError, FeatureUnsupportedError.
     """
     loaded = loaded_modules()
-    wanted = [name.replace("-", "_") for name in names]
+    within = built_in(names)
+    wanted = [name for name in map(_symbol_name, names) if name not in within]
     for name in wanted:
         if name not in loaded:
             raise NotFoundError(f"module {name} is not loaded: load it with modprobe {name}")

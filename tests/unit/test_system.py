@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -115,6 +116,18 @@ def test_modules(modules: Callable[..., list[str]]) -> None:
     assert modules("veth", "nf-nat", "nf_nat") == ["veth", "nf_nat"]
     assert modules(every=True) == ["nf_nat", "veth"], "those that have readable BTF"
     assert modules("veth", every=True) == ["nf_nat", "veth"]
+
+
+@pytest.mark.parametrize("place", ["/sys/module/ipv6", "builtin"])
+def test_a_module_that_is_built_in(
+    place: str, modules: Callable[..., list[str]], files: dict[str, bytes]
+) -> None:
+    if place == "builtin":
+        place = f"/lib/modules/{os.uname().release}/modules.builtin"
+    files[place] = b"kernel/net/ipv6/ipv6.ko\nkernel/net/nf-x.ko\n"
+    files["/sys/module/veth"] = files["/sys/module/.."] = b""
+    assert modules("ipv6", "veth") == ["veth"]
+    assert system.built_in(("ipv6", "veth", "ipv6", "absent", "..", "/")) == ["ipv6"]
 
 
 def test_modules_that_cannot_be_traced(modules: Callable[..., list[str]]) -> None:
