@@ -8,6 +8,7 @@ from os import fsencode
 from textwrap import wrap
 
 from ..errors import NotFoundError
+from ..escape import escape
 from ..facts.meanings import (
     EVERY_FUNCTION,
     NOT_SPECIFIED,
@@ -17,7 +18,6 @@ from ..facts.meanings import (
     near,
     reasons,
 )
-from ..record.escape import escape
 
 LIST = "list"
 WIDTH = 80
