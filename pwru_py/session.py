@@ -16,12 +16,14 @@ from .escape import quote
 from .facts.roles import FREES_MEMORY
 from .kernel import system
 from .kernel.clock import WallClock
-from .options.config import Backend, Config
+from .kernel.wake import Wake
+from .options.config import Config
 from .packets.account import Account
 from .packets.steps import ClockSteps
 from .plan.functions import Plan
-from .programs.engine import Engine
+from .programs.attached import Attached
 from .programs.prepare import Prepared, prepare
+from .programs.start import start
 from .record.decode import Decoder
 from .record.event import Event, Losses, Summary
 
@@ -29,11 +31,11 @@ _IDLE_S = 1.0
 _ATTACHING_S = 0.1
 
 
-def _forgotten(engine: Engine, owner: int) -> None:
+def _forgotten(attached: Attached, owner: int) -> None:
     """A Tracer is gone, or the process ends, and nobody has closed it. A child has nothing to."""
     if os.getpid() == owner:
         warnings.warn("a Tracer was not closed: use it in a with block", ResourceWarning, 2)
-        engine.close()
+        attached.close()
 
 
 class Tracer:
@@ -58,7 +60,8 @@ class Tracer:
             raise UsageError(f"a Tracer takes a Config, not {type(config).__name__}")
         self.summary = Summary()
         self._prepared: Prepared | None = None
-        self._engine: Engine | None = None
+        self._attached: Attached | None = None
+        self._wake: Wake | None = None
         self._account = Account(self.summary)
         self._clock = WallClock()
         self._steps = ClockSteps()
@@ -76,7 +79,7 @@ class Tracer:
         return self._prepared.plan
 
     def __enter__(self) -> Tracer:
-        if self._engine is not None:
+        if self._wake is not None:
             raise PwruError("a tracer traces once: make another one")
         plan = self.plan()
         assert self._prepared is not None
@@ -86,30 +89,35 @@ class Tracer:
             f"{name} is part of this kernel, not a module: its functions are traced without `kmods`"
             for name in system.built_in(self.config.kmods)
         ]
-        # Without a function that frees packets an address used again counts as the same one.
-        self.summary.packets_limited = not any(t.name in FREES_MEMORY for t in plan.targets)
-        engine = self._engine = Engine(self.config, self._prepared)
         self._owner = os.getpid()
-        self._forgotten = weakref.finalize(self, _forgotten, engine, self._owner)
+        wake = self._wake = Wake()
+        if self._stopping:
+            wake.set()
         try:
-            engine.load()
-            if not self._stopping:
-                engine.attach()
+            attached = self._attached = start(self._prepared, wake)
+            self._forgotten = weakref.finalize(self, _forgotten, attached, self._owner)
+            self._begin(attached)
         except BaseException:
-            self._forgotten.detach()
-            engine.close()
+            self.close()
             raise
-        self._decoder = Decoder(
-            plan.targets,
-            engine.target_at,
-            engine.reasons.name,
-            engine.reasons.is_drop,
-            has_reasons=engine.reasons.known,
-            skip=engine.reader.skip,
-            stride=engine.reader.stride,
-            symbolize=engine.symbolize if self.config.output_stack else None,
-        )
         return self
+
+    def _begin(self, attached: Attached) -> None:
+        """What depends on the functions that are traced in the end."""
+        self._prepared = attached.prepared
+        targets = attached.prepared.plan.targets
+        # Without a function that frees packets an address used again counts as the same one.
+        self.summary.packets_limited = not any(t.name in FREES_MEMORY for t in targets)
+        self._decoder = Decoder(
+            targets,
+            attached.target_at,
+            attached.reasons.name,
+            attached.reasons.is_drop,
+            has_reasons=attached.reasons.known,
+            skip=attached.reader.skip,
+            stride=attached.reader.stride,
+            symbolize=attached.symbolize,
+        )
 
     def __exit__(
         self,
@@ -121,24 +129,31 @@ class Tracer:
 
     def close(self) -> None:
         """Detaches every probe and frees everything; may be called again."""
-        if self._engine is None or self._owner != os.getpid():
+        if self._wake is None or self._owner != os.getpid():
             return
         self._stopping = True
-        self._forgotten.detach()
-        self._engine.wake()
+        self._wake.set()
         with self._lock:  # another thread may be reading
             try:
-                self._refresh()
+                if self._attached is not None and not self._attached.closed:
+                    self._end(self._attached)
             finally:
-                self._engine.close()
+                self._wake.close()
+
+    def _end(self, attached: Attached) -> None:
+        self._forgotten.detach()
+        try:
+            self._refresh()
+        finally:
+            attached.close()
 
     def stop(self) -> None:
         """Ends the iteration soon, also from a signal handler or another thread."""
         if self._stopping or self._owner not in (0, os.getpid()):
             return
         self._stopping = True
-        if self._engine is not None:
-            self._engine.wake()
+        if self._wake is not None:
+            self._wake.set()
 
     # Events
 
@@ -152,42 +167,42 @@ class Tracer:
         An empty list says that nothing came for a while: once in the beginning, ten times a second
         while probes are being attached, else once a second.
         """
-        engine = self._reading()
+        attached = self._reading()
         yield []  # attached: a caller learns of it before the first packet
         while not self._stopping:
-            came = self._wait(engine, _IDLE_S if engine.probes.done else _ATTACHING_S)
+            came = self._wait(attached, _IDLE_S if attached.probes.done else _ATTACHING_S)
             if came:
-                yield from self._read(engine)
+                yield from self._read(attached)
             self._refresh()
             if not came:
                 yield []
-        if not engine.loaded:  # closed meanwhile
+        if attached.closed:  # closed meanwhile
             return
         # Probes still fire until they are detached, but record nothing from here on.
-        engine.pause()
-        while not self._limit_reached and self._wait(engine, 0):
-            yield from self._read(engine)
+        attached.pause()
+        while not self._limit_reached and self._wait(attached, 0):
+            yield from self._read(attached)
         self._refresh()
 
-    def _wait(self, engine: Engine, seconds: float) -> bool:
+    def _wait(self, attached: Attached, seconds: float) -> bool:
         with self._lock:
             if os.getpid() != self._owner:
                 raise self._not_ours()
-            return engine.loaded and engine.reader.wait(seconds)
+            return not attached.closed and attached.reader.wait(seconds)
 
-    def _runs(self, engine: Engine) -> Iterator[bytes]:
-        runs = engine.reader.read()
+    def _runs(self, attached: Attached) -> Iterator[bytes]:
+        runs = attached.reader.read()
         while True:
             with self._lock:
-                run = next(runs, b"") if engine.loaded else b""
+                run = next(runs, b"") if not attached.closed else b""
             if not run:
                 return
             yield run
 
-    def _read(self, engine: Engine) -> Iterator[list[Event]]:
+    def _read(self, attached: Attached) -> Iterator[list[Event]]:
         offset_ns = self._clock.offset_ns()
         limit = self.config.limit_events
-        for run in self._runs(engine):
+        for run in self._runs(attached):
             events = self._decoder.decode(run, offset_ns)
             events = self._steps.settle(events, offset_ns, self._account.under_way)
             if limit:
@@ -196,25 +211,25 @@ class Tracer:
             yield events
             if self._limit_reached:
                 self._stopping = True
-            if self._stopping and not engine.paused:
+            if self._stopping and not attached.paused:
                 return
 
     @property
     def _limit_reached(self) -> bool:
         return 0 < self.config.limit_events <= self.summary.events
 
-    def _running(self) -> Engine:
-        if self._engine is None:
+    def _running(self) -> Attached:
+        if self._attached is None:
             raise PwruError("the tracer is not running: use it in a with block")
-        return self._engine
+        return self._attached
 
-    def _reading(self) -> Engine:
-        engine = self._running()
+    def _reading(self) -> Attached:
+        attached = self._running()
         if self._owner != os.getpid():
             raise self._not_ours()
-        if not engine.loaded:
+        if attached.closed:
             raise PwruError("the session has ended: read its events inside the with block")
-        return engine
+        return attached
 
     def _not_ours(self) -> PwruError:
         return PwruError(
@@ -230,11 +245,11 @@ class Tracer:
         return self.summary.losses
 
     def _refresh(self) -> None:
-        engine = self._running()
-        if engine.loaded:
-            self.summary.losses = engine.losses()
-            self.summary.attached = engine.probes.attached
-            self.summary.failed = len(engine.probes.failed)
+        attached = self._running()
+        if not attached.closed:
+            self.summary.losses = attached.losses()
+            self.summary.attached = attached.probes.attached
+            self.summary.failed = len(attached.probes.failed)
 
     @property
     def progress(self) -> tuple[int, int]:
@@ -249,8 +264,8 @@ class Tracer:
 
     @property
     def detaching_is_slow(self) -> bool:
-        """Single kprobes cost some RCU grace periods each."""
-        return self._prepared is not None and self._prepared.backend is Backend.KPROBE
+        """Whether it takes some grace periods of RCU for each function."""
+        return self._running().probes.slow
 
     @property
     def failures(self) -> list[tuple[str, int]]:

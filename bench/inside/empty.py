@@ -11,12 +11,9 @@ import sys
 import time
 from pathlib import Path
 
-from pwru_py.attach.fentry_multi import FentryMulti
-from pwru_py.attach.probes import KprobeMulti, Probes
 from pwru_py.kernel.libbpf import BpfObject, Libbpf
-from pwru_py.options.config import Backend
+from pwru_py.kernel.wake import Wake
 from pwru_py.options.parse import parse
-from pwru_py.programs.engine import kprobes
 from pwru_py.programs.prepare import prepare
 
 
@@ -27,18 +24,9 @@ def main() -> None:
     targets = prepared.plan.targets
     with BpfObject(Libbpf(), Path(path).read_bytes()) as found:
         (program,) = found.programs()
-        if prepared.backend is Backend.FENTRY_MULTI:
-            program.set_tracing(prepared.features.fentry_multi)
-        elif prepared.backend is Backend.KPROBE_MULTI:
-            program.set_kprobe_multi()
+        prepared.way.shape(program, prepared.features)
         found.load()
-        probes: Probes
-        if prepared.backend is Backend.FENTRY_MULTI:
-            probes = FentryMulti(targets, prepared.features.fentry_multi)
-        elif prepared.backend is Backend.KPROBE_MULTI:
-            probes = KprobeMulti(targets)
-        else:
-            probes = kprobes(targets)
+        probes = prepared.way.make(targets, prepared.features, Wake())
         probes.attach(program)
         while not probes.done:
             time.sleep(0.1)

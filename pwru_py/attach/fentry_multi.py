@@ -8,27 +8,68 @@ instructions loaded again for each module, as a program reaches the functions of
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from collections.abc import Sequence
 from functools import partial
+from typing import Self
 
-from ..errors import AttachError
-from ..kernel import bpf
+from ..errors import AttachError, FeatureUnsupportedError, PrivilegeError, PwruError
+from ..facts.features import Features
+from ..kernel import bpf, system
 from ..kernel.libbpf import Program
+from ..kernel.wake import Wake
+from ..options.config import Backend
 from ..plan.functions import Target
 from .argument_table import cookie
-from .probes import Pairs, Probes, attach_together
+from .probes import Pairs, Probes, Skipped, attach_together
 
 
 class FentryMulti(Probes):
     """One link for the kernel, one for each module. ``attach_type``: BPF_TRACE_FENTRY_MULTI."""
 
-    def __init__(self, targets: Sequence[Target], attach_type: int) -> None:
-        super().__init__(targets)
+    backend = Backend.FENTRY_MULTI
+    words = "fentry-multi"
+    trampoline = True
+
+    def __init__(self, targets: Sequence[Target], wake: Wake, attach_type: int) -> None:
+        super().__init__(targets, wake)
         self._attach_type = attach_type
         self._links: list[int] = []
         self._copies: list[int] = []
+
+    @classmethod
+    def lacking(cls, features: Features, *, modules: bool) -> PwruError | None:
+        if not features.fentry_multi:
+            return FeatureUnsupportedError(
+                "this kernel has no fentry-multi (Linux 7.2 with ftrace's direct calls): "
+                "leave --backend out, or use another one",
+                feature="fentry-multi",
+                since="7.2",
+            )
+        if not features.typed_loads:
+            return FeatureUnsupportedError(
+                "fentry-multi needs an sk_buff that is laid out as usual and the kernel's own "
+                "BTF, and this kernel has not both: leave --backend out, or use another one",
+                feature="fentry-multi",
+            )
+        # The BTF of a module is told to nobody else, and its functions are found in that alone.
+        if modules and not system.has_capability(system.CAP_SYS_ADMIN):
+            return PrivilegeError(
+                "cannot attach to functions of modules: fentry-multi needs CAP_SYS_ADMIN for it: "
+                "use --backend kprobe-multi",
+                ("CAP_SYS_ADMIN",),
+            )
+        return None
+
+    @classmethod
+    def make(cls, targets: Sequence[Target], features: Features, wake: Wake) -> Self:
+        return cls(targets, wake, features.fentry_multi)
+
+    @classmethod
+    def shape(cls, program: Program, features: Features) -> None:
+        program.set_tracing(features.fentry_multi)
 
     def attach(self, program: Program) -> None:
         by_module: dict[str, list[tuple[int, Target]]] = {}
@@ -36,7 +77,7 @@ class FentryMulti(Probes):
             by_module.setdefault(pair[1].module, []).append(pair)
         types = bpf.module_btfs() if any(by_module) else {}
         for module, pairs in by_module.items():
-            if self._stop.is_set():
+            if self._ending:
                 return
             if not module:
                 self._together(program.fd, pairs)
@@ -65,7 +106,7 @@ class FentryMulti(Probes):
 
     def _attach(self, program: int, pairs: Pairs) -> None:
         """One link."""
-        if self._stop.is_set():
+        if self._ending:
             return
         link = bpf.link_tracing_multi(
             program,
@@ -76,11 +117,12 @@ class FentryMulti(Probes):
         self._links.append(link)
         self.attached += len(pairs)
 
-    def skipped(self, final: bool) -> int:
-        return sum(map(bpf.recursion_misses, self._copies))
+    def skipped(self, program: Program, *, final: bool) -> Skipped:
+        """The kernel counts them for every trampoline's program (5.12, 9ed9e9ba2337)."""
+        programs = (program.fd, *self._copies)
+        return Skipped(sum(map(bpf.recursion_misses, programs)), whole=True)
 
-    def detach(self) -> None:
-        self.interrupt()
-        for fds in (self._links, self._copies):
+    def _release(self, stack: contextlib.ExitStack) -> None:
+        for fds in (self._copies, self._links):
             while fds:
-                os.close(fds.pop())
+                stack.callback(os.close, fds.pop())

@@ -17,20 +17,26 @@ be seen. There is no quick way to remove many: 500 by the event's name alone, in
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import itertools
 import os
 import re
 import threading
 from collections.abc import Sequence
+from typing import Self
 
-from ..errors import AttachError
-from ..kernel import perf, system
+from ..errors import AttachError, FeatureUnsupportedError, PwruError
+from ..facts.features import Features
+from ..kernel import bpf, perf, system
 from ..kernel.libbpf import Link, Program
 from ..kernel.pidns import Living, Process, this_process
+from ..kernel.wake import Wake
+from ..options.config import Backend
 from ..plan.functions import Target
 from .argument_table import CALL, ENDBR, EVENT_IPS
-from .probes import Pairs, Probes, link_event
+from .kprobe_perf import no_kprobes
+from .probes import Pairs, Probes, Skipped, link_event, release_links
 
 _GROUP = "pwru_py"
 _BASE = b"_stext"  # probes at plain addresses count as the same one (trace_kprobe_has_same_kprobe)
@@ -130,11 +136,23 @@ class KprobeEvents(Probes):
     The other is for the rest, which a thread defines and then enables.
     """
 
+    backend = Backend.KPROBE
+    words = "kprobe"
+    entries = True
     ips = EVENT_IPS
 
-    def __init__(self, targets: Sequence[Target], definitions: Definitions, first: int = 8) -> None:
-        super().__init__(targets)
+    def __init__(
+        self,
+        targets: Sequence[Target],
+        wake: Wake,
+        definitions: Definitions,
+        *,
+        counts: bool = False,
+        first: int = 8,
+    ) -> None:
+        super().__init__(targets, wake)
         self._definitions = definitions
+        self._counts = counts
         self._first = first
         self._session = "{}_{}_{}".format(*this_process(), next(_serial))
         self._names: list[str] = []
@@ -142,6 +160,22 @@ class KprobeEvents(Probes):
         self._thread: threading.Thread | None = None
         self._defined: list[Definition] = []
         self._abandoned: list[Definition] = []
+
+    @classmethod
+    def lacking(cls, features: Features, *, modules: bool) -> PwruError | None:
+        if system.writable_tracefs() and system.text_start() is not None:
+            return no_kprobes()
+        return no_kprobes() or FeatureUnsupportedError(
+            "kprobe events need a tracefs that may be written: mount it at /sys/kernel/tracing",
+            feature="tracefs",
+        )
+
+    @classmethod
+    def make(cls, targets: Sequence[Target], features: Features, wake: Wake) -> Self:
+        base = system.text_start()
+        assert base is not None
+        definitions = Definitions(system.writable_tracefs(), base)
+        return cls(targets, wake, definitions, counts=features.misses)
 
     @property
     def begun(self) -> int:
@@ -155,21 +189,21 @@ class KprobeEvents(Probes):
                 f"{len(self._abandoned)} disarmed kprobe definitions of sessions that were killed "
                 "are there: they are removed while this one runs, fifty a second"
             )
-        if (len(self._targets) > self._first or self._abandoned) and not self._stop.is_set():
+        if (len(self._targets) > self._first or self._abandoned) and not self._ending:
             self._thread = threading.Thread(target=self._rest, args=(program,), name="attach")
             self._thread.start()
 
     def _rest(self, program: Program) -> None:
         if len(self._targets) > self._first:
             self._attach(program, "rest", self._targets[self._first :])
-        while self._abandoned and not self._stop.is_set():
+        while self._abandoned and not self._ending:
             self._definitions.remove(self._abandoned.pop())
 
     def _attach(self, program: Program, role: str, pairs: Pairs) -> None:
         name = f"{_GROUP}/{role}_{self._session}"
         self._names.append(name)
         defined = [target for index, target in pairs if self._define(name, index, target)]
-        if not defined or self._stop.is_set():
+        if not defined or self._ending:
             return
         try:
             self._links.append(link_event(program, self._definitions.enable(name)))
@@ -179,7 +213,7 @@ class KprobeEvents(Probes):
             self.attached += len(defined)
 
     def _define(self, name: str, index: int, target: Target) -> bool:
-        if self._stop.is_set():
+        if self._ending:
             return False
         try:
             added = self._definitions.add(name, target.addr, at_entry=index < _AT_ENTRY)
@@ -189,17 +223,19 @@ class KprobeEvents(Probes):
         self._defined.append(added)
         return True
 
-    def skipped(self, final: bool) -> int | None:
-        return self._definitions.missed(self._names) if final else None
+    def skipped(self, program: Program, *, final: bool) -> Skipped:
+        """Two places: a kprobe within a kprobe, which takes its time to read, and a program within
+        a program, which is counted since 6.7 (bpf_prog_active in trace_call_bpf())."""
+        within = self._definitions.missed(self._names) if final else None
+        hits = bpf.recursion_misses(program.fd) if self._counts else 0
+        return Skipped(hits + (within or 0), whole=self._counts and within is not None)
 
-    def detach(self) -> None:
-        self.interrupt()
+    def _release(self, stack: contextlib.ExitStack) -> None:
         if self._thread is not None:
             self._thread.join()
-        while self._links:
-            self._links.pop().destroy()
         while self._defined:
-            self._definitions.remove(self._defined.pop())
+            stack.callback(self._definitions.remove, self._defined.pop(0))
+        release_links(stack, self._links)
         if self._abandoned:
             self.warnings.append(
                 f"{len(self._abandoned)} kprobe definitions of killed sessions are still there: "

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Attaching the program to the plan's functions, and detaching it.
+"""What every way of attaching answers, and what it does.
 
 Only file descriptors hold a probe: when the process ends, however it ends, the kernel removes it.
 """
@@ -9,35 +9,79 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import resource
-import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from functools import partial
+from dataclasses import dataclass
+from typing import ClassVar, Self
 
-from ..errors import AttachError
-from ..kernel import perf
+from ..errors import AttachError, PwruError
+from ..facts.features import Features
 from ..kernel.libbpf import Link, Program
+from ..kernel.wake import Wake
+from ..options.config import Backend
 from ..plan.functions import Target
-from .argument_table import FPROBE_IPS, KPROBE_IPS
 
 Pairs = Sequence[tuple[int, Target]]
 """Functions with their indices in the plan."""
 
 
-class Probes(ABC):
-    """A backend at work. ``failed`` pairs a target with the kernel's errno."""
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """Hits that the kernel skipped. ``whole``: all are counted; else there may be more."""
 
-    ips: Sequence[int] = ()
+    hits: int
+    whole: bool
+
+
+class Probes(ABC):
+    """A way of attaching, at work. ``failed`` pairs a target with the kernel's errno.
+
+    A new way is a subclass in a file of its own and a row in ``attach.ways.WAYS``.
+    """
+
+    backend: ClassVar[Backend]
+    """What ``--backend`` calls it."""
+
+    words: ClassVar[str]
+    """What messages call it."""
+
+    trampoline: ClassVar[bool] = False
+    """Arguments come from a trampoline: functions are named by BTF id, loads are typed."""
+
+    entries: ClassVar[bool] = False
+    """Addresses are those of entries, some of which are on the kernel's blacklist."""
+
+    func_ip: ClassVar[bool] = False
+    """``bpf_get_func_ip()`` tells the function, with a program that is no trampoline's."""
+
+    slow: ClassVar[bool] = False
+    """Detaching costs some grace periods of RCU a function."""
+
+    ips: ClassVar[Sequence[int]] = ()
     """Where the instruction pointer can be at a hit, from the target's address."""
 
-    def __init__(self, targets: Sequence[Target]) -> None:
+    def __init__(self, targets: Sequence[Target], wake: Wake) -> None:
         self._targets: Pairs = tuple(enumerate(targets))
-        self._stop = threading.Event()
+        self._wake = wake
+        self._detaching = False
         self.total = len(targets)
         self.attached = 0
         self.failed: list[tuple[Target, int]] = []
         self.warnings: list[str] = []
+
+    @classmethod
+    @abstractmethod
+    def lacking(cls, features: Features, *, modules: bool) -> PwruError | None:
+        """Why functions cannot be traced this way here, nor with ``modules`` theirs."""
+
+    @classmethod
+    @abstractmethod
+    def make(cls, targets: Sequence[Target], features: Features, wake: Wake) -> Self:
+        """Where ``lacking`` says nothing. Attaches no more once ``wake`` is set."""
+
+    @classmethod  # noqa: B027, most set nothing
+    def shape(cls, program: Program, features: Features) -> None:
+        """What it sets in a program before that is loaded."""
 
     @property
     def done(self) -> bool:
@@ -48,44 +92,39 @@ class Probes(ABC):
         """Functions that are, or soon will be, attached or failed."""
         return self.attached + len(self.failed)
 
+    @property
+    def _ending(self) -> bool:
+        return self._detaching or self._wake.is_set
+
     @abstractmethod
     def attach(self, program: Program) -> None:
-        """Attaches it everywhere, unless ``interrupt`` is called."""
+        """Attaches it everywhere, or as far as it is when ``wake`` is set. Raises AttachError."""
 
-    def skipped(self, final: bool) -> int | None:
-        """Hits that the kernel skipped and the backend alone knows of; None: it does not.
+    @abstractmethod
+    def skipped(self, program: Program, *, final: bool) -> Skipped:
+        """Hits without a run of ``program``, since a probe already ran on that CPU.
 
         ``final``: recording has ended, so that what is slow to read may be read, too.
         """
-        return None
 
-    def interrupt(self) -> None:
-        """Attach no more; safe in a signal handler."""
-        self._stop.set()
+    def detach(self) -> None:
+        """Removes every probe; may be called again."""
+        self._detaching = True
+        with contextlib.ExitStack() as stack:  # the next one goes, whatever the last one did
+            self._release(stack)
 
     @abstractmethod
-    def detach(self) -> None: ...
+    def _release(self, stack: contextlib.ExitStack) -> None:
+        """Hands over all that ``detach`` is to call, the last first."""
 
 
-_FILES_EACH = 2  # a perf event and its link
-_FILES_ELSE = 64
+def release_links(stack: contextlib.ExitStack, links: list[Link]) -> None:
+    while links:
+        stack.callback(links.pop(0).destroy)
 
 
-def _allow_files(needed: int) -> None:
-    """Raises the limit on open files as far as it may go; AttachError when that is too little."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != resource.RLIM_INFINITY and soft < needed:
-        if hard != resource.RLIM_INFINITY and hard < needed:
-            try:
-                resource.setrlimit(resource.RLIMIT_NOFILE, (needed, needed))
-                return
-            except (ValueError, OSError):
-                raise AttachError(
-                    f"cannot attach {needed // _FILES_EACH} kprobes with at most {hard} open "
-                    "files: raise it (ulimit -Hn) or narrow `filter_func`",
-                    errno.EMFILE,
-                ) from None
-        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
+_HOPELESS = 16
+"""Functions refused one by one, while none was attached: then all are."""
 
 
 def attach_together(
@@ -98,19 +137,25 @@ def attach_together(
     """Calls ``attach`` with all; when the kernel refuses them, with halves.
 
     A function that is refused alone goes to ``failed``. Raises AttachError for an errno in
-    ``fatal``, of which no function is the cause.
+    ``fatal``, of which no function is the cause, and when it is refused with all of the first ones.
     """
-    try:
-        attach(pairs)
-    except AttachError as error:
-        if error.errno in fatal:
-            raise
-        if len(pairs) == 1:
-            failed.append((pairs[0][1], error.errno))
-            return
-        half = len(pairs) // 2
-        attach_together(attach, pairs[:half], failed, fatal=fatal)
-        attach_together(attach, pairs[half:], failed, fatal=fatal)
+    accepted = 0
+    waiting = [pairs]
+    while waiting:
+        some = waiting.pop()
+        try:
+            attach(some)
+            accepted += 1
+        except AttachError as error:
+            if error.errno in fatal:
+                raise
+            if len(some) > 1:
+                half = len(some) // 2
+                waiting += [some[half:], some[:half]]
+                continue
+            failed.append((some[0][1], error.errno))
+            if not accepted and len(failed) >= _HOPELESS:
+                raise
 
 
 def link_event(program: Program, fd: int) -> Link:
@@ -121,81 +166,3 @@ def link_event(program: Program, fd: int) -> Link:
         with contextlib.suppress(OSError):
             os.close(fd)
         raise
-
-
-class KprobeMulti(Probes):
-    """One link for all."""
-
-    ips = FPROBE_IPS
-
-    def __init__(self, targets: Sequence[Target]) -> None:
-        super().__init__(targets)
-        self._links: list[Link] = []
-
-    def attach(self, program: Program) -> None:
-        attach_together(
-            partial(self._attach, program),
-            self._targets,
-            self.failed,
-            fatal=(errno.EOPNOTSUPP, errno.EPERM, errno.ENOMEM),
-        )
-
-    def _attach(self, program: Program, pairs: Pairs) -> None:
-        if self._stop.is_set():
-            return
-        link = program.attach_kprobe_multi([target.addr for _, target in pairs])
-        self._links.append(link)
-        self.attached += len(pairs)
-
-    def detach(self) -> None:
-        self.interrupt()
-        while self._links:
-            self._links.pop().destroy()
-
-
-class Kprobes(Probes):
-    """One perf event a function, for where there is no tracefs: slow to attach, and to detach.
-
-    ``attach`` returns once ``first`` functions are traced; the others follow, in the plan's order.
-    """
-
-    ips = KPROBE_IPS
-
-    def __init__(
-        self,
-        targets: Sequence[Target],
-        pmu: int,
-        first: int = 8,
-    ) -> None:
-        super().__init__(targets)
-        self._pmu = pmu
-        self._first = first
-        self._links: list[Link] = []
-        self._thread: threading.Thread | None = None
-
-    def attach(self, program: Program) -> None:
-        _allow_files(_FILES_EACH * self.total + _FILES_ELSE)
-        self._attach(program, self._targets[: self._first])
-        if len(self._targets) > self._first and not self._stop.is_set():
-            self._thread = threading.Thread(
-                target=self._attach, args=(program, self._targets[self._first :]), name="attach"
-            )
-            self._thread.start()
-
-    def _attach(self, program: Program, pairs: Pairs) -> None:
-        for _, target in pairs:
-            if self._stop.is_set():
-                return
-            try:
-                fd = perf.open_kprobe(self._pmu, target.addr)
-                self._links.append(link_event(program, fd))
-                self.attached += 1
-            except AttachError as error:
-                self.failed.append((target, error.errno))
-
-    def detach(self) -> None:
-        self.interrupt()
-        if self._thread is not None:
-            self._thread.join()
-        while self._links:
-            self._links.pop().destroy()

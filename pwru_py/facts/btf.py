@@ -413,8 +413,8 @@ def _occurrences(pattern: bytes, text: bytes) -> Iterator[int]:
         found = text.find(pattern, found + 1)
 
 
-def from_file(raw: bytes, name: str) -> Btf:
-    """BTF from a file's bytes: raw BTF, or the ``.BTF`` section of an ELF file such as vmlinux.
+def raw_btf(raw: bytes, name: str) -> bytes:
+    """What a file holds: raw BTF, or the ``.BTF`` section of an ELF file such as vmlinux.
 
     Raises FeatureUnsupportedError when it is neither.
     """
@@ -435,4 +435,9 @@ def from_file(raw: bytes, name: str) -> Btf:
             raise FeatureUnsupportedError(f"{name} is an ELF file without BTF", feature="BTF")
     elif raw[:2] != MAGIC.to_bytes(2, sys.byteorder):
         raise FeatureUnsupportedError(f"{name} holds no BTF, raw or in an ELF file", feature="BTF")
-    return Btf(raw, name=name)
+    return raw
+
+
+def from_file(raw: bytes, name: str) -> Btf:
+    """The types of a file's bytes, see ``raw_btf``."""
+    return Btf(raw_btf(raw, name), name=name)

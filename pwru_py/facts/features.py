@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .btf import Btf, Kind
 
@@ -14,10 +14,11 @@ class Features:
 
     kprobe_multi: bool  # 5.18, 0dcac2725406, with CONFIG_FPROBE
     fentry_multi: int  # 7.2: number of BPF_TRACE_FENTRY_MULTI, 0 where nothing attaches by it
-    ring: bool  # 5.8, 457f44363a88
+    ring: bool  # 5.8, 457f44363a88; with PREEMPT_RT 6.12, 8b62645b09f8
     cast_func: int  # 6.2, a35b9af4ec2c: BTF id of bpf_rdonly_cast, 0 without
     cast_type: int  # BTF id of struct bpf_raw_tracepoint_args, see bpf/headers.bpf.h
     adjacent: bool  # fields of struct sk_buff lie as read_adjacent() there reads them
+    tag_bit: bool  # until 6.2, 354259fa73e2: vlan_present says that vlan_tci is valid
     small_pages: bool  # struct page has 64 bytes, see bpf/pages.bpf.h
     misses: bool  # 6.7, 3acf8ace6823: skipped runs of kprobe programs are counted
 
@@ -29,17 +30,35 @@ class Features:
             kprobe_multi="BPF_TRACE_KPROBE_MULTI" in attach_types
             and btf.function("register_fprobe_ips") is not None,
             fentry_multi=attach_types.get("BPF_TRACE_FENTRY_MULTI", 0) if direct_calls else 0,
-            ring="BPF_MAP_TYPE_RINGBUF" in btf.enum("bpf_map_type"),
+            ring="BPF_MAP_TYPE_RINGBUF" in btf.enum("bpf_map_type") and not _ring_may_sleep(btf),
             cast_func=min(btf.named("bpf_rdonly_cast", (Kind.FUNC,)), default=0),
             cast_type=min(btf.named("bpf_raw_tracepoint_args", (Kind.STRUCT,)), default=0),
             adjacent=_adjacent(btf),
+            tag_bit=btf.has_member("sk_buff", "vlan_present"),
             small_pages=[btf.size(t) for t in btf.named("page", (Kind.STRUCT,))] == [64],
             misses=btf.has_member("bpf_link_info", "kprobe_multi", "missed"),
         )
 
     @property
     def typed_loads(self) -> bool:
-        return self.cast_func > 0 and self.cast_type > 0 and self.adjacent
+        """What ``bpf/`` takes for granted where it is compiled with TYPED_LOADS."""
+        return self.cast_func > 0 and self.cast_type > 0 and self.adjacent and not self.tag_bit
+
+    def without_casts(self) -> Features:
+        """The same kernel, as if it had no ``bpf_rdonly_cast``."""
+        return replace(self, cast_func=0)
+
+
+def _ring_may_sleep(btf: Btf) -> bool:
+    """With PREEMPT_RT a spinlock_t is a mutex, which no probe may take."""
+    rt = btf.has_member("spinlock", "lock")
+    types = {
+        btf.type_name(member.type)
+        for ring in btf.named("bpf_ringbuf", (Kind.STRUCT,))
+        for member in btf.members(ring)
+        if member.name == "spinlock"
+    }
+    return rt and types == {"spinlock_t"}
 
 
 # Most bytes that READ_SPAN copies: HEADERS_SPAN, DEV_SPAN, SKB_SPAN

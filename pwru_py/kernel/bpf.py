@@ -10,11 +10,12 @@ import struct
 from collections.abc import Iterator, Sequence
 
 from ..arch import NATIVE
-from ..errors import AttachError
+from ..errors import AttachError, LoadError, reason
 
-_MEMBARRIER_GLOBAL = 1
+_MAP_CREATE, _MAP_UPDATE_ELEM = 0, 2
 _PROG_LOAD, _OBJ_GET_INFO_BY_FD, _BTF_GET_FD_BY_ID, _BTF_GET_NEXT_ID = 5, 15, 19, 23
 _LINK_CREATE = 28
+_MAP_TYPE_ARRAY, _MAP_TYPE_ARRAY_OF_MAPS = 2, 12
 PROG_TYPE_TRACING = 26
 _ATTR_BYTES = 128
 _NAME_BYTES = 16
@@ -86,22 +87,61 @@ def link_tracing_multi(
     return fd
 
 
-def wait_for_programs() -> bool:
-    """Returns when every program that runs now has ended; False when the kernel does not say.
+def _create_map(kind: int, value_bytes: int, inner: int) -> int:
+    attr = struct.pack("=IIIIII", kind, 4, value_bytes, 1, 0, inner)
+    fd = _call(_MAP_CREATE, attr)
+    if fd < 0:
+        raise _refused("create a map")
+    return fd
 
-    A trampoline's program may be preempted. It is an RCU reader, and membarrier(2) waits for those.
-    """
-    number = ctypes.c_long(NATIVE.syscalls["membarrier"])
-    return int(_libc.syscall(number, _MEMBARRIER_GLOBAL, 0, 0)) == 0
+
+def create_array(value_bytes: int) -> int:
+    """The descriptor of an array map of one value. Raises LoadError."""
+    return _create_map(_MAP_TYPE_ARRAY, value_bytes, 0)
+
+
+def create_array_of_maps(inner: int) -> int:
+    """The descriptor of an array of one map such as ``inner``, a descriptor. Raises LoadError."""
+    return _create_map(_MAP_TYPE_ARRAY_OF_MAPS, 4, inner)
+
+
+def update_element(array: int, index: int, value: int) -> None:
+    """Puts the 4 bytes of ``value`` into an array, a map by its descriptor. Raises LoadError."""
+    words = (ctypes.c_uint32 * 2)(index, value)
+    key = ctypes.addressof(words)
+    if _call(_MAP_UPDATE_ELEM, struct.pack("=IxxxxQQQ", array, key, key + 4, 0)) < 0:
+        raise _refused("set a value")
+
+
+def _refused(what: str) -> LoadError:
+    error = OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return LoadError(f"cannot {what} in the kernel: {reason(error)}", errno=error.errno or 0)
+
+
+def _info(fd: int) -> ctypes.Array[ctypes.c_uint64]:
+    """What the kernel tells of a program or a link, in words of 8 bytes."""
+    info = (ctypes.c_uint64 * 32)()
+    attr = struct.pack("=IIQ", fd, ctypes.sizeof(info), ctypes.addressof(info))
+    if _call(_OBJ_GET_INFO_BY_FD, attr) < 0:
+        raise _failed("read what the kernel tells of a program")
+    return info
 
 
 def recursion_misses(program: int) -> int:
-    """``bpf_prog_info.recursion_misses``."""
-    info = (ctypes.c_uint64 * 32)()
-    attr = struct.pack("=IIQ", program, ctypes.sizeof(info), ctypes.addressof(info))
-    if _call(_OBJ_GET_INFO_BY_FD, attr) < 0:
-        raise _failed("read program info")
-    return int(info[26])
+    """``bpf_prog_info.recursion_misses``: runs that the kernel skipped.
+
+    Counted of trampolines' programs since 5.12, of kprobes' since 6.7. Raises AttachError.
+    """
+    return int(_info(program)[26])
+
+
+MISSED_KPROBE_MULTI, MISSED_KPROBE = 4, 6
+"""Words of ``struct bpf_link_info`` since 6.7: ``missed`` of a kprobe-multi, of a kprobe."""
+
+
+def link_missed(link: int, word: int) -> int:
+    """Hits of the link's probes that never came to a program. Raises AttachError."""
+    return int(_info(link)[word])
 
 
 def btf_by_id(number: int) -> int:

@@ -7,6 +7,7 @@ import contextlib
 import ctypes
 import errno
 import os
+import threading
 from collections.abc import Iterator, Sequence
 from ctypes import POINTER, c_bool, c_char_p, c_int, c_size_t, c_uint32, c_uint64, c_void_p
 
@@ -71,6 +72,7 @@ _SIGNATURES = {
     ),
     "bpf_program__attach_perf_event": (c_void_p, (c_void_p, c_int)),
     "bpf_link__destroy": (c_int, (c_void_p,)),
+    "bpf_link__fd": (c_int, (c_void_p,)),
     "bpf_map__fd": (c_int, (c_void_p,)),
     "bpf_map__set_max_entries": (c_int, (c_void_p, c_uint32)),
     "bpf_map__set_value_size": (c_int, (c_void_p, c_uint32)),
@@ -79,13 +81,43 @@ _SIGNATURES = {
     "bpf_map_lookup_elem": (c_int, (c_int, c_void_p, c_void_p)),
     "bpf_map_lookup_and_delete_elem": (c_int, (c_int, c_void_p, c_void_p)),
     "bpf_map_update_elem": (c_int, (c_int, c_char_p, c_char_p, c_uint64)),
-    "bpf_obj_get_info_by_fd": (c_int, (c_int, c_void_p, POINTER(c_uint32))),
     "libbpf_num_possible_cpus": (c_int, ()),
 }
 
 
+# One callback for the process, as libbpf has one, and for ever: a session that has ended must not
+# leave it a pointer to nothing. What is said goes to the thread that makes libbpf say it.
+_said = threading.local()
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.vasprintf.argtypes = (POINTER(c_void_p), c_char_p, c_void_p)
+_libc.free.argtypes = (c_void_p,)
+
+
+def _keep(level: int, text: bytes, arguments: int) -> int:
+    if level > 1:  # LIBBPF_DEBUG
+        return 0
+    # A verifier log is one message, of up to megabytes; its reason stands at the end.
+    whole = c_void_p()
+    written = int(_libc.vasprintf(ctypes.byref(whole), text, arguments))
+    if written >= 0 and whole.value is not None:
+        log().append(ctypes.string_at(whole.value, written).decode(errors="replace"))
+        _libc.free(whole)
+    return max(written, 0)
+
+
+_PRINT_KEEP = _PRINT(_keep)
+
+
+def log() -> list[str]:
+    """What libbpf has said in this thread."""
+    lines: list[str] | None = getattr(_said, "lines", None)
+    if lines is None:
+        lines = _said.lines = []
+    return lines
+
+
 class Libbpf:
-    """The library, once for a session; keeps what it prints instead of printing it.
+    """The library. What it prints is kept in ``log`` and printed by nobody.
 
     Raises FeatureUnsupportedError when libbpf 1.0 or later is not installed.
     """
@@ -103,20 +135,7 @@ class Libbpf:
                 feature="libbpf",
                 since="1.0",
             ) from None
-        self._libc = ctypes.CDLL(None, use_errno=True)
-        self._libc.vsnprintf.argtypes = (c_char_p, c_size_t, c_char_p, c_void_p)
-        self.log: list[str] = []
-        self._print = _PRINT(self._keep)
-        self.lib.libbpf_set_print(self._print)
-
-    def _keep(self, level: int, text: bytes, arguments: int) -> int:
-        if level > 1:  # LIBBPF_DEBUG
-            return 0
-        # A verifier log is one message of up to megabytes, on a stack of our size only by ctypes.
-        buffer = ctypes.create_string_buffer(1 << 20)
-        written: int = self._libc.vsnprintf(buffer, len(buffer), text, arguments)
-        self.log.append(buffer.value.decode(errors="replace"))
-        return written
+        self.lib.libbpf_set_print(_PRINT_KEEP)
 
     def number_of_cpus(self) -> int:
         """Possible CPUs: how many values a per-CPU map holds for each key."""
@@ -126,6 +145,11 @@ class Libbpf:
 def _failed(what: str) -> OSError:
     number = ctypes.get_errno()
     return OSError(number, f"{what}: {os.strerror(number).lower()}")
+
+
+def _load_failed(what: str) -> LoadError:
+    error = _failed(what)
+    return LoadError(str(error.strerror), "".join(log()), error.errno or 0)
 
 
 class Map:
@@ -180,6 +204,10 @@ class Link:
     def __init__(self, lib: Libbpf, pointer: int) -> None:
         self._lib = lib
         self._pointer = pointer
+
+    @property
+    def fd(self) -> int:
+        return int(self._lib.lib.bpf_link__fd(self._pointer))
 
     def destroy(self) -> None:
         if self._pointer:
@@ -240,14 +268,6 @@ class Program:
         pointer = lib.bpf_program__attach_kprobe_multi_opts(self._pointer, None, ctypes.byref(opts))
         return self._link(pointer, f"{self.name} to {count} functions")
 
-    def recursion_misses(self) -> int:
-        """``bpf_prog_info.recursion_misses``: runs that the kernel skipped (5.12 and later)."""
-        info = (c_uint64 * 32)()  # struct bpf_prog_info; recursion_misses at byte 208
-        size = c_uint32(ctypes.sizeof(info))
-        if self._lib.lib.bpf_obj_get_info_by_fd(self.fd, info, ctypes.byref(size)):
-            raise LoadError(str(_failed("cannot read program info")))
-        return int(info[26])
-
 
 class BpfObject:
     """One ELF object: opened, configured, loaded, closed. Use as a context manager."""
@@ -258,9 +278,10 @@ class BpfObject:
         if kernel_btf:
             opts.btf_custom_path = os.fsencode(kernel_btf)
         self._elf = elf  # libbpf keeps pointers into it until it is loaded
+        log().clear()
         self._pointer = lib.lib.bpf_object__open_mem(elf, len(elf), ctypes.byref(opts))
         if not self._pointer:
-            raise LoadError(str(_failed("libbpf cannot open the BPF object")), "".join(lib.log))
+            raise _load_failed("libbpf cannot open the BPF object")
 
     def programs(self) -> Iterator[Program]:
         lib = self._lib.lib
@@ -277,10 +298,9 @@ class BpfObject:
 
     def load(self) -> None:
         """Creates maps, relocates and verifies. Raises LoadError with the verifier's log."""
-        del self._lib.log[:]
+        log().clear()
         if self._lib.lib.bpf_object__load(self._pointer):
-            number = ctypes.get_errno()
-            raise LoadError(os.strerror(number).lower(), "".join(self._lib.log), number)
+            raise _load_failed("cannot load the program")
 
     def close(self) -> None:
         if self._pointer:

@@ -10,12 +10,13 @@ from itertools import islice
 
 from ..arch import ARCHITECTURES, SUPPORTED
 from ..errors import FeatureUnsupportedError, NotFoundError, PrivilegeError, reason
-from ..facts.btf import Btf, from_file
+from ..facts.btf import Btf, raw_btf
 
 VMLINUX_BTF = "/sys/kernel/btf/vmlinux"
 TRACEFS = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
 FTRACE = "available_filter_functions"
 KPROBE_PMU = "/sys/bus/event_source/devices/kprobe/type"
+KPROBES_ENABLED = "/sys/kernel/debug/kprobes/enabled"
 BLACKLIST = "/sys/kernel/debug/kprobes/blacklist"
 KALLSYMS = "/proc/kallsyms"
 MODULES = "/sys/module"  # loaded ones, and of those built in the ones with parameters
@@ -105,21 +106,32 @@ def check_privileges() -> None:
 
 def vmlinux_btf(path: str = "") -> Btf:
     """The kernel's BTF, from ``path`` when given. Raises FeatureUnsupportedError, NotFoundError."""
+    own = read(VMLINUX_BTF)
     if path:
         try:
-            raw = _read_bytes(path)
+            raw = raw_btf(_read_bytes(path), path)
         except OSError as error:
             raise NotFoundError(f"cannot read BTF from {path}: {reason(error)}") from None
-        return from_file(raw, path)
-    found = read(VMLINUX_BTF)
-    if found is None:
+        if own is not None and raw != own:
+            raise FeatureUnsupportedError(
+                f"{path} is not the BTF of this kernel, it differs from {VMLINUX_BTF}: "
+                "leave --kernel-btf out",
+                feature="BTF",
+            )
+        return Btf(raw, name=path)
+    if own is None:
         raise FeatureUnsupportedError(
             f"this kernel has no BTF ({VMLINUX_BTF}): give a file for exactly this kernel as "
             "`kernel_btf`, raw or vmlinux with a .BTF section",
             feature="BTF",
             since="5.2",
         )
-    return Btf(found)
+    return Btf(own)
+
+
+def has_own_btf() -> bool:
+    """Whether the kernel tells its types itself."""
+    return os.access(VMLINUX_BTF, os.R_OK)
 
 
 def loaded_modules() -> set[str]:
@@ -194,6 +206,11 @@ def writable_tracefs() -> str:
         if os.access(f"{root}/kprobe_events", os.W_OK) and os.access(f"{root}/{FTRACE}", os.R_OK):
             return root
     return ""
+
+
+def kprobes_disarmed() -> bool:
+    """Whether somebody has switched all kprobes off."""
+    return (read(KPROBES_ENABLED) or b"1").strip() == b"0"
 
 
 def kprobe_pmu() -> int | None:

@@ -67,13 +67,18 @@ _OTHERS: dict[str, Any] = {
                 "minimum": 0,
             },
             "recursion": {
-                "description": "Probe hits that the kernel skipped because a probe already ran on"
-                " that CPU; null where it does not count them.",
+                "description": "Probe hits that are known to have been skipped because a probe"
+                " already ran on that CPU; null where nothing is known.",
                 "type": ["integer", "null"],
                 "minimum": 0,
             },
+            "recursion_whole": {
+                "description": "Whether these are all; false where the kernel does not count all,"
+                " or has not told yet.",
+                "type": "boolean",
+            },
         },
-        "required": ["type", "buffer_full", "track_full", "recursion"],
+        "required": ["type", "buffer_full", "track_full", "recursion", "recursion_whole"],
     },
     "summary": {
         "title": "Summary",
@@ -127,13 +132,18 @@ _OTHERS: dict[str, Any] = {
                 "minimum": 0,
             },
             "recursion": {
-                "description": "Probe hits that the kernel skipped because a probe already ran on"
-                " that CPU; null where it does not count them.",
+                "description": "Probe hits that are known to have been skipped because a probe"
+                " already ran on that CPU; null where nothing is known.",
                 "type": ["integer", "null"],
                 "minimum": 0,
             },
+            "recursion_whole": {
+                "description": "Whether these are all; false where the kernel does not count all,"
+                " or has not told yet.",
+                "type": "boolean",
+            },
         },
-        "required": ["buffer_full", "track_full", "recursion"],
+        "required": ["buffer_full", "track_full", "recursion", "recursion_whole"],
     },
 }
 

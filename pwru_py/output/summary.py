@@ -46,7 +46,7 @@ def summary_lines(summary: Summary) -> list[str]:
     events = plural(summary.events, "event")
     lines = [f"{least}{plural(summary.packets, 'packet')}, {events}", *_drop_lines(summary.drops)]
     lines += _loss_lines(summary.losses) or ["lost: nothing"]
-    lines.append(_recursion_line(summary.losses.recursion))
+    lines.append(_recursion_line(summary.losses))
     if summary.failed:
         failed, tried = plural(summary.failed, "function"), summary.attached + summary.failed
         lines.append(f"not attached: {failed} of {tried} (see --debug)")
@@ -80,7 +80,9 @@ def _loss_lines(losses: Losses) -> list[str]:
     return lines
 
 
-def _recursion_line(recursion: int | None) -> str:
-    if recursion is None:
+def _recursion_line(losses: Losses) -> str:
+    if losses.recursion is None:
         return "skipped by the kernel: not counted by this kernel"
-    return f"skipped by the kernel: {plural(recursion, 'hit')} inside another probe"
+    least = "" if losses.recursion_whole else "at least "
+    hits = plural(losses.recursion, "hit")
+    return f"skipped by the kernel: {least}{hits} inside another probe"

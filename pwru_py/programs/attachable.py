@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ..errors import PrivilegeError
+from ..errors import FeatureUnsupportedError, PrivilegeError
 from ..facts.kallsyms import TEXT, Symbols, blacklist, filter_functions, find_addresses
 from ..kernel import system
 from ..kernel.notes import Notes
@@ -103,6 +103,27 @@ def read_symbols() -> Symbols:
     if not symbols.visible:
         raise _hidden()
     return symbols
+
+
+_PRESENT = 0.9
+"""Of the functions that a kernel's BTF has, at least so many are among its symbols."""
+
+
+def check_symbols(names: Iterable[str], path: str) -> None:
+    """Whether the BTF of ``path``, which has these functions, can be that of the running kernel.
+
+    Raises FeatureUnsupportedError when it is not.
+    """
+    if not system.addresses_visible():
+        raise _hidden()
+    wanted = {(name, "") for name in names}
+    found = set(find_symbols(wanted, TEXT).values())
+    if len(found) < _PRESENT * len(wanted):
+        raise FeatureUnsupportedError(
+            f"{path} is not the BTF of this kernel: of {len(wanted)} functions that it has, the "
+            f"kernel lacks {len(wanted) - len(found)}: give a file for exactly this kernel",
+            feature="BTF",
+        )
 
 
 def _hidden() -> PrivilegeError:

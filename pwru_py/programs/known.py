@@ -6,7 +6,6 @@ Walking the BTF of a kernel takes as long as the rest of a start.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -65,10 +64,15 @@ class Known:
 
 
 class KernelTypes:
-    """``path``: a file in place of the kernel's own BTF; then nothing is remembered."""
+    """``path``: a file in place of the kernel's own BTF; then nothing is remembered.
+
+    ``own``: the kernel tells its types itself. ``file``: what libbpf is to read where it does not.
+    """
 
     def __init__(self, path: str = "", cache: str = CACHE) -> None:
         self._path = path
+        self.own = system.has_own_btf()
+        self.file = "" if self.own else path
         self.notes = Notes("" if path else cache)
         self._btf: Btf | None = None
 
@@ -81,7 +85,7 @@ class KernelTypes:
 
     def known(self) -> Known:
         """From the notes where that is possible. Raises as ``btf`` does."""
-        if not os.path.exists(system.VMLINUX_BTF):
+        if self._path or not self.own:
             return Known.of(self.btf)
         found = Known.from_note(self.notes.load(_NOTE))
         if found is None:

@@ -122,14 +122,16 @@ class Losses:
     """What was not shown, counted in the kernel since the start of the session.
 
     ``buffer_full``: events that matched but found the ring or queue full. ``track_full``:
-    packets that could not be followed. ``recursion``: probe hits that the kernel skipped because
-    a probe already ran on that CPU (they may or may not have matched); None where the kernel
-    does not count them.
+    packets that could not be followed. ``recursion``: probe hits that are known to have been
+    skipped because a probe already ran on that CPU (they may or may not have matched); None where
+    nothing is known. ``recursion_whole``: there were no others; False where the kernel does not
+    count all of them, or has not told yet.
     """
 
     buffer_full: int = 0
     track_full: int = 0
     recursion: int | None = None
+    recursion_whole: bool = True
 
     @property
     def events(self) -> int:

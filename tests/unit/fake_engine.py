@@ -7,17 +7,17 @@ As a program it is pwru-py itself on such a kernel: ``python -m tests.unit.fake_
 
 from __future__ import annotations
 
-import os
 import select
 import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from types import SimpleNamespace
-from typing import Any, ClassVar
+from typing import Any
 
 from pwru_py import session as tracer
-from pwru_py.options.config import Backend, Config
+from pwru_py.kernel.wake import Wake
+from pwru_py.options.config import Config
 from pwru_py.plan.functions import Plan, Skipped, Target
 from pwru_py.programs.splice import compile_all
 from pwru_py.record import contract, layout
@@ -88,18 +88,21 @@ class Reader:
             yield b"".join(records)
 
 
-class FakeEngine:
-    """Has of ``kernel.engine.Engine`` what a Tracer uses."""
+def symbolize(addr: int, innermost: bool) -> Frame:
+    return Frame(addr, "nf_hook_slow", addr & 0xFF, "")
 
-    kernel: ClassVar[Kernel]
 
-    def __init__(self, config: Config, prepared: Any) -> None:
-        kernel = self.kernel
+class FakeAttached:
+    """Has of ``programs.attached.Attached`` what a Tracer uses."""
+
+    def __init__(self, kernel: Kernel, prepared: Any, wake: Wake) -> None:
         kernel.step("open")
-        self._wake_read, self._wake_write = os.pipe()
-        self.reader = Reader(kernel, config.output_stack, self._wake_read)
+        self.kernel = kernel
+        self.prepared = prepared
+        self.reader = Reader(kernel, prepared.config.output_stack, wake.fd)
+        self.symbolize = symbolize if prepared.config.output_stack else None
         self.warnings = kernel.warnings
-        self.loaded = self.paused = False
+        self.paused = False
         self.reasons = SimpleNamespace(
             name=lambda value: NAMES.get(value, "?"), is_drop=lambda value: value > 1, known=True
         )
@@ -110,18 +113,9 @@ class FakeEngine:
             begun=len(prepared.plan.targets),
             done=True,
             warnings=[],
+            slow=False,
         )
         self._closed = threading.Event()
-
-    def load(self) -> None:
-        self.kernel.step("load")
-        self.loaded = True
-
-    def attach(self) -> None:
-        self.kernel.step("attach")
-
-    def wake(self) -> None:
-        os.write(self._wake_write, b"x")
 
     def pause(self) -> None:
         self.paused = True
@@ -133,14 +127,10 @@ class FakeEngine:
     def target_at(self, addr: int) -> Target | None:
         return None
 
-    def symbolize(self, addr: int, innermost: bool) -> Frame:
-        return Frame(addr, "nf_hook_slow", addr & 0xFF, "")
-
     def close(self) -> None:
         if not self._closed.is_set():
             self._closed.set()
             self.kernel.step("close")
-        self.loaded = False
 
 
 def install(kernel: Kernel) -> dict[str, Any]:
@@ -149,10 +139,18 @@ def install(kernel: Kernel) -> dict[str, Any]:
     def prepare(config: Config) -> Any:
         compile_all(config)
         kernel.step("prepare")
-        return SimpleNamespace(plan=kernel.plan, backend=Backend.KPROBE_MULTI)
+        return SimpleNamespace(config=config, plan=kernel.plan)
 
-    FakeEngine.kernel = kernel
-    return {"Engine": FakeEngine, "prepare": prepare}
+    def start(prepared: Any, wake: Wake) -> FakeAttached:
+        attached = FakeAttached(kernel, prepared, wake)
+        try:
+            kernel.step("start")
+        except BaseException:
+            attached.close()
+            raise
+        return attached
+
+    return {"start": start, "prepare": prepare}
 
 
 if __name__ == "__main__":

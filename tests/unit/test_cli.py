@@ -192,7 +192,7 @@ ERRORS: list[tuple[PwruError, int]] = [
 ]
 
 
-@pytest.mark.parametrize("step", ["prepare", "open", "load", "attach", "wait", "read", "pause"])
+@pytest.mark.parametrize("step", ["prepare", "open", "start", "wait", "read", "pause"])
 @pytest.mark.parametrize(("error", "status"), ERRORS)
 def test_every_error_is_one_line_and_a_status(
     step: str, error: PwruError, status: int, kernel: Kernel, run: Run
@@ -206,7 +206,7 @@ def test_every_error_is_one_line_and_a_status(
 
 
 def test_debug_shows_the_traceback_and_the_whole_log(kernel: Kernel, run: Run) -> None:
-    kernel.errors["load"] = LoadError("refused", "the log\nof the verifier\n")
+    kernel.errors["start"] = LoadError("refused", "the log\nof the verifier\n")
     done = run("--debug")
     assert done.err_lines[0] == "Traceback (most recent call last):"
     assert done.err_lines[-3:] == ["the log", "of the verifier", "pwru-py: refused"]
@@ -241,7 +241,7 @@ def test_a_file_that_cannot_be_written(
 ) -> None:
     done = run("-w", f"{tmp_path}/{name}")
     assert done.status == 1
-    assert "attach" not in kernel.steps
+    assert "start" not in kernel.steps
     assert done.err == (
         f"pwru-py: cannot write to {tmp_path}/{name}: {text}: choose another --output-file\n"
     )

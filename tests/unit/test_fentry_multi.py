@@ -12,13 +12,16 @@ from typing import cast
 import pytest
 
 from pwru_py.attach.fentry_multi import FentryMulti
+from pwru_py.attach.kprobe_multi import KprobeMulti
+from pwru_py.attach.probes import Skipped
 from pwru_py.errors import AttachError, FeatureUnsupportedError
 from pwru_py.facts.features import Features
 from pwru_py.kernel import bpf
 from pwru_py.kernel.libbpf import Program
+from pwru_py.kernel.wake import Wake
 from pwru_py.options.config import Backend, Config
 from pwru_py.plan.functions import Target
-from pwru_py.programs.prepare import choose_backend
+from pwru_py.programs.choose import Choice, choices
 
 from .btf_builder import Builder
 
@@ -90,7 +93,7 @@ def kernel(monkeypatch: pytest.MonkeyPatch) -> Kernel:
 
 
 def probes(*targets: Target) -> FentryMulti:
-    return FentryMulti(targets, FENTRY_MULTI)
+    return FentryMulti(targets, Wake(), FENTRY_MULTI)
 
 
 def functions(*ids: int, module: str = "") -> list[Target]:
@@ -102,7 +105,7 @@ def test_one_link_for_the_kernel(kernel: Kernel) -> None:
     fentry.attach(PROGRAM)
     assert kernel.links == [("kernel", [10, 11], [0x121, 0x221])]
     assert (fentry.attached, fentry.failed, fentry.done) == (2, [], True)
-    assert fentry.skipped(final=False) == 0
+    assert fentry.skipped(PROGRAM, final=False) == Skipped(3, whole=True)
     fentry.detach()
     assert kernel.left() == set()
 
@@ -137,7 +140,7 @@ def test_a_module_has_a_program_of_its_own(kernel: Kernel) -> None:
         ("program for btf 7", [90, 91]),
     ]
     assert [cookies for _, _, cookies in kernel.links] == [[0x121, 0x421], [0x221, 0x321]]
-    assert fentry.skipped(final=True) == 3
+    assert fentry.skipped(PROGRAM, final=True) == Skipped(6, whole=True)
     assert kernel.left() == {"link", "program for btf 7"}
     fentry.detach()
     assert kernel.left() == set()
@@ -153,7 +156,7 @@ def test_a_module_that_has_gone(kernel: Kernel) -> None:
 
 def test_nothing_more_is_attached_after_an_interrupt(kernel: Kernel) -> None:
     fentry = probes(*functions(10))
-    fentry.interrupt()
+    fentry._wake.set()
     fentry.attach(PROGRAM)
     assert kernel.links == []
 
@@ -178,9 +181,9 @@ def test_a_kernel_that_does_not_know_the_word() -> None:
 
 
 def test_its_programs_read_an_sk_buff_as_it_usually_lies() -> None:
-    usual = Features(True, 59, True, 1, 2, True, True, True)
-    assert choose_backend(Config(), usual) is Backend.FENTRY_MULTI
-    unusual = replace(usual, adjacent=False)
-    assert choose_backend(Config(), unusual) is Backend.KPROBE_MULTI
-    with pytest.raises(FeatureUnsupportedError, match="laid out"):
-        choose_backend(Config(backend=Backend.FENTRY_MULTI), unusual)
+    usual = Features(True, 59, True, 1, 2, True, False, True, True)
+    assert choices(Config(), usual)[0].way is FentryMulti
+    for unusual in (replace(usual, adjacent=False), replace(usual, tag_bit=True)):
+        assert choices(Config(), unusual)[0] == Choice(KprobeMulti, False)
+        with pytest.raises(FeatureUnsupportedError, match="laid out"):
+            choices(Config(backend=Backend.FENTRY_MULTI), unusual)

@@ -12,9 +12,11 @@ import pytest
 
 from pwru_py.attach import kprobe_events as events
 from pwru_py.attach.kprobe_events import Definitions, KprobeEvents
+from pwru_py.attach.probes import Skipped
 from pwru_py.errors import AttachError
-from pwru_py.kernel import perf
+from pwru_py.kernel import bpf, perf
 from pwru_py.kernel.libbpf import Link, Program
+from pwru_py.kernel.wake import Wake
 from pwru_py.plan.functions import Target
 
 BASE = 0xFFFFFFFF81000000
@@ -79,6 +81,8 @@ class FakeLink:
 
 
 class FakeProgram:
+    fd = 0
+
     def attach_perf_event(self, fd: int) -> Link:
         return cast(Link, FakeLink(fd))
 
@@ -87,7 +91,7 @@ PROGRAM = cast(Program, FakeProgram())
 
 
 def attached(kernel: Kernel, **changes: int) -> KprobeEvents:
-    probes = KprobeEvents(TARGETS, kernel, **changes)
+    probes = KprobeEvents(TARGETS, Wake(), kernel, **changes)
     probes.attach(PROGRAM)
     if probes._thread is not None:
         probes._thread.join()
@@ -164,7 +168,7 @@ def test_what_is_refused_is_told(kernel: Kernel) -> None:
 
 
 def test_an_event_that_cannot_be_enabled(kernel: Kernel) -> None:
-    probes = KprobeEvents(TARGETS, kernel, first=2)
+    probes = KprobeEvents(TARGETS, Wake(), kernel, first=2)
     kernel.busy = {f"pwru_py/rest_{probes._session}"}
     probes.attach(PROGRAM)
     assert probes._thread is not None
@@ -177,8 +181,8 @@ def test_an_event_that_cannot_be_enabled(kernel: Kernel) -> None:
 
 
 def test_interrupted(kernel: Kernel) -> None:
-    probes = KprobeEvents(TARGETS, kernel, first=2)
-    probes.interrupt()
+    probes = KprobeEvents(TARGETS, Wake(), kernel, first=2)
+    probes._wake.set()
     probes.attach(PROGRAM)
     probes.detach()
     assert (probes.attached, kernel.there, kernel.enabled) == (0, {}, [])
@@ -233,16 +237,23 @@ def test_many_that_were_left_are_told_of(kernel: Kernel, tmp_path: Path) -> None
     assert len(kernel.there[f"pwru_py/rest_{NAMESPACE}_{GONE}_0"]) == 150
 
 
-def test_hits_that_the_kernel_skipped(kernel: Kernel, tmp_path: Path) -> None:
+def test_hits_that_the_kernel_skipped(
+    kernel: Kernel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     probes = attached(kernel, first=2)
-    assert probes.skipped(final=True) is None, "no kprobe_profile"
+    assert probes.skipped(PROGRAM, final=True) == Skipped(0, whole=False), "no kprobe_profile"
     own = [name.partition("/")[2] for name in kernel.enabled]
     rows = [(own[0], 10, 1), (own[1], 20, 2), (own[1], 0, 4), ("other", 5, 100)]
     (tmp_path / "kprobe_profile").write_text(
         "".join(f"  {name:<44} {hits:15} {missed:15}\n" for name, hits, missed in rows)
     )
-    assert probes.skipped(final=False) is None, "slow to read"
-    assert probes.skipped(final=True) == 7
+    assert probes.skipped(PROGRAM, final=False) == Skipped(0, whole=False), "slow to read"
+    assert probes.skipped(PROGRAM, final=True) == Skipped(7, whole=False), "not those of programs"
+    counting = attached(kernel, first=2, counts=True)
+    counting._names = probes._names
+    monkeypatch.setattr(bpf, "recursion_misses", lambda fd: 100)
+    assert counting.skipped(PROGRAM, final=False) == Skipped(100, whole=False)
+    assert counting.skipped(PROGRAM, final=True) == Skipped(107, whole=True)
 
 
 def test_the_files_of_tracefs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

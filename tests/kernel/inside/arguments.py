@@ -15,12 +15,10 @@ from unittest import mock
 from pwru_py.attach.argument_table import ArgumentTable, argument_table, cookie
 from pwru_py.options.config import Backend, Config
 from pwru_py.plan.functions import Target
-from pwru_py.programs import engine
-from pwru_py.programs.engine import Engine
+from pwru_py.programs import load
 from pwru_py.programs.prepare import prepare
-from pwru_py.programs.splice import adapt, compile_all
 from pwru_py.record.contract import ARGUMENTS_BITS, ARGUMENTS_CROWDED
-from tests.kernel.inside.watch import events
+from tests.kernel.inside.watch import attach_now, events, with_filter
 
 PLACES = 1 << ARGUMENTS_BITS
 FUNCTIONS = "ip_rcv|ip_output|icmp_rcv|ip_rcv_core.*|ip_local_deliver"
@@ -46,16 +44,11 @@ def watch(table: Callable[..., ArgumentTable]) -> tuple[list[str], int | None]:
     """Functions that saw pings to this machine itself, in order, and the hits skipped."""
     config = Config(filter="icmp", filter_func=FUNCTIONS)
     prepared = prepare(config)
-    if prepared.backend is Backend.FENTRY_MULTI:  # it needs no table
+    if prepared.way.trampoline:  # it needs no table
         prepared = prepare(replace(config, backend=Backend.KPROBE_MULTI))
-    compiled = adapt(compile_all(config), prepared.features)
-    running = Engine(config, replace(prepared, compiled=compiled))
+    with mock.patch.object(load, "argument_table", table):
+        running = attach_now(with_filter("icmp", prepared))
     try:
-        with mock.patch.object(engine, "argument_table", table):
-            running.load()
-        running.attach()
-        while not running.probes.done:
-            pass
         subprocess.run(["ping", "-c1", "-W5", "127.0.0.1"], check=True, stdout=subprocess.DEVNULL)
         running.pause()
         return [event.func for event in events(running)], running.losses().recursion

@@ -15,8 +15,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pwru_py.errors import PwruError
+from pwru_py.kernel.wake import Wake
 from pwru_py.options.config import Config
-from pwru_py.programs.engine import Engine
+from pwru_py.programs.load import load
 from pwru_py.programs.prepare import Prepared, prepare
 from pwru_py.programs.splice import INNER_L2, INNER_L3, OUTER
 
@@ -41,17 +42,15 @@ class Loader:
     def load(self, names: Sequence[str]) -> None:
         """Up to three together; when they are refused, each alone, to say which it is."""
         stubs = dict(zip(STUBS, (self._compiled[name] for name in names), strict=False))
-        engine = Engine(Config(buffer_bytes=4096), replace(self._prepared, compiled=stubs))
+        config = Config(buffer_bytes=4096)
         self.loads += 1
         try:
-            engine.load()
+            load(replace(self._prepared, config=config, compiled=stubs), Wake()).close()
         except PwruError as error:
             self.refused[" + ".join(names)] = f"{error}\n{getattr(error, 'log', '')[-2000:]}"
             if len(names) > 1:
                 for name in names:
                     self.load([name])
-        finally:
-            engine.close()
 
 
 def groups(compiled: Mapping[str, CompiledFilter]) -> list[list[str]]:

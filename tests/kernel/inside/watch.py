@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Many expressions at once: one Engine for each, all attached to the same functions.
+"""Many expressions at once: one program for each, all attached to the same functions.
 
 So the system is read once, and every expression sees the very same packets.
 """
@@ -12,8 +12,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from pwru_py.errors import LoadError
+from pwru_py.kernel.wake import Wake
 from pwru_py.options.config import Backend, Config
-from pwru_py.programs.engine import Engine
+from pwru_py.programs.attached import Attached, attach
+from pwru_py.programs.load import load
 from pwru_py.programs.prepare import Prepared, prepare
 from pwru_py.programs.splice import adapt, compile_all
 from pwru_py.record.decode import Decoder
@@ -24,7 +26,7 @@ OPEN_FILES = 1 << 16
 
 
 class Watch:
-    """Engines that record from ``attach`` on; ``""`` among the expressions records everything.
+    """Programs that record from ``attach`` on; ``""`` among the expressions records everything.
 
     ``adjacent``: False has the fields of the sk_buff read one by one, as on a kernel that lays
     them out as no known one does.
@@ -36,64 +38,72 @@ class Watch:
         resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES, OPEN_FILES))
         config = Config(filter_func="|".join(functions))
         prepared = prepare(config)
-        if prepared.backend is Backend.FENTRY_MULTI:  # runs 38 programs at a function, no more
+        if prepared.way.trampoline:  # runs 38 programs at a function, no more
             prepared = prepare(replace(config, backend=Backend.KPROBE_MULTI))
         if not adjacent:
             prepared = replace(prepared, features=replace(prepared.features, adjacent=False))
         self.functions = sorted(target.name for target in prepared.plan.targets)
-        self._engines = {e: _engine(e, prepared) for e in expressions}
+        self._prepared = {e: with_filter(e, prepared) for e in expressions}
+        self._attached: dict[str, Attached] = {}
 
     def attach(self) -> None:
-        for expression, engine in self._engines.items():
+        for expression, prepared in self._prepared.items():
             try:
-                engine.load()
+                self._attached[expression] = attach_now(prepared)
             except LoadError as error:
                 raise AssertionError(f"{expression}: {error}\n{error.log}") from error
-            engine.attach()
-        for engine in self._engines.values():
-            while not engine.probes.done:  # single kprobes: the rest follows in a thread
-                pass
-            assert not engine.probes.failed, engine.probes.failed
+        for attached in self._attached.values():
+            assert not attached.probes.failed, attached.probes.failed
 
     def pause(self) -> None:
         """Ends recording."""
-        for engine in self._engines.values():
-            engine.pause()
+        for attached in self._attached.values():
+            attached.pause()
 
     def finish(self) -> dict[str, list[Event]]:
         """The events of each expression, once recording has ended. Raises when any was lost."""
         found = {}
-        for expression, engine in self._engines.items():
-            found[expression] = list(events(engine))
-            losses = engine.losses()
+        for expression, attached in self._attached.items():
+            found[expression] = list(events(attached))
+            losses = attached.losses()
             assert not losses.buffer_full, (expression, losses)
             assert not losses.recursion, (expression, losses)
         return found
 
     def close(self) -> None:
-        for engine in self._engines.values():
-            engine.close()
+        for attached in self._attached.values():
+            attached.close()
 
 
-def _engine(expression: str, prepared: Prepared) -> Engine:
+def with_filter(expression: str, prepared: Prepared) -> Prepared:
+    """The same session with another filter."""
     config = Config(filter=expression, buffer_bytes=BUFFER_BYTES)
     compiled = adapt(compile_all(config), prepared.features)
-    return Engine(config, replace(prepared, compiled=compiled))
+    return replace(prepared, config=config, compiled=compiled)
 
 
-def events(engine: Engine) -> Iterator[Event]:
-    """What an engine has recorded."""
+def attach_now(prepared: Prepared) -> Attached:
+    """Loaded and attached to every function on return."""
+    wake = Wake()
+    attached = attach(load(prepared, wake), wake, ())
+    while not attached.probes.done:  # kprobes: the rest follows in a thread
+        pass
+    return attached
+
+
+def events(attached: Attached) -> Iterator[Event]:
+    """What has been recorded."""
     decoder = Decoder(
-        engine.prepared.plan.targets,
-        engine.target_at,
+        attached.prepared.plan.targets,
+        attached.target_at,
         str,
         lambda _: False,
         has_reasons=True,
-        skip=engine.reader.skip,
-        stride=engine.reader.stride,
+        skip=attached.reader.skip,
+        stride=attached.reader.stride,
     )
-    while engine.reader.wait(0):
-        for run in engine.reader.read():
+    while attached.reader.wait(0):
+        for run in attached.reader.read():
             yield from decoder.decode(run, 0)
 
 

@@ -196,6 +196,9 @@ def test_absolute_time() -> None:
     assert lines([event()])[0]["time"] == "2026-11-20T09:23:46.123456+00:00"
 
 
+LOST = {"buffer_full": 120, "track_full": 0, "recursion": 7, "recursion_whole": True}
+
+
 def test_losses_when_they_rise_and_the_summary() -> None:
     stream, now = io.StringIO(), [0.0]
     sink = json_sink(stream, VIEW, clock=lambda: now[0])
@@ -204,10 +207,10 @@ def test_losses_when_they_rise_and_the_summary() -> None:
     sink.progress(1, 2)
     sink.finish(SUMMARY)
     first, second, last = map(json.loads, stream.getvalue().splitlines())
-    assert first == {"type": "lost", "buffer_full": 120, "track_full": 0, "recursion": 7}
+    assert first == {"type": "lost", **LOST}
     assert second["recursion"] == 8
     assert last["type"] == "summary"
-    assert last["losses"] == {"buffer_full": 120, "track_full": 0, "recursion": 7}
+    assert last["losses"] == LOST
     assert last["drops"] == SUMMARY.drops
     for record in (first, second, last):
         VALIDATOR.validate(record)

@@ -38,6 +38,13 @@ def test_limited_count_and_packets_not_followed() -> None:
     assert lines[4] == "skipped by the kernel: 1 hit inside another probe"
 
 
+def test_a_count_that_is_not_whole() -> None:
+    losses = Losses(recursion=3, recursion_whole=False)
+    assert summary_lines(Summary(losses=losses))[-1] == (
+        "skipped by the kernel: at least 3 hits inside another probe"
+    )
+
+
 def test_notice_names_every_loss_in_one_line() -> None:
     assert loss_notice(Losses(2, 3)).count("\n") == 0
     assert loss_notice(Losses(2, 3)).startswith("lost: 2 events")

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Loaded → Attached: the probes at work, until they are paused, counted and removed."""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+
+from ..attach.probes import Probes
+from ..errors import AttachError
+from ..facts.drop_reasons import Reasons
+from ..kernel import system
+from ..kernel.wake import Wake
+from ..plan.functions import Target
+from ..record import contract
+from ..record.event import Losses
+from .addresses import Stacks, targets_by_addr
+from .load import Loaded
+
+
+class Attached:
+    """Every probe is attached or about to be; ``close`` leaves nothing behind."""
+
+    def __init__(
+        self,
+        loaded: Loaded,
+        probes: Probes,
+        stacks: Stacks | None,
+        warnings: tuple[str, ...],
+        resources: ExitStack,
+    ) -> None:
+        self.prepared = loaded.prepared
+        self.probes = probes
+        self.reader = loaded.reader
+        self.warnings = warnings
+        self.paused = self.closed = False
+        self._loaded = loaded
+        self._resources = resources
+        known, types = self.prepared.known, self.prepared.types
+        self.reasons = Reasons(
+            known.reasons,
+            known.subsystems,
+            lambda: (types.btf, *system.module_btfs(types.btf, (), every=True)),
+        )
+        self._by_addr = targets_by_addr(self.prepared.plan.targets, probes.ips)
+        self.symbolize = stacks.symbolize if stacks else None
+
+    def target_at(self, addr: int) -> Target | None:
+        """The target probed at ``addr``, for records that do not name it."""
+        return self._by_addr.get(addr)
+
+    def pause(self) -> None:
+        """Nothing is recorded from here on; what ran already has finished on return."""
+        self._loaded.switch.update(b"\0\0\0\0", b"\1\0\0\0")
+        self._loaded.barrier.wait()
+        self.paused = True
+
+    def losses(self) -> Losses:
+        """The kernel's counters, summed over CPUs, until it is closed."""
+        read = self._loaded.counters.per_cpu_sum
+        forgotten = read(contract.COUNT_TRACK_NEW) - read(contract.COUNT_TRACK_END)
+        skipped = self.probes.skipped(self._loaded.program, final=self.paused)
+        hits = skipped.hits + read(contract.COUNT_NESTED) + read(contract.COUNT_UNKNOWN)
+        return Losses(
+            buffer_full=read(contract.COUNT_BUFFER_FULL),
+            track_full=read(contract.COUNT_TRACK_FULL)
+            + max(0, forgotten - self.prepared.config.track_entries),
+            recursion=hits if hits or skipped.whole else None,
+            recursion_whole=skipped.whole,
+        )
+
+    def close(self) -> None:
+        """Detaches and frees everything, whatever goes wrong on the way; may be called again."""
+        self.closed = True
+        self._resources.close()
+
+
+def attach(loaded: Loaded, wake: Wake, warnings: tuple[str, ...]) -> Attached:
+    """Attaches all probes, or with kprobes the first ones while the rest follows.
+
+    Raises AttachError when nothing could be, and leaves nothing then, of ``loaded`` either.
+    """
+    prepared = loaded.prepared
+    with ExitStack() as stack:
+        stack.callback(loaded.close)
+        stacks = Stacks() if prepared.config.output_stack else None
+        probes = prepared.way.make(prepared.plan.targets, prepared.features, wake)
+        for program in loaded.followers:
+            stack.callback(program.attach().destroy)
+        stack.callback(probes.detach)
+        if not wake.is_set:
+            probes.attach(loaded.program)
+        if probes.failed and not probes.attached:
+            raise _nothing(probes.failed)
+        told = (*warnings, *loaded.warnings)
+        return Attached(loaded, probes, stacks, told, stack.pop_all())
+
+
+def _nothing(failed: list[tuple[Target, int]]) -> AttachError:
+    target, number = failed[0]
+    more = f", and {len(failed) - 1} more" if len(failed) > 1 else ""
+    return AttachError(
+        f"cannot attach anything: {target.name}: {os.strerror(number).lower()}{more}: "
+        "see --debug, or try another --backend",
+        number,
+    )

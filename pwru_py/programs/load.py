@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Prepared → Loaded: the object opened, fitted, verified, its maps and its reader at hand."""
+
+from __future__ import annotations
+
+import errno
+import struct
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..attach.argument_table import ArgumentTable, argument_table
+from ..errors import LoadError, PrivilegeError
+from ..kernel.barrier import Barrier
+from ..kernel.libbpf import BpfObject, Libbpf, Map, Program
+from ..kernel.transport import QueueReader, Reader, RingReader
+from ..kernel.wake import Wake
+from ..record.layout import KernelConfig
+from .prepare import Prepared
+from .settings import make_settings
+from .splice import OUTER, hot_program, object_bytes
+from .verifier_log import read_log
+
+if TYPE_CHECKING:
+    from pwru_filters import CompiledFilter
+
+_KEY = struct.Struct("=Q")
+_FEW_FILES = (errno.EMFILE, errno.ENFILE)
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """In the kernel, and attached to nothing. ``program`` goes to the plan's functions,
+    ``followers`` where their sections say. ``resources`` frees all."""
+
+    prepared: Prepared
+    program: Program
+    followers: tuple[Program, ...]
+    reader: Reader
+    counters: Map
+    switch: Map  # .bss of the object: the variable paused
+    barrier: Barrier
+    warnings: tuple[str, ...]
+    resources: ExitStack
+
+    def close(self) -> None:
+        """Frees everything, whatever goes wrong on the way; may be called again."""
+        self.resources.close()
+
+
+def load(prepared: Prepared, wake: Wake) -> Loaded:
+    """Raises LoadError or PrivilegeError, and leaves nothing then."""
+    warnings = _filter_warnings(prepared)
+    settings = make_settings(prepared, warnings)
+    elf = object_bytes(_object(prepared), prepared.compiled)
+    with ExitStack() as stack:
+        bpf_object = stack.enter_context(BpfObject(Libbpf(), elf, prepared.types.file))
+        program, followers = _choose_programs(bpf_object, prepared, settings)
+        table = _fit_maps(bpf_object, prepared, settings)
+        try:
+            bpf_object.load()
+        except LoadError as error:
+            raise explain(error, prepared.compiled) from error
+        for ip, arguments in table.crowded.items():
+            bpf_object.map("crowded").update(_KEY.pack(ip), bytes([arguments]))
+        reader = _open_reader(bpf_object, prepared, settings, wake)
+        stack.callback(reader.close)
+        barrier = stack.enter_context(Barrier())
+        return Loaded(
+            prepared,
+            program,
+            tuple(followers),
+            reader,
+            bpf_object.map("counters"),
+            bpf_object.map(".bss"),
+            barrier,
+            tuple(warnings),
+            stack.pop_all(),
+        )
+
+
+def _filter_warnings(prepared: Prepared) -> list[str]:
+    outer = prepared.compiled.get(OUTER)
+    if outer is None or not outer.needs_mac:
+        return []
+    return [
+        "the filter asks for link addresses: on the sending side, until the kernel has made the "
+        "link header, they count as 00:00:00:00:00:00"
+    ]
+
+
+def _object(prepared: Prepared) -> str:
+    """Which of the package's objects: ``bpf/build.py``."""
+    if prepared.way.trampoline:
+        return "fentry"
+    return "typed" if prepared.features.typed_loads else "plain"
+
+
+def _choose_programs(
+    bpf_object: BpfObject, prepared: Prepared, settings: KernelConfig
+) -> tuple[Program, list[Program]]:
+    """Loads only what this plan attaches: the program, and those that follow packets."""
+    compiled = prepared.compiled.get(OUTER)
+    wanted = "trace_skb_any"
+    if compiled and settings.simple and settings.adjacent:
+        wanted = hot_program(compiled) or wanted
+    chosen: dict[str, Program] = {}
+    followers = []
+    for program in bpf_object.programs():
+        if program.name == wanted:
+            chosen[wanted] = program
+        elif program.name.startswith("trace_"):
+            program.set_autoload(False)
+        elif settings.track and _follows(program.name, prepared):
+            program.set_autoload(True)
+            followers.append(program)
+    prepared.way.shape(chosen[wanted], prepared.features)
+    return chosen[wanted], followers
+
+
+def _follows(name: str, prepared: Prepared) -> bool:
+    """Whether the kernel has the function, with as many arguments: KIND_ARGUMENTS_FUNCTION."""
+    _kind, count, function = name.split("_", 2)
+    btf = prepared.types.btf
+    found = btf.function(function)
+    return found is not None and len(btf.parameter_types(found.proto)) == int(count)
+
+
+def _fit_maps(bpf_object: BpfObject, prepared: Prepared, settings: KernelConfig) -> ArgumentTable:
+    """Sizes and first values; what of the table's crowded places is left goes in afterwards."""
+    config = prepared.config
+    ring, queue = bpf_object.map("ring"), bpf_object.map("queue")
+    ring.set_autocreate(not settings.queue)
+    queue.set_autocreate(settings.queue)
+    ring.set_max_entries(config.buffer_bytes)
+    queue.set_value_size(settings.record.bytes)
+    queue.set_max_entries(max(1, config.buffer_bytes // settings.record.bytes))
+    bpf_object.map("tracked").set_max_entries(config.track_entries if settings.track else 1)
+    bpf_object.map(".rodata").set_initial_value(settings.pack())
+    if not prepared.way.ips:
+        return ArgumentTable(b"", {})
+    table = argument_table(prepared.plan.targets, prepared.way.ips)
+    bpf_object.map(".rodata.arguments").set_initial_value(table.places)
+    bpf_object.map("crowded").set_max_entries(max(1, len(table.crowded)))
+    return table
+
+
+def _open_reader(
+    bpf_object: BpfObject, prepared: Prepared, settings: KernelConfig, wake: Wake
+) -> Reader:
+    size = settings.record.bytes
+    if settings.queue:
+        return QueueReader(bpf_object.map("queue"), size, wake.fd)
+    return RingReader(bpf_object.map("ring"), prepared.config.buffer_bytes, size, wake.fd)
+
+
+def explain(error: LoadError, compiled: dict[str, CompiledFilter]) -> LoadError | PrivilegeError:
+    """One line for a refused load; the whole log stays with it."""
+    said = read_log(error.log)
+    if error.errno in _FEW_FILES:
+        return LoadError(
+            "too few open files are allowed to load the program: raise the limit (ulimit -n)",
+            error.log,
+            error.errno,
+        )
+    if error.errno in (errno.EPERM, errno.EACCES) and not said.processed:
+        return PrivilegeError(
+            "the kernel refuses to load the program: operation not permitted; run it as root of "
+            "the machine, not of a container or user namespace"
+        )
+    if said.too_complex or error.errno == errno.E2BIG:
+        size = " + ".join(f"{len(program.ebpf)} instructions" for program in compiled.values())
+        words = f"as too complex (filter: {size or 'none'}): use a shorter filter"
+        return LoadError(f"the kernel refuses the program {words}", error.log, error.errno)
+    if said.other_kernel:
+        return LoadError(
+            f"the BTF is not that of the running kernel: {said.reason[:160]}: give --kernel-btf a "
+            "file for exactly this kernel, or leave it out",
+            error.log,
+            error.errno,
+        )
+    reason = said.reason or str(error)
+    processed = f"; {said.processed[:60]}" if said.processed else ""
+    return LoadError(
+        f"the kernel refuses the program: {reason[:160]}{processed} (the whole log: --debug)",
+        error.log,
+        error.errno,
+    )

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From what is prepared to the settings of the kernel side."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..errors import FeatureUnsupportedError, FilterError
+from ..kernel import system
+from ..options.config import Config, Transport
+from ..record.layout import FilterNeeds, KernelConfig, RecordLayout
+from .attachable import find_symbols
+from .prepare import Prepared
+from .splice import INNER_L2, INNER_L3, OUTER
+
+if TYPE_CHECKING:
+    from pwru_filters import CompiledFilter
+
+_PAGE_VARIABLES = (("page_offset_base", ""), ("vmemmap_base", ""))
+
+
+def make_settings(prepared: Prepared, warnings: list[str]) -> KernelConfig:
+    """The settings; what a user should know of them goes to ``warnings``."""
+    config, features, compiled = prepared.config, prepared.features, prepared.compiled
+    netns_inode, ifindex = _where(config, warnings)
+    mark = config.filter_mark
+    modules = {target.module for target in prepared.plan.targets}
+    return KernelConfig(
+        netns=netns_inode,
+        ifindex=ifindex,
+        mark=mark.value & mark.mask if mark else 0,
+        mark_mask=mark.mask if mark else 0,
+        filter=_needs(compiled.get(OUTER)),
+        inner_l2=_needs(compiled.get(INNER_L2)),
+        inner_l3=_needs(compiled.get(INNER_L3)),
+        adjacent=features.adjacent,
+        func_ip=prepared.way.func_ip,
+        track=config.filter_track_skb,
+        tuple=config.output_tuple,
+        record=RecordLayout.of(stack=config.output_stack),
+        queue=_through_queue(config, ring=features.ring),
+        shared=prepared.way.trampoline and len(modules) > 1,
+        **_page_variables(prepared, warnings),
+    )
+
+
+def _through_queue(config: Config, *, ring: bool) -> bool:
+    if config.transport is Transport.RING and not ring:
+        raise FeatureUnsupportedError(
+            "this kernel has no BPF ring buffer that a probe may write (Linux 5.8; with "
+            "PREEMPT_RT 6.12): use --transport queue",
+            feature="ring buffer",
+            since="5.8",
+        )
+    return config.transport is Transport.QUEUE or not ring
+
+
+def _page_variables(prepared: Prepared, warnings: list[str]) -> dict[str, int]:
+    """Addresses that lead from a page to its bytes, if a filter looks at payload."""
+    if not any(program.needs_payload for program in prepared.compiled.values()):
+        return {}
+    found: dict[str, int] = {}
+    if prepared.features.small_pages and system.addresses_visible():
+        found = {name: addr for addr, (name, _) in find_symbols(_PAGE_VARIABLES).items()}
+    if len(found) < len(_PAGE_VARIABLES):
+        warnings.append(
+            "payload that lies in pages cannot be read on this kernel: a filter that looks "
+            "there does not match"
+        )
+        return {}
+    return found
+
+
+def _where(config: Config, warnings: list[str]) -> tuple[int, int]:
+    """The namespace's inode and the interface's index to filter by, 0 for any."""
+    if not config.filter_netns and not config.filter_ifname:
+        return 0, 0
+    from ..kernel import netns
+
+    if config.filter_netns:
+        inode, path = netns.resolve(config.filter_netns)
+        what = f"network namespace {config.filter_netns}"
+        if not path:
+            warnings.append(f"no process or name leads to {what} now")
+        if config.filter_ifname and not path:
+            raise FilterError(
+                f"cannot look for interface {config.filter_ifname!r} in {what}: no process or "
+                "name leads there, give it as pid:N or a path"
+            )
+    else:
+        inode, path, what = netns.current_inode(), "", "this network namespace"
+    if not config.filter_ifname:
+        return inode, 0
+    return inode, netns.ifindex(config.filter_ifname, path, what)
+
+
+def _needs(compiled: CompiledFilter | None) -> FilterNeeds:
+    if compiled is None:
+        return FilterNeeds()
+    return FilterNeeds(
+        bytes=-(-compiled.frame_bytes // 8) * 8,  # the kernel copies whole words fastest
+        on=True,
+        link=compiled.needs_link,
+        length=compiled.needs_length,
+        payload=compiled.needs_payload,
+    )

@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Prepared → Attached: what the kernel refuses is not the end while something else may do."""
+
+from __future__ import annotations
+
+import errno
+
+from ..errors import AttachError, LoadError
+from ..kernel.wake import Wake
+from .attached import Attached, attach
+from .choose import instead, left
+from .load import load
+from .prepare import Prepared, prepare_next
+
+# Nothing else would fare better.
+_HOPELESS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+
+
+def start(prepared: Prepared, wake: Wake) -> Attached:
+    """Loads and attaches; where that is refused, the next choice. Raises the last refusal.
+
+    Each step down is a warning that names what was refused, why, and what is used instead.
+    """
+    warnings: tuple[str, ...] = ()
+    while True:
+        try:
+            return attach(load(prepared, wake), wake, warnings)
+        except (LoadError, AttachError) as refusal:
+            others = left(prepared.choice, prepared.others, refusal)
+            if not others or refusal.errno in _HOPELESS:
+                raise
+            following = prepare_next(prepared, others)
+            if not following.plan.targets:
+                raise
+            warnings += (instead(prepared.choice, following.choice, refusal),)
+            prepared = following
