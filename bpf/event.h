@@ -124,6 +124,11 @@ struct config {
 	bool queue;		/* events go to the queue, not to the ring */
 	bool pages;		/* the two addresses below are known */
 	bool shared;		/* TRAMPOLINE: several programs of ours run at functions */
+	bool typed_task;	/* the current task's type can be had from the kernel's own BTF */
+	__u32 hardirq_mask;	/* bits of the preempt count that tell of hard interrupts */
+	__u32 nmi_mask;		/* of NMIs */
+	__u64 preempt_count;	/* from the start of a CPU's area; 0: not known */
+	__u64 per_cpu_offset;	/* address of the kernel's variable: where each area starts */
 	__u64 page_offset_base;	/* addresses of the kernel's variables of these names */
 	__u64 vmemmap_base;
 };

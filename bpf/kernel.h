@@ -89,15 +89,13 @@ struct skb_shared_info {
 	struct skb_frag frags[1];
 };
 
-/* 6.2 (commit 64701838bf05) to 6.14 (commit 01c7bc5198e9). */
-struct pcpu_hot {
-	int preempt_count;
-};
-
 struct task_struct {
-	void *stack;
 	int tgid;
 	char comm[16];
+};
+
+struct task_struct___rt {
+	int softirq_disable_cnt;
 };
 
 #pragma clang attribute pop
@@ -126,17 +124,12 @@ struct pt_regs {
  * The kprobe machinery leaves ip one past the breakpoint, for breakpoints,
  * optimised probes and ftrace alike (arch/x86/kernel/kprobes/ftrace.c).
  */
-#define STACK_POINTER(ctx) CTX_FIELD(ctx, sp)
-#define THREAD_SIZE (16 << 10)	/* arch/x86/include/asm/page_64_types.h, without KASAN */
 #define PROBED_ADDR(ctx) (CTX_FIELD(ctx, ip) - 1)
 #else
 #error "no register map for this architecture yet"
 #endif
 
-/* include/linux/preempt.h */
-#define SOFTIRQ_SERVING 0x00000100
-#define HARDIRQ_MASK 0x000f0000
-#define NMI_MASK 0x00f00000
+#define SOFTIRQ_SERVING 0x00000100	/* include/linux/preempt.h */
 
 /* proc_inum of namespaces: fs/proc/generic.c, and fixed ones up to 256 below it. */
 #define NETNS_FIRST 0xefffff00U

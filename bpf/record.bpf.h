@@ -60,7 +60,7 @@ static __always_inline void fill(struct event *ev, struct pt_regs *ctx, __u64 ad
 	ev->len = VIEWED(skb, view, len);
 	ev->proto = bpf_ntohs(place->protocol);
 	ev->cpu = bpf_get_smp_processor_id();
-	ev->context = cpu_context(ctx, (const __u64 *)ev->comm, own);
+	ev->context = cpu_context(own);
 	ev->flags = followed ? EVENT_TRACKED : 0;
 	ev->target = COOKIE_TARGET(cookie);
 	ev->reason = 0;

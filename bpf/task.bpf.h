@@ -3,63 +3,75 @@
 #ifndef PWRU_TASK_BPF_H
 #define PWRU_TASK_BPF_H
 
-/* 5.11 (commit 3ca1032ab7ab). */
-enum bpf_func_id___known {
-	BPF_FUNC_get_current_task_btf___known = 158,
-};
+/* The kernel trusts bpf_get_current_task_btf()'s pointer (5.11): loads through it are not checked. */
+#define TYPED_TASK (TYPED_LOADS || cfg.typed_task)
 
-#define HAS_TYPED_TASK							\
-	(TYPED_LOADS || bpf_core_enum_value_exists(			\
-		enum bpf_func_id___known, BPF_FUNC_get_current_task_btf___known))
-
-#define KSOFTIRQ 0x71726974666f736bULL	/* "ksoftirq", little-endian */
-
-/*
- * Kernels whose BTF lacks the counter (5.10): interrupts and the softirqs they lead to run on a
- * stack of their own, tasks on theirs; ksoftirqd does nothing else.
- */
-static __always_inline __u8 stack_context(struct pt_regs *ctx, const __u64 *comm,
-					  const struct workspace *own)
+static __always_inline __u32 read_u32(const void *from)
 {
-	__u64 stack = HAS_TYPED_TASK ? (__u64)bpf_get_current_task_btf()->stack : own->stack;
+	__u32 value = 0;
 
-	if (comm[0] == KSOFTIRQ)
-		return CONTEXT_SOFTIRQ;
-	return STACK_POINTER(ctx) - stack < THREAD_SIZE ? CONTEXT_TASK : CONTEXT_SOFTIRQ;
+	if (TYPED_LOADS)
+		return *(const __u32 *)VIEW(from);
+	bpf_probe_read_kernel(&value, sizeof(value), from);
+	return value;
 }
 
-extern const int __preempt_count __ksym __weak;		/* up to 6.1, again from 6.15 */
-extern const struct pcpu_hot pcpu_hot __ksym __weak;	/* 6.2 to 6.14 */
-
-/* comm: of the current task; own: as fill_task() leaves it. */
-static __always_inline __u8 cpu_context(struct pt_regs *ctx, const __u64 *comm,
-					const struct workspace *own)
+/*
+ * This CPU's preempt count. Its place is that of the variable's symbol, set by Python, from where
+ * the CPU's variables are: libbpf would look for an extern in BTF, which needs a file under /sys
+ * and the right to read that of every module.
+ */
+static __always_inline __u32 preempt_count(struct workspace *own)
 {
-	int count;
+	const void *offset = (const void *)(cfg.per_cpu_offset + 8 * bpf_get_smp_processor_id());
+	__u64 area = 0;
 
-	if (&__preempt_count) {
-		const int *p = bpf_this_cpu_ptr(&__preempt_count);
-
-		count = *p;
-	} else if (&pcpu_hot) {
-		const struct pcpu_hot *p = bpf_this_cpu_ptr(&pcpu_hot);
-
-		count = p->preempt_count;
+	if (TYPED_LOADS) {
+		read_words(&area, offset, 1);
 	} else {
-		return TRAMPOLINE ? CONTEXT_UNKNOWN : stack_context(ctx, comm, own);
+		if (!own->per_cpu_area)		/* it stays for ever */
+			read_words(&own->per_cpu_area, offset, 1);
+		area = own->per_cpu_area;
 	}
-	/* A breakpoint probe runs as if in an NMI: then the bits above say nothing. */
-	if ((count & HARDIRQ_MASK) && !(count & NMI_MASK))
+	return read_u32((const void *)(area + cfg.preempt_count));
+}
+
+/* With PREEMPT_RT (5.13) softirqs are counted by the task. */
+static __always_inline __u32 softirq_count(__u32 count)
+{
+	struct task_struct___rt *task;
+
+	if (!bpf_core_field_exists(struct task_struct___rt, softirq_disable_cnt))
+		return count;
+	if (TYPED_TASK) {
+		task = (void *)bpf_get_current_task_btf();
+		return task->softirq_disable_cnt;
+	}
+	task = (void *)bpf_get_current_task();
+	return read_u32(&task->softirq_disable_cnt);
+}
+
+static __always_inline __u8 cpu_context(struct workspace *own)
+{
+	__u32 count, hardirq;
+
+	if (!cfg.preempt_count)
+		return CONTEXT_UNKNOWN;
+	count = preempt_count(own);
+	hardirq = count & cfg.hardirq_mask;
+	/* A breakpoint runs as an NMI, which is counted as one hard interrupt more. */
+	if (count & cfg.nmi_mask)
+		hardirq -= cfg.hardirq_mask & -cfg.hardirq_mask;
+	if (hardirq)
 		return CONTEXT_HARDIRQ;
-	return count & SOFTIRQ_SERVING ? CONTEXT_SOFTIRQ : CONTEXT_TASK;
+	return softirq_count(count) & SOFTIRQ_SERVING ? CONTEXT_SOFTIRQ : CONTEXT_TASK;
 }
 
 static __always_inline void fill_task(struct event *ev, struct workspace *own)
 {
 	__u64 *name = (__u64 *)ev->comm;
 
-	if (HAS_TYPED_TASK) {
-		/* The kernel trusts this pointer: loads through it are not checked. */
+	if (TYPED_TASK) {
 		const struct task_struct *task = bpf_get_current_task_btf();
 		const __u64 *comm = (const __u64 *)task->comm;
 
@@ -71,7 +83,6 @@ static __always_inline void fill_task(struct event *ev, struct workspace *own)
 
 		if (task != own->task || ev->ts_ns - own->task_ns >= FRESH_NS) {
 			bpf_core_read(own->comm, sizeof(own->comm), &task->comm);
-			own->stack = (__u64)FIELD(task, stack);
 			own->task = task;
 			own->task_ns = ev->ts_ns;
 		}

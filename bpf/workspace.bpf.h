@@ -25,7 +25,8 @@ struct workspace {
 	const struct task_struct *task;
 	__u64 task_ns;
 	__u64 comm[2];
-	__u64 stack;			/* its lowest address */
+
+	__u64 per_cpu_area;		/* this CPU's; 0: not read yet */
 };
 
 #define FRESH_NS 100000

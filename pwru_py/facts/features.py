@@ -20,12 +20,18 @@ class Features:
     adjacent: bool  # fields of struct sk_buff lie as read_adjacent() there reads them
     tag_bit: bool  # until 6.2, 354259fa73e2: vlan_present says that vlan_tci is valid
     small_pages: bool  # struct page has 64 bytes, see bpf/pages.bpf.h
+    typed_task: bool  # 5.11, 3ca1032ab7ab: bpf_get_current_task_btf()
+    preempt_variable: str  # per CPU: the one that holds the preempt count
+    preempt_offset: int  # bytes from its start
+    interrupts_counted: bool  # 7.3: local_interrupt_disable() has bits of the preempt count
     misses: bool  # 6.7, 3acf8ace6823: skipped runs of kprobe programs are counted
 
     @classmethod
     def of(cls, btf: Btf) -> Features:
         attach_types = btf.enum("bpf_attach_type")
         direct_calls = btf.function("bpf_trampoline_multi_attach") is not None
+        # 6.2, 64701838bf05, to 6.14, 01c7bc5198e9
+        hot = btf.member_offset("pcpu_hot", "preempt_count")
         return cls(
             kprobe_multi="BPF_TRACE_KPROBE_MULTI" in attach_types
             and btf.function("register_fprobe_ips") is not None,
@@ -36,6 +42,10 @@ class Features:
             adjacent=_adjacent(btf),
             tag_bit=btf.has_member("sk_buff", "vlan_present"),
             small_pages=[btf.size(t) for t in btf.named("page", (Kind.STRUCT,))] == [64],
+            typed_task="BPF_FUNC_get_current_task_btf" in btf.enum("bpf_func_id"),
+            preempt_variable="__preempt_count" if hot is None else "pcpu_hot",
+            preempt_offset=hot or 0,
+            interrupts_counted=bool(btf.named("local_interrupt_disable_state", (Kind.VAR,))),
             misses=btf.has_member("bpf_link_info", "kprobe_multi", "missed"),
         )
 
@@ -47,6 +57,15 @@ class Features:
     def without_casts(self) -> Features:
         """The same kernel, as if it had no ``bpf_rdonly_cast``."""
         return replace(self, cast_func=0)
+
+    def without_own_btf(self) -> Features:
+        """What is left where types come from a file, and the kernel knows none by number."""
+        return replace(self.without_casts(), typed_task=False)
+
+    @property
+    def interrupt_masks(self) -> tuple[int, int]:
+        """Bits of the preempt count that tell of hard interrupts, of NMIs: linux/preempt.h."""
+        return (0xF << 24, 0xF << 28) if self.interrupts_counted else (0xF << 16, 0xF << 20)
 
 
 def _ring_may_sleep(btf: Btf) -> bool:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from ..errors import FeatureUnsupportedError, PrivilegeError
 from ..facts.kallsyms import TEXT, Symbols, blacklist, filter_functions, find_addresses
@@ -14,7 +14,8 @@ from ..plan.functions import Attachable
 Name = tuple[str, str]
 """A function and its module, '' for the kernel."""
 
-_CALLS, _ENTRIES = "functions", "entries"  # notes: where ftrace's calls are; where functions begin
+# Notes: where ftrace's calls are; where functions begin; where variables are.
+_CALLS, _ENTRIES, _VARIABLES = "functions", "entries", "variables"
 _KALLSYMS_BUFFER = 1 << 18
 
 
@@ -95,6 +96,35 @@ def find_symbols(names: Iterable[Name], kinds: bytes = b"") -> dict[int, Name]:
     """Address to (name, module) of the running kernel's symbols, see ``find_addresses``."""
     with open(system.KALLSYMS, "rb", buffering=_KALLSYMS_BUFFER) as lines:
         return find_addresses(lines, names, kinds)
+
+
+def find_variables(names: Sequence[str], notes: Notes) -> dict[str, int]:
+    """Addresses of those of the kernel's variables that it lists; per-CPU ones as it lists them.
+
+    Walking all symbols takes as long as the rest of a start, so the places are noted: those behind
+    the start of the text from there, and per-CPU ones, which are offsets on most kernels, as they
+    are.
+    """
+    start = system.text_start()
+    if start is None:
+        return {}
+    noted = notes.load(_VARIABLES) or {}
+    if not noted.keys() >= set(names):
+        found = {name: addr for addr, (name, _) in find_symbols((n, "") for n in names).items()}
+        noted |= {name: _place(found.get(name), start) for name in names}
+        notes.save(_VARIABLES, noted)
+    return {
+        name: offset + (start if relative else 0)
+        for name in names
+        if (place := noted[name])
+        for relative, offset in [place]
+    }
+
+
+def _place(addr: int | None, start: int) -> tuple[bool, int] | None:
+    if addr is None:
+        return None
+    return (True, addr - start) if addr > start else (False, addr)
 
 
 def read_symbols() -> Symbols:

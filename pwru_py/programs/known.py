@@ -7,7 +7,7 @@ Walking the BTF of a kernel takes as long as the rest of a start.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from ..facts.btf import Btf
@@ -85,10 +85,14 @@ class KernelTypes:
 
     def known(self) -> Known:
         """From the notes where that is possible. Raises as ``btf`` does."""
-        if self._path or not self.own:
-            return Known.of(self.btf)
-        found = Known.from_note(self.notes.load(_NOTE))
-        if found is None:
+        if not self.own:
             found = Known.of(self.btf)
-            self.notes.save(_NOTE, found.note())
+            return replace(found, features=found.features.without_own_btf())
+        if self._path:
+            return Known.of(self.btf)
+        noted = Known.from_note(self.notes.load(_NOTE))
+        if noted is not None:
+            return noted
+        found = Known.of(self.btf)
+        self.notes.save(_NOTE, found.note())
         return found

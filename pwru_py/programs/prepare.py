@@ -54,9 +54,7 @@ def prepare(config: Config) -> Prepared:
     known = types.known()
     if types.file:
         check_symbols(known.candidates, types.file)
-    # Casts name types by their numbers in the kernel's own BTF.
-    features = known.features if types.own else known.features.without_casts()
-    return _prepare(config, types, known, expressions, choices(config, features))
+    return _prepare(config, types, known, expressions, choices(config, known.features))
 
 
 def prepare_next(prepared: Prepared, left: tuple[Choice, ...]) -> Prepared:
@@ -95,10 +93,9 @@ def filter_listing(config: Config) -> str:
     """How the filter becomes a program, as this kernel would get it. Raises FilterError."""
     compiled = compile_all(Config(filter=config.filter)) or {OUTER: compile_expression("")}
     try:
-        types = KernelTypes(config.kernel_btf)
-        features = types.known().features
+        features = KernelTypes(config.kernel_btf).known().features
     except (FeatureUnsupportedError, NotFoundError):
         pass  # without BTF nothing can be traced, but a listing can be had
     else:
-        compiled = adapt(compiled, features if types.own else features.without_casts())
+        compiled = adapt(compiled, features)
     return compiled[OUTER].listing()

@@ -6,17 +6,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..errors import FeatureUnsupportedError, FilterError
-from ..kernel import system
 from ..options.config import Config, Transport
 from ..record.layout import FilterNeeds, KernelConfig, RecordLayout
-from .attachable import find_symbols
+from .attachable import find_variables
 from .prepare import Prepared
 from .splice import INNER_L2, INNER_L3, OUTER
 
 if TYPE_CHECKING:
     from pwru_filters import CompiledFilter
 
-_PAGE_VARIABLES = (("page_offset_base", ""), ("vmemmap_base", ""))
+_PAGE_VARIABLES = ("page_offset_base", "vmemmap_base")
+_PER_CPU = "__per_cpu_offset"
 
 
 def make_settings(prepared: Prepared, warnings: list[str]) -> KernelConfig:
@@ -40,6 +40,8 @@ def make_settings(prepared: Prepared, warnings: list[str]) -> KernelConfig:
         record=RecordLayout.of(stack=config.output_stack),
         queue=_through_queue(config, ring=features.ring),
         shared=prepared.way.trampoline and len(modules) > 1,
+        typed_task=features.typed_task,
+        **_preempt_count(prepared),
         **_page_variables(prepared, warnings),
     )
 
@@ -60,8 +62,8 @@ def _page_variables(prepared: Prepared, warnings: list[str]) -> dict[str, int]:
     if not any(program.needs_payload for program in prepared.compiled.values()):
         return {}
     found: dict[str, int] = {}
-    if prepared.features.small_pages and system.addresses_visible():
-        found = {name: addr for addr, (name, _) in find_symbols(_PAGE_VARIABLES).items()}
+    if prepared.features.small_pages:
+        found = find_variables(_PAGE_VARIABLES, prepared.types.notes)
     if len(found) < len(_PAGE_VARIABLES):
         warnings.append(
             "payload that lies in pages cannot be read on this kernel: a filter that looks "
@@ -69,6 +71,22 @@ def _page_variables(prepared: Prepared, warnings: list[str]) -> dict[str, int]:
         )
         return {}
     return found
+
+
+def _preempt_count(prepared: Prepared) -> dict[str, int]:
+    """Where each CPU's preempt count is, and what its bits are; nothing where that is hidden."""
+    features = prepared.features
+    variable = features.preempt_variable
+    found = find_variables((variable, _PER_CPU), prepared.types.notes)
+    if len(found) < 2:
+        return {}
+    hardirq_mask, nmi_mask = features.interrupt_masks
+    return {
+        "preempt_count": found[variable] + features.preempt_offset,
+        "per_cpu_offset": found[_PER_CPU],
+        "hardirq_mask": hardirq_mask,
+        "nmi_mask": nmi_mask,
+    }
 
 
 def _where(config: Config, warnings: list[str]) -> tuple[int, int]:

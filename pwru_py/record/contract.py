@@ -67,7 +67,7 @@ NEEDS: Final[Members] = (
 )
 
 # struct config
-CONFIG_BYTES: Final = 64
+CONFIG_BYTES: Final = 96
 CONFIG: Final[Members] = (
     ("netns", 0, "I"),
     ("ifindex", 4, "I"),
@@ -86,8 +86,13 @@ CONFIG: Final[Members] = (
     ("queue", 45, "?"),
     ("pages", 46, "?"),
     ("shared", 47, "?"),
-    ("page_offset_base", 48, "Q"),
-    ("vmemmap_base", 56, "Q"),
+    ("typed_task", 48, "?"),
+    ("hardirq_mask", 52, "I"),
+    ("nmi_mask", 56, "I"),
+    ("preempt_count", 64, "Q"),
+    ("per_cpu_offset", 72, "Q"),
+    ("page_offset_base", 80, "Q"),
+    ("vmemmap_base", 88, "Q"),
 )
 
 # enum limits

@@ -99,6 +99,11 @@ class KernelConfig:
     tuple: bool = True
     queue: bool = False
     shared: bool = False
+    typed_task: bool = False
+    hardirq_mask: int = 0
+    nmi_mask: int = 0
+    preempt_count: int = 0
+    per_cpu_offset: int = 0
     page_offset_base: int = 0
     vmemmap_base: int = 0
     record: RecordLayout = PLAIN_RECORD
