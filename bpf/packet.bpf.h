@@ -89,6 +89,8 @@ static __always_inline void read_ipv4(struct event *ev, unsigned char *at, unsig
 	if ((words[0] & 0xf) != 5)
 		return read_ids(ev, at + (words[0] & 0xf) * 4, end);
 	/* Without options, what follows has come with the header, or the ports at least. */
+	if (TYPED_LOADS)
+		words[3] = words[4] = 0;
 	if (TYPED_LOADS && ev->tuple.l4 != IPPROTO_UDP) {
 		read_words(words + 3, at + 24, 1);
 		if (ev->tuple.l4 == IPPROTO_TCP)
