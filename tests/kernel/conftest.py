@@ -18,14 +18,14 @@ from tests.vm.guest import Guest
 from tests.vm.kernels import KERNELS
 
 
-def _chosen() -> list[str]:
+def chosen_kernels() -> list[str]:
     wanted = os.environ.get("PWRU_KERNELS", "")
     return [name for name in KERNELS if not wanted or name in wanted.split(",")]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "lab" in metafunc.fixturenames:
-        metafunc.parametrize("lab", _chosen(), indirect=True, scope="session")
+        metafunc.parametrize("lab", chosen_kernels(), indirect=True, scope="session")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -72,14 +72,6 @@ def test_without_tracefs_kallsyms_tells_what_can_be_attached(lab: Lab) -> None:
     assert "available_filter_functions" not in done.stdout
 
 
-def test_btf_from_a_file(lab: Lab) -> None:
-    arguments = ["--filter-func", "ip_rcv|kfree_skb.*", "icmp"]
-    with lab.tracing("--kernel-btf", "/sys/kernel/btf/vmlinux", *arguments) as tracing:
-        lab.inside("a", "ping -c1 -W5 10.1.0.2")
-    assert tracing.trace is not None
-    assert "ip_rcv" in tracing.trace.functions
-
-
 @pytest.mark.kernel
 @pytest.mark.xdist_group("kernel-6.12")
 def test_locked_down_kernel() -> None:

@@ -24,6 +24,16 @@ QEMU = "qemu-system-x86_64"
 # (ftrace, kprobes), and the guest dies of `Oops: int3`. It boots no slower and suffers less from a
 # busy host. Four-level page tables are cheaper to emulate than five.
 EMULATION = "-accel tcg,thread=single -cpu max,la57=off"
+# Two network cards on one wire, old ones, whose driver takes packets in the hard interrupt. Nothing
+# drives them until `modprobe ne2k-pci`.
+WIRE = tuple(
+    option
+    for n in (0, 1)
+    for option in (
+        f"-netdev hubport,id=wire{n},hubid=0",
+        f"-device ne2k_pci,netdev=wire{n},mac=02:00:00:00:0e:0{n}",
+    )
+)
 # init_on_alloc clears a megabyte for each 9p request; an oops is a failed test, not a log line.
 BOOT_ARGS = ("init_on_alloc=0", "oops=panic")
 TERM_GRACE_S = 3.0
@@ -74,7 +84,7 @@ def vng_command(
         *("--cpus", "1" if hardware.icount else str(hardware.cpus)),
         *("--append", " ".join(kernel_args)),
         *("--exec", f"sh {here}/init.sh {python} {agent} {PORT}"),
-        f"--qemu-opts={' '.join(hardware.qemu_options(kvm) + channel)}",
+        f"--qemu-opts={' '.join(hardware.qemu_options(kvm) + channel + [*WIRE])}",
     ]
 
 
