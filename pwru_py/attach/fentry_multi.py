@@ -44,21 +44,21 @@ class FentryMulti(Probes):
         if not features.fentry_multi:
             return FeatureUnsupportedError(
                 "this kernel has no fentry-multi (Linux 7.2 with ftrace's direct calls): "
-                "leave --backend out, or use another one",
+                "leave `backend` out, or use another one",
                 feature="fentry-multi",
                 since="7.2",
             )
         if not features.typed_loads:
             return FeatureUnsupportedError(
                 "fentry-multi needs an sk_buff that is laid out as usual and the kernel's own "
-                "BTF, and this kernel has not both: leave --backend out, or use another one",
+                "BTF, and this kernel has not both: leave `backend` out, or use another one",
                 feature="fentry-multi",
             )
         # The BTF of a module is told to nobody else, and its functions are found in that alone.
         if modules and not system.has_capability(system.CAP_SYS_ADMIN):
             return PrivilegeError(
                 "cannot attach to functions of modules: fentry-multi needs CAP_SYS_ADMIN for it: "
-                "use --backend kprobe-multi",
+                "use `backend`=kprobe-multi",
                 ("CAP_SYS_ADMIN",),
             )
         return None

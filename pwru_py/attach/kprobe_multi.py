@@ -39,7 +39,7 @@ class KprobeMulti(Probes):
             return None
         return FeatureUnsupportedError(
             "this kernel has no kprobe-multi (Linux 5.18 with CONFIG_FPROBE): "
-            "use --backend kprobe, or leave it out",
+            "use `backend`=kprobe, or leave it out",
             feature="kprobe-multi",
             since="5.18",
         )

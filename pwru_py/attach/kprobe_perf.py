@@ -4,8 +4,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
-import resource
 import threading
 from collections.abc import Sequence
 from typing import Self
@@ -13,6 +11,7 @@ from typing import Self
 from ..errors import AttachError, FeatureUnsupportedError, PwruError
 from ..facts.features import Features
 from ..kernel import bpf, perf, system
+from ..kernel.files import allow_files
 from ..kernel.libbpf import Link, Program
 from ..kernel.wake import Wake
 from ..options.config import Backend
@@ -22,23 +21,6 @@ from .probes import Pairs, Probes, Skipped, link_event, release_links
 
 _FILES_EACH = 2  # a perf event and its link
 _FILES_ELSE = 64
-
-
-def _allow_files(needed: int) -> None:
-    """Raises the limit on open files as far as it may go; AttachError when that is too little."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != resource.RLIM_INFINITY and soft < needed:
-        if hard != resource.RLIM_INFINITY and hard < needed:
-            try:
-                resource.setrlimit(resource.RLIMIT_NOFILE, (needed, needed))
-                return
-            except (ValueError, OSError):
-                raise AttachError(
-                    f"cannot attach {needed // _FILES_EACH} kprobes with at most {hard} open "
-                    "files: raise it (ulimit -Hn) or narrow --filter-func",
-                    errno.EMFILE,
-                ) from None
-        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 
 
 def no_kprobes() -> PwruError | None:
@@ -92,7 +74,8 @@ class KprobePerf(Probes):
         return cls(targets, wake, pmu, counts=features.misses)
 
     def attach(self, program: Program) -> None:
-        _allow_files(_FILES_EACH * self.total + _FILES_ELSE)
+        needed = _FILES_EACH * self.total + _FILES_ELSE
+        allow_files(needed, f"cannot attach {self.total} kprobes without tracefs")
         self._attach(program, self._targets[: self._first])
         if len(self._targets) > self._first and not self._ending:
             self._thread = threading.Thread(

@@ -40,7 +40,7 @@ class Probes(ABC):
     """
 
     backend: ClassVar[Backend]
-    """What ``--backend`` calls it."""
+    """What a Config calls it; several ways may share a name."""
 
     words: ClassVar[str]
     """What messages call it."""

@@ -115,7 +115,7 @@ def vmlinux_btf(path: str = "") -> Btf:
         if own is not None and raw != own:
             raise FeatureUnsupportedError(
                 f"{path} is not the BTF of this kernel, it differs from {VMLINUX_BTF}: "
-                "leave --kernel-btf out",
+                "leave `kernel_btf` out",
                 feature="BTF",
             )
         return Btf(raw, name=path)

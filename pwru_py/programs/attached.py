@@ -101,6 +101,6 @@ def _nothing(failed: list[tuple[Target, int]]) -> AttachError:
     more = f", and {len(failed) - 1} more" if len(failed) > 1 else ""
     return AttachError(
         f"cannot attach anything: {target.name}: {os.strerror(number).lower()}{more}: "
-        "see --debug, or try another --backend",
+        "see `failures`, or try another `backend`",
         number,
     )

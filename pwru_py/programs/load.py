@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from pwru_filters import CompiledFilter
 
 _KEY = struct.Struct("=Q")
-_FEW_FILES = (errno.EMFILE, errno.ENFILE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +49,7 @@ class Loaded:
 
 def load(prepared: Prepared, wake: Wake) -> Loaded:
     """Raises LoadError or PrivilegeError, and leaves nothing then."""
-    warnings = _filter_warnings(prepared)
+    warnings = _first_warnings(prepared)
     settings = make_settings(prepared, warnings)
     elf = object_bytes(_object(prepared), prepared.compiled)
     with ExitStack() as stack:
@@ -79,14 +78,20 @@ def load(prepared: Prepared, wake: Wake) -> Loaded:
         )
 
 
-def _filter_warnings(prepared: Prepared) -> list[str]:
+def _first_warnings(prepared: Prepared) -> list[str]:
+    warnings = []
     outer = prepared.compiled.get(OUTER)
-    if outer is None or not outer.needs_mac:
-        return []
-    return [
-        "the filter asks for link addresses: on the sending side, until the kernel has made the "
-        "link header, they count as 00:00:00:00:00:00"
-    ]
+    if outer is not None and outer.needs_mac:
+        warnings.append(
+            "the filter asks for link addresses: on the sending side, until the kernel has made "
+            "the link header, they count as 00:00:00:00:00:00"
+        )
+    if prepared.config.filter_track_skb and not prepared.types.own:
+        warnings.append(
+            "this kernel has no BTF of its own: copies and clones of a packet are not followed, "
+            "and an address used again is taken for the same packet"
+        )
+    return warnings
 
 
 def _object(prepared: Prepared) -> str:
@@ -104,6 +109,7 @@ def _choose_programs(
     wanted = "trace_skb_any"
     if compiled and settings.simple and settings.adjacent:
         wanted = hot_program(compiled) or wanted
+    follow = settings.track and prepared.types.own  # by the number of the function's type
     chosen: dict[str, Program] = {}
     followers = []
     for program in bpf_object.programs():
@@ -111,7 +117,7 @@ def _choose_programs(
             chosen[wanted] = program
         elif program.name.startswith("trace_"):
             program.set_autoload(False)
-        elif settings.track and _follows(program.name, prepared):
+        elif follow and _follows(program.name, prepared):
             program.set_autoload(True)
             followers.append(program)
     prepared.way.shape(chosen[wanted], prepared.features)
@@ -157,12 +163,6 @@ def _open_reader(
 def explain(error: LoadError, compiled: dict[str, CompiledFilter]) -> LoadError | PrivilegeError:
     """One line for a refused load; the whole log stays with it."""
     said = read_log(error.log)
-    if error.errno in _FEW_FILES:
-        return LoadError(
-            "too few open files are allowed to load the program: raise the limit (ulimit -n)",
-            error.log,
-            error.errno,
-        )
     if error.errno in (errno.EPERM, errno.EACCES) and not said.processed:
         return PrivilegeError(
             "the kernel refuses to load the program: operation not permitted; run it as root of "
@@ -174,7 +174,7 @@ def explain(error: LoadError, compiled: dict[str, CompiledFilter]) -> LoadError 
         return LoadError(f"the kernel refuses the program {words}", error.log, error.errno)
     if said.other_kernel:
         return LoadError(
-            f"the BTF is not that of the running kernel: {said.reason[:160]}: give --kernel-btf a "
+            f"the BTF is not that of the running kernel: {said.reason[:160]}: give `kernel_btf` a "
             "file for exactly this kernel, or leave it out",
             error.log,
             error.errno,
@@ -182,7 +182,7 @@ def explain(error: LoadError, compiled: dict[str, CompiledFilter]) -> LoadError 
     reason = said.reason or str(error)
     processed = f"; {said.processed[:60]}" if said.processed else ""
     return LoadError(
-        f"the kernel refuses the program: {reason[:160]}{processed} (the whole log: --debug)",
+        f"the kernel refuses the program: {reason[:160]}{processed} (the whole log: `log`)",
         error.log,
         error.errno,
     )

@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..errors import FeatureUnsupportedError, FilterError
+from ..escape import quote
 from ..options.config import Config, Transport
 from ..record.layout import FilterNeeds, KernelConfig, RecordLayout
 from .attachable import find_variables
@@ -50,7 +51,7 @@ def _through_queue(config: Config, *, ring: bool) -> bool:
     if config.transport is Transport.RING and not ring:
         raise FeatureUnsupportedError(
             "this kernel has no BPF ring buffer that a probe may write (Linux 5.8; with "
-            "PREEMPT_RT 6.12): use --transport queue",
+            "PREEMPT_RT 6.12): use `transport`=queue",
             feature="ring buffer",
             since="5.8",
         )
@@ -102,8 +103,8 @@ def _where(config: Config, warnings: list[str]) -> tuple[int, int]:
             warnings.append(f"no process or name leads to {what} now")
         if config.filter_ifname and not path:
             raise FilterError(
-                f"cannot look for interface {config.filter_ifname!r} in {what}: no process or "
-                "name leads there, give it as pid:N or a path"
+                f"cannot look for interface {quote(config.filter_ifname)} in {what}: "
+                "no process or name leads there, give it as pid:N or a path"
             )
     else:
         inode, path, what = netns.current_inode(), "", "this network namespace"

@@ -6,12 +6,14 @@ from __future__ import annotations
 import errno
 
 from ..errors import AttachError, LoadError
+from ..kernel.files import allow_files
 from ..kernel.wake import Wake
 from .attached import Attached, attach
 from .choose import instead, left
 from .load import load
 from .prepare import Prepared, prepare_next
 
+_FILES = 64  # maps, programs, links, the reader; what Python has open
 # Nothing else would fare better.
 _HOPELESS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
@@ -21,6 +23,7 @@ def start(prepared: Prepared, wake: Wake) -> Attached:
 
     Each step down is a warning that names what was refused, why, and what is used instead.
     """
+    allow_files(_FILES, "cannot load the program")
     warnings: tuple[str, ...] = ()
     while True:
         try:

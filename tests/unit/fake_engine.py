@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import select
 import sys
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -102,7 +101,7 @@ class FakeAttached:
         self.reader = Reader(kernel, prepared.config.output_stack, wake.fd)
         self.symbolize = symbolize if prepared.config.output_stack else None
         self.warnings = kernel.warnings
-        self.paused = False
+        self.paused = self.closed = False
         self.reasons = SimpleNamespace(
             name=lambda value: NAMES.get(value, "?"), is_drop=lambda value: value > 1, known=True
         )
@@ -115,7 +114,6 @@ class FakeAttached:
             warnings=[],
             slow=False,
         )
-        self._closed = threading.Event()
 
     def pause(self) -> None:
         self.paused = True
@@ -128,8 +126,8 @@ class FakeAttached:
         return None
 
     def close(self) -> None:
-        if not self._closed.is_set():
-            self._closed.set()
+        if not self.closed:
+            self.closed = True
             self.kernel.step("close")
 
 

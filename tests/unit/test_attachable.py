@@ -8,12 +8,12 @@ from typing import Any, cast
 
 import pytest
 
-from pwru_py.errors import PrivilegeError
+from pwru_py.errors import FeatureUnsupportedError, PrivilegeError
 from pwru_py.kernel import system
 from pwru_py.kernel.notes import Notes
 from pwru_py.plan.functions import Attachable
 from pwru_py.programs import attachable as functions
-from pwru_py.programs.attachable import Name, find_attachable
+from pwru_py.programs.attachable import Name, check_symbols, find_attachable, find_variables
 
 from .test_known import FakeNotes
 
@@ -159,3 +159,31 @@ def test_a_note_of_another_kind_is_made_anew(files: System, note: dict[str, Any]
     notes = FakeNotes(functions=note)
     assert find(notes).functions == LOCATED
     assert notes["functions"] != note
+
+
+def test_variables_are_noted_from_the_start_of_the_text(files: System) -> None:
+    """But per-CPU ones that are listed as offsets, and those that the kernel does not list."""
+    names = ("fixed_percpu_data", "__per_cpu_offset", "not_listed")
+    per_cpu = f"{0x351C0:016x} A fixed_percpu_data\n"
+
+    def boot(start: int) -> str:
+        return f"{per_cpu}{start:016x} T _stext\n{start + 0x1000:016x} D __per_cpu_offset\n"
+
+    notes = FakeNotes()
+    files.kallsyms = boot(START)
+    found = find_variables(names, cast(Notes, notes))
+    assert found == {"fixed_percpu_data": 0x351C0, "__per_cpu_offset": START + 0x1000}
+    files.kallsyms = boot(START + 0x5000).replace("__per_cpu_offset", "is_not_read_again")
+    again = find_variables(names, cast(Notes, notes))
+    assert again == found | {"__per_cpu_offset": START + 0x6000}
+    files.kallsyms = ""
+    assert find_variables(names, cast(Notes, notes)) == {}
+
+
+def test_types_of_another_kernel(files: System) -> None:
+    check_symbols(["ip_rcv"] * 9 + ["twice"], "/boot/btf")
+    with pytest.raises(FeatureUnsupportedError, match=r"/boot/btf is not the BTF of this kernel"):
+        check_symbols(["ip_rcv", "gone", "went"], "/boot/btf")
+    files.kallsyms = _kallsyms(0)
+    with pytest.raises(PrivilegeError):
+        check_symbols(["ip_rcv"], "/boot/btf")

@@ -6,7 +6,7 @@ from __future__ import annotations
 import errno
 import os
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
@@ -90,7 +90,7 @@ class FakeProgram:
 PROGRAM = cast(Program, FakeProgram())
 
 
-def attached(kernel: Kernel, **changes: int) -> KprobeEvents:
+def attached(kernel: Kernel, **changes: Any) -> KprobeEvents:
     probes = KprobeEvents(TARGETS, Wake(), kernel, **changes)
     probes.attach(PROGRAM)
     if probes._thread is not None:

@@ -3,14 +3,19 @@
 
 from __future__ import annotations
 
+import ctypes
+import struct
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from pwru_filters import Cast
 
 from pwru_py.cli import main
-from pwru_py.errors import FeatureUnsupportedError
-from pwru_py.kernel.libbpf import BpfObject, Libbpf
+from pwru_py.errors import FeatureUnsupportedError, LoadError
+from pwru_py.kernel.libbpf import BpfObject, Libbpf, _keep, log
 from pwru_py.programs import splice as objects
 from pwru_py.programs.splice import (
     OUTER,
@@ -100,3 +105,47 @@ def test_a_long_filter_takes_the_large_object() -> None:
     compiled = {OUTER: compile_expression(hosts)}
     assert len(compiled[OUTER].ebpf) > filter_places("plain-small")[OUTER].capacity
     assert len(object_bytes("plain", compiled)) > len(object_bytes("plain", {}))
+
+
+GARBAGE = """
+import gc
+from pwru_py.errors import LoadError
+from pwru_py.kernel.libbpf import BpfObject, Libbpf, _keep, log
+first, second = Libbpf(), Libbpf()
+del second
+gc.collect()
+try:
+    BpfObject(first, b"no ELF file")
+except LoadError as error:
+    print(error.log)
+"""
+
+
+def test_a_session_that_has_ended_leaves_libbpf_a_callback() -> None:
+    """In a process of its own: it was a pointer to nothing."""
+    done = subprocess.run([sys.executable, "-c", GARBAGE], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("libbpf: ")
+
+
+def test_what_libbpf_says_stays_with_the_thread_that_made_it() -> None:
+    def broken() -> str:
+        with pytest.raises(LoadError) as caught:
+            BpfObject(Libbpf(), b"no ELF file")
+        return caught.value.log
+
+    log().append("mine")
+    with ThreadPoolExecutor(1) as other:
+        assert other.submit(broken).result().startswith("libbpf: ")
+    assert log() == ["mine"]
+
+
+def test_a_long_message_is_kept_to_its_end() -> None:
+    """The reason of a refusal stands at the end of a log of megabytes."""
+    words = b"x" * (3 << 20) + b"the reason"
+    pointer = ctypes.c_char_p(words)
+    # va_list of the System V ABI, all of whose registers are used up: x86-64 psABI, 3.5.7.
+    arguments = struct.pack("=IIQQ", 48, 304, ctypes.addressof(pointer), 0)
+    log().clear()
+    assert _keep(0, b"%s", ctypes.addressof(ctypes.create_string_buffer(arguments))) == len(words)
+    assert log() == [words.decode()]

@@ -98,7 +98,7 @@ def test_one_that_is_closed_is_not_forgotten(kernel: Kernel) -> None:
 
 
 def test_one_that_could_not_start_is_not_forgotten(kernel: Kernel) -> None:
-    kernel.errors["attach"] = PwruError("refused")
+    kernel.errors["start"] = PwruError("refused")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         with pytest.raises(PwruError, match="refused"), Tracer():

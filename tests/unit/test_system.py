@@ -79,6 +79,9 @@ def test_btf_of_the_kernel(files: dict[str, bytes], tmp_path: Path) -> None:
     given = tmp_path / "btf"
     given.write_bytes(b.raw())
     assert system.vmlinux_btf(str(given)).function("ip_rcv")
+    files[system.VMLINUX_BTF] = b.raw() + b"\0"
+    with pytest.raises(FeatureUnsupportedError, match="is not the BTF of this kernel"):
+        system.vmlinux_btf(str(given))
 
 
 @pytest.mark.parametrize(
