@@ -275,8 +275,8 @@ class Tracer:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What a user should know about this session: one line each, the later ones at its end."""
-        engine = self._running()
-        return (*self._built_in, *engine.warnings, *engine.probes.warnings)
+        attached = self._running()
+        return (*self._built_in, *attached.warnings, *attached.probes.warnings)
 
     def nothing_to_trace(self) -> NotFoundError:
         """The error for a plan without targets."""

@@ -219,13 +219,13 @@ def test_what_a_killed_process_left_is_removed(kernel: Kernel, tmp_path: Path) -
 def test_many_that_were_left_are_told_of(kernel: Kernel, tmp_path: Path) -> None:
     left = [f"pwru_py/rest_{NAMESPACE}_{GONE}_0 _stext+{n}" for n in range(200)]
     listed(tmp_path, kernel, left)
-    probes = KprobeEvents(TARGETS, kernel, first=5)
+    probes = KprobeEvents(TARGETS, Wake(), kernel, first=5)
     removed = kernel.remove
 
     def slow(definition: bytes) -> None:
         removed(definition)
         if len(probes._abandoned) == 150:
-            probes.interrupt()
+            probes._wake.set()
 
     kernel.remove = slow  # type: ignore[method-assign]
     probes.attach(PROGRAM)
