@@ -9,7 +9,7 @@ PACKAGES := $(shell grep -v '^\#' debian-packages.txt)
 BPF := pwru_py/bpf/places.txt
 C_FILES = $(shell find bpf bench -name '*.[ch]')
 
-.PHONY: demo test lint format unit kernel wheel bench generated clean
+.PHONY: demo test lint format unit kernel soak wheel bench generated clean
 
 demo: $(BPF)
 	$(BIN)/python -m demo
@@ -22,6 +22,10 @@ unit: $(BPF)
 
 kernel: $(BPF)
 	$(BIN)/pytest -q -n 2 --dist loadgroup tests/kernel
+
+# Kills, floods and an hour of load on each kernel: some five hours.
+soak: $(BPF)
+	PWRU_SOAK=1 $(BIN)/pytest -q -n 2 --dist loadgroup --timeout 7200 tests/kernel/test_trial.py
 
 lint: $(BPF)
 	$(BIN)/ruff check .

@@ -16,6 +16,9 @@ from .libbpf import Map
 _BUSY = 1 << 31  # BPF_RINGBUF_BUSY_BIT: reserved, not yet submitted
 _DISCARD = 1 << 30
 _HEADER = 8
+_GATHER_S = 0.005
+"""How long a reader that was woken lets records gather: while it has not read, the kernel wakes it
+for none of them, and waking it costs more than writing one."""
 
 
 class Reader(Protocol):
@@ -66,8 +69,8 @@ class RingReader:
         self._epoll.register(wake_fd, select.EPOLLIN)
 
     def wait(self, seconds: float) -> bool:
-        if self._produced[0] == self._consumed[0]:
-            self._epoll.poll(seconds)
+        if self._produced[0] == self._consumed[0] and self._epoll.poll(seconds):
+            time.sleep(_GATHER_S)
         return bool(self._produced[0] != self._consumed[0])
 
     def read(self) -> Iterator[bytes]:
