@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from ..facts.btf import ALIASES, Btf, Kind, TypeId
+from ..facts.btf import Btf, TypeId
 from ..facts.roles import COPIES_INTO_FIRST, FIRST
 from .arguments import argument_registers, argument_slots
+from .skb_types import SkbTypes, is_drop_reason
 
 
 class Target(NamedTuple):
@@ -86,39 +87,12 @@ class Arguments(NamedTuple):
     btf_id: int = 0
 
 
-class _SkbTypes:
-    """The types of one BTF, and of its base, that mean an sk_buff."""
-
-    def __init__(self, btf: Btf) -> None:
-        base = _SkbTypes(btf.base) if btf.base is not None else None
-        self._btf = btf
-        plain = btf.named("sk_buff", (Kind.STRUCT, Kind.FWD))
-        self._plain: frozenset[TypeId] = self._with_aliases(plain, base._plain if base else None)
-        pointers = btf.referring(self._plain, (Kind.PTR,))
-        self.pointers: frozenset[TypeId] = self._with_aliases(
-            pointers, base.pointers if base else None
-        )
-        self.prototypes = btf.prototypes_with(self.pointers)
-        """Those with a ``[const] struct sk_buff *`` among their parameters."""
-        if base:
-            self.prototypes |= base.prototypes
-
-    def _with_aliases(
-        self, own: set[TypeId], inherited: frozenset[TypeId] | None
-    ) -> frozenset[TypeId]:
-        types = new = frozenset(own) | (inherited or frozenset())
-        while new:
-            new = frozenset(self._btf.referring(new, ALIASES)) - types
-            types |= new
-        return types
-
-
 class _Prototypes:
     """Decides on prototypes, each once: most functions share theirs."""
 
     def __init__(self, btf: Btf) -> None:
         self._btf = btf
-        self._skb = _SkbTypes(btf)
+        self._skb = SkbTypes(btf)
         self._seen: dict[tuple[TypeId, bool], Arguments] = {}
 
     @property
@@ -141,17 +115,11 @@ class _Prototypes:
         types = self._btf.parameter_types(proto)
         skbs = [n for n, t in enumerate(types) if t in self._skb.pointers]
         skb = skbs[-1 if copier else 0]
-        reason = next((n for n, t in enumerate(types) if self._is_reason(t)), -1)
+        reason = next((n for n, t in enumerate(types) if is_drop_reason(self._btf, t)), -1)
         none = (0,) * len(types)
         registers = (*argument_registers(self._btf, proto), 0)
         slots = (*(argument_slots(self._btf, proto) or none), 0)
         return Arguments(registers[skb], registers[reason], slots[skb], slots[reason])
-
-    def _is_reason(self, type_id: int) -> bool:
-        """``enum skb_drop_reason``, or a subsystem's (``enum ovs_drop_reason``), by value."""
-        btf = self._btf
-        plain = btf.resolve(TypeId(type_id))
-        return btf.kind(plain) is Kind.ENUM and btf.type_name(plain).endswith("drop_reason")
 
 
 Candidates = Mapping[str, Iterable[Arguments]]

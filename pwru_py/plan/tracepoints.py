@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every tracepoint of a kernel that is given an sk_buff, by BTF. Pure.
+
+For each tracepoint the kernel has ``typedef void (*btf_trace_NAME)(void *, ...)``
+(include/trace/bpf_probe.h): the first parameter is the tracepoint's own, the others are what a raw
+tracepoint's program finds in its context, in this order.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ..facts.btf import Btf, Kind, TypeId
+from .skb_types import SkbTypes, is_drop_reason
+
+_PREFIX = "btf_trace_"
+_OWN = 1  # parameters before those of the program's context
+
+
+class Tracepoint(NamedTuple):
+    """A tracepoint that is given an sk_buff. Arguments count from 1; 0: it has none.
+
+    ``reason_arg``: a drop reason. ``location_arg``: the address of the code that calls it, in
+    ``kfree_skb``, ``consume_skb`` and a few others. ``btf_id``: of its typedef, in the BTF of
+    ``module`` ('' for the kernel).
+    """
+
+    name: str
+    module: str
+    arg: int
+    reason_arg: int
+    location_arg: int
+    btf_id: int
+
+
+def find_tracepoints(btf: Btf, module: str = "") -> list[Tracepoint]:
+    """Those of one BTF, without those of its base, by name."""
+    skb = SkbTypes(btf)
+    pointers = btf.referring(skb.prototypes, (Kind.PTR,))
+    found = []
+    for typedef in btf.referring(pointers, (Kind.TYPEDEF,)):
+        name = btf.type_name(typedef)
+        if name.startswith(_PREFIX):
+            proto = btf.target(btf.target(typedef))
+            found.append(_tracepoint(btf, skb, name[len(_PREFIX) :], module, proto, typedef))
+    return sorted(tracepoint for tracepoint in found if tracepoint.arg)
+
+
+def _tracepoint(
+    btf: Btf, skb: SkbTypes, name: str, module: str, proto: TypeId, typedef: TypeId
+) -> Tracepoint:
+    arguments = btf.parameters(proto)[_OWN:]
+    numbered = list(enumerate(arguments, 1))
+    return Tracepoint(
+        name,
+        module,
+        next((n for n, a in numbered if a.type in skb.pointers), 0),
+        next((n for n, a in numbered if is_drop_reason(btf, a.type)), 0),
+        next((n for n, a in numbered if _is_location(btf, name, n, a.type)), 0),
+        typedef,
+    )
+
+
+def _is_location(btf: Btf, tracepoint: str, position: int, type_id: TypeId) -> bool:
+    """Parameters of prototypes have no names there: an untyped pointer behind the sk_buff."""
+    plain = btf.resolve(type_id)
+    to_void = btf.kind(plain) is Kind.PTR and not btf.resolve(btf.target(plain))
+    return to_void and position > 1 and tracepoint in WITH_LOCATION
+
+
+WITH_LOCATION = frozenset({"kfree_skb", "consume_skb"})
+"""include/trace/events/skb.h: ``void *location``."""
