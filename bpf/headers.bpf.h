@@ -121,6 +121,7 @@ static __always_inline bool has_tag(struct sk_buff *skb, const struct headers *h
 })
 #define HEADERS_SPAN 8		/* words from vlan_proto to head: 40 to 60 bytes */
 #define DEV_SPAN 4		/* from dev to sk */
+#define SPAN_BEFORE 8		/* the view begins there: 7.3 takes no pointer before a map's value */
 #define SKB_SPAN 26		/* from dev over mark and protocol to users: some 200 bytes */
 
 /* A field of the sk_buff, from its view where it has one. */

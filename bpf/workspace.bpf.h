@@ -13,6 +13,7 @@
  * waits for those who still look at it (synchronize_net(), delayed_put_task_struct()).
  */
 struct workspace {
+	__u64 before[SPAN_BEFORE];
 	__u64 skb[SKB_SPAN];
 
 	const struct net_device *dev;	/* NULL: none was read */

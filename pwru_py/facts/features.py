@@ -82,6 +82,7 @@ def _ring_may_sleep(btf: Btf) -> bool:
 
 # Most bytes that READ_SPAN copies: HEADERS_SPAN, DEV_SPAN, SKB_SPAN
 _SPANS = (("vlan_proto", "head", 8, 64), ("dev", "sk", 8, 32), ("dev", "users", 4, 208))
+_BEFORE = 64  # bytes of SPAN_BEFORE there
 _BEFORE_MARK = ("sk", "len", "vlan_proto")
 
 
@@ -98,6 +99,7 @@ def _adjacent(btf: Btf) -> bool:
             0 <= at(a) <= at(b) and at(b) + size - (at(a) & ~7) <= most
             for a, b, size, most in _SPANS
         )
+        and at("dev") < _BEFORE
         and all(at("dev") < at(member) < at("mark") for member in _BEFORE_MARK)
         and at("mark") < protocol < head < at("users")
         and at("vlan_tci") == vlan + 2
