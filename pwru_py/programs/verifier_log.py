@@ -48,6 +48,8 @@ def read_log(log: str) -> Refusal:
 
 
 def _last_words(verifier: str) -> str:
+    """Since 7.3 an explanation of many lines stands between the reason and the statistics."""
+    verifier = verifier.partition("\nVerification failed: ")[0]
     for line in reversed(verifier.splitlines()):
         words = line.strip()
         if words and not _STATISTICS.match(words) and not words.startswith("libbpf: "):
