@@ -27,10 +27,8 @@ def insn(code: int, dst: int = 0, src: int = 0, off: int = 0, imm: int = 0) -> b
     return struct.pack("=BBhi", code, src << 4 | dst, off, imm)
 
 
-MOV, ADD, JLT, CALL, LOAD, STORE = 0xB7, 0x07, 0xA5, 0x85, 0x79, 0x7A
+MOV, JLT, CALL, LOAD, STORE = 0xB7, 0xA5, 0x85, 0x79, 0x7A
 FILTERS = {
-    # r0 = 0; do r0 += 1; while (r0 < 2 000 000)
-    "too_large": insn(MOV) + insn(ADD, imm=1) + insn(JLT, off=-2, imm=2_000_000),
     # for ever
     "infinite_loop": insn(MOV) + insn(JLT, off=-2, imm=1),
     "not_initialised": insn(0xBF, 0, 4),
