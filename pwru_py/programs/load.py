@@ -168,7 +168,7 @@ def explain(error: LoadError, compiled: dict[str, CompiledFilter]) -> LoadError 
             "the kernel refuses to load the program: operation not permitted; run it as root of "
             "the machine, not of a container or user namespace"
         )
-    if said.too_complex or error.errno == errno.E2BIG:
+    if said.too_complex or (said.processed and error.errno == errno.E2BIG):
         size = " + ".join(f"{len(program.ebpf)} instructions" for program in compiled.values())
         words = f"as too complex (filter: {size or 'none'}): use a shorter filter"
         return LoadError(f"the kernel refuses the program {words}", error.log, error.errno)

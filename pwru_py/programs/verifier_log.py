@@ -9,9 +9,10 @@ from dataclasses import dataclass
 _SECTION = re.compile(r"-- BEGIN PROG LOAD LOG --\n(.*?)-- END PROG LOAD LOG --", re.DOTALL)
 _PROCESSED = re.compile(r"^processed \d+ insns.*$", re.MULTILINE)
 # What the verifier adds behind its reason, and what libbpf says of every refusal.
-_STATISTICS = re.compile(r"processed \d+ insns|verification time|stack depth|insns_")
+_ADDED = re.compile(r"processed \d+ insns|verification time|stack depth|insns_|(cur|old) state:")
 _CONSEQUENCE = re.compile(
-    r"failed to load object|failed to load: -\d+|BPF program load failed|-- (BEGIN|END) "
+    r"failed to load object|failed to load: -\d+|BPF program load failed|Retrying without BTF|"
+    r"-- (BEGIN|END) "
 )
 _TOO_COMPLEX = re.compile(
     r"BPF program is too large|jumps is too complex|too many (states|subprog|insn)|"
@@ -52,7 +53,7 @@ def _last_words(verifier: str) -> str:
     verifier = verifier.partition("\nVerification failed: ")[0]
     for line in reversed(verifier.splitlines()):
         words = line.strip()
-        if words and not _STATISTICS.match(words) and not words.startswith("libbpf: "):
+        if words and not _ADDED.match(words) and not words.startswith("libbpf: "):
             return words
     return ""
 

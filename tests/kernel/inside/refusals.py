@@ -73,6 +73,13 @@ def enlarge(found: BpfObject) -> None:
     found.map("tracked").set_max_entries(0xFFFFFFFF)
 
 
+def shortened(log: str) -> str:
+    """The beginning, and what is around the reason to the end."""
+    explained = log.find("\nVerification failed: ")  # since 7.3
+    tail = max(len(log) - TAIL_BYTES if explained < 0 else explained - TAIL_BYTES // 2, 0)
+    return log if tail < HEAD_BYTES else f"{log[:HEAD_BYTES]}\n[...]\n{log[tail:]}"
+
+
 def main() -> None:
     folder = Path(sys.argv[1])
     plain = object_bytes("plain", {})
@@ -84,9 +91,7 @@ def main() -> None:
     )
     for name, log in logs.items():
         assert log, f"{name} was loaded"
-        if len(log) > HEAD_BYTES + TAIL_BYTES:
-            log = f"{log[:HEAD_BYTES]}\n[...]\n{log[-TAIL_BYTES:]}"
-        (folder / f"{name}.txt").write_text(log)
+        (folder / f"{name}.txt").write_text(shortened(log))
 
 
 if __name__ == "__main__":
