@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import ExitStack
 
 from ..attach.probes import Probes
-from ..errors import AttachError
+from ..errors import AttachError, PrivilegeError
 from ..facts.drop_reasons import Reasons
 from ..kernel import system
 from ..kernel.wake import Wake
@@ -96,8 +97,14 @@ def attach(loaded: Loaded, wake: Wake, warnings: tuple[str, ...]) -> Attached:
         return Attached(loaded, probes, stacks, told, stack.pop_all())
 
 
-def _nothing(failed: list[tuple[Target, int]]) -> AttachError:
+def _nothing(failed: list[tuple[Target, int]]) -> AttachError | PrivilegeError:
     target, number = failed[0]
+    if number == errno.EACCES and not system.has_capability(system.CAP_SYS_ADMIN):
+        return PrivilegeError(
+            "cannot attach kprobes: the kernel lets CAP_SYS_ADMIN alone have perf events: run it "
+            "as root, or see kernel.perf_event_paranoid (2 or less is enough)",
+            ("CAP_SYS_ADMIN",),
+        )
     more = f", and {len(failed) - 1} more" if len(failed) > 1 else ""
     return AttachError(
         f"cannot attach anything: {target.name}: {os.strerror(number).lower()}{more}: "
