@@ -55,6 +55,25 @@ def test_signal_while_flooded(lab: Lab, signo: int) -> None:
     flood.stop()
 
 
+def test_a_hangup_ends_it_in_order_and_quit_asks_where_it_is(lab: Lab) -> None:
+    """It has the few capabilities left that reading and detaching need, and detaches."""
+    tracing = lab.listen("-w", "/tmp/hangup", "--filter-func", FEW_FUNCTIONS, "icmp")
+    process = tracing.process
+    lab.inside("a", "ping -c1 -W5 10.1.0.2")
+    status = lab.run(f"cat /proc/{process.pid}/status; stat -c %a /tmp/hangup")
+    assert f"CapPrm:\t{1 << 39 | 1 << 34:016x}" in status.stdout
+    assert status.stdout.splitlines()[-1] == "600"
+    process.signal(signal.SIGQUIT)
+    process.wait_output("pwru-py: ", SECONDS, stderr=True)
+    for _ in range(2):
+        process.signal(signal.SIGHUP)
+    assert process.wait(SECONDS) == 0, process.stderr()
+    standing, summary, *_ = process.stderr().splitlines()
+    assert "; attached to " in standing
+    assert not summary.startswith("0 packets"), process.stderr()
+    assert lab.attached_probes() == ""
+
+
 def test_sigkill_leaves_nothing(lab: Lab) -> None:
     """But definitions of kprobes, disarmed: the next session removes them."""
     tracing = lab.listen("--filter-func", FEW_FUNCTIONS, "icmp")
@@ -96,6 +115,36 @@ def test_a_session_leaves_the_definitions_of_others(lab: Lab) -> None:
             assert lab.run(f"cat {events}").stdout == "p:mine/one ip_rcv\n"
     finally:
         lab.run(f"echo '-:mine/one' >> {events}")
+
+
+CLEAN = """
+from pwru_py.attach.kprobe_events import Definitions
+definitions = Definitions("/sys/kernel/tracing", 0)
+found = definitions.abandoned()
+for each in found:
+    definitions.remove(each)
+print(len(found))
+"""
+
+
+def test_definitions_of_a_session_in_another_pid_namespace(lab: Lab) -> None:
+    """They stay while it lives, and are removed once it was killed."""
+    events = "/sys/kernel/tracing/kprobe_events"
+    lab.guest.write_file("/tmp/clean.py", CLEAN.encode())
+    arguments = ["--backend", "kprobe", "--filter-func", "ip_rcv|icmp_rcv", "icmp"]
+    inside = lab.listen(*arguments, through=f"unshare -pf --kill-child --mount-proc {PWRU}")
+    defined = lab.run(f"cat {events}").stdout
+    assert defined.count("pwru_py/first_") == 2
+    assert lab.run("python3 /tmp/clean.py", timeout=90).stdout == "0\n"
+    assert lab.run(f"cat {events}").stdout == defined
+    inside.process.signal(signal.SIGKILL)
+    inside.process.wait(SECONDS)
+    for _ in range(50):
+        if lab.armed_probes() == []:
+            break
+        lab.run("sleep 0.1")
+    assert lab.run("python3 /tmp/clean.py", timeout=90).stdout == "2\n"
+    assert lab.run(f"cat {events}").stdout == ""
 
 
 def test_one_kprobe_a_function(lab: Lab) -> None:
@@ -168,3 +217,45 @@ def test_library(lab: Lab) -> None:
         "ip_rcv eth0 10.1.0.2 10.1.0.1",
         "icmp_rcv eth0 10.1.0.2 10.1.0.1",
     ]
+
+
+MISUSE = """
+import gc, os, subprocess, sys, warnings
+from pwru_py import Config, Tracer
+
+warnings.simplefilter("ignore")
+FILES = "cat /sys/kernel/debug/kprobes/list /sys/kernel/tracing/enabled_functions"
+CONFIG = Config(filter="icmp", filter_func="ip_rcv|icmp_rcv")
+
+def probes():
+    return subprocess.run(FILES, shell=True, capture_output=True, text=True).stdout
+
+forgotten = Tracer(CONFIG).__enter__()
+assert probes()
+del forgotten
+gc.collect()
+assert not probes(), "a Tracer that is forgotten is detached"
+with Tracer(CONFIG) as tracer:
+    attached = probes()
+    batches = tracer.batches()
+    next(batches)
+    for close in (True, False):
+        child = os.fork()
+        if not child:
+            if close:
+                tracer.stop()
+                tracer.close()
+            sys.exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        assert probes() == attached
+    subprocess.run("ip netns exec a ping -c1 -W5 10.1.0.2", shell=True, stdout=subprocess.DEVNULL)
+    print(sum(len(next(batches)) for _ in range(4)) >= 4)
+Tracer(CONFIG).__enter__()
+left_open = Tracer(CONFIG).__enter__()
+"""
+
+
+def test_a_tracer_that_is_forgotten_and_one_that_forks(lab: Lab) -> None:
+    lab.guest.write_file("/tmp/misuse.py", MISUSE.encode())
+    done = lab.run("python3 /tmp/misuse.py", timeout=90)
+    assert (done.rc, done.stdout) == (0, "True\n"), done.stderr

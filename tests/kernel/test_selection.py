@@ -12,9 +12,9 @@ from tests.kernel.lab import Lab, Trace
 SELECTIONS = {
     "netns": ("--filter-netns", "b", "icmp"),
     "ifname": ("--filter-netns", "/run/netns/a", "-i", "eth0", "icmp"),
-    "own-ifname": ("-i", "vb", "icmp"),
+    "own-ifname": ("-i", "vb-by-its-alternative-name", "icmp"),
     "mark": ("--filter-mark", "0x70/0xf0", "icmp"),
-    "no-match": ("host", "203.0.113.77"),
+    "no-match": ("--kmods", "ipv6", "host", "203.0.113.77"),
     "mac": ("ether", "host", "02:00:00:00:00:01"),
     "none": ("icmp",),
 }
@@ -24,6 +24,7 @@ SELECTIONS = {
 def traces(lab: Lab) -> dict[str, Trace]:
     """All selections watch the same two pings: one with mark 0x75, one with 0x85 and from b."""
     lab.inside("a", "ping -c1 -W5 10.1.0.2")
+    lab.run("ip link property add dev vb altname vb-by-its-alternative-name")
     running = {}
     for name, arguments in SELECTIONS.items():
         running[name] = lab.listen("--output-json", "--filter-func",
@@ -45,6 +46,11 @@ def test_a_filter_for_link_addresses_says_once_where_it_cannot_decide(
 ) -> None:
     said = {name: trace.stderr.count("link addresses") for name, trace in traces.items()}
     assert said == {name: int(name == "mac") for name in SELECTIONS}
+
+
+def test_a_module_that_is_part_of_the_kernel_is_no_error(traces: dict[str, Trace]) -> None:
+    said = "pwru-py: ipv6 is part of this kernel, not a module: its functions are traced without"
+    assert [name for name, trace in traces.items() if said in trace.stderr] == ["no-match"]
 
 
 def test_netns(lab: Lab, traces: dict[str, Trace]) -> None:
