@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 _INITIAL = 0xEFFFFFFC  # PROC_PID_INIT_INO, include/linux/proc_ns.h
+_DEAD = re.compile(rb"^State:\s+[ZX]", re.MULTILINE)
 _NUMBERS = re.compile(rb"^NSpid:(?:\s+\d+)*\s+(\d+)$", re.MULTILINE)
 
 
@@ -38,7 +39,7 @@ class Living:
     def is_gone(self, process: Process) -> bool:
         """Whether it lives no more, for certain: not so in a namespace that cannot be seen into."""
         if process.namespace == self._own:
-            return process.pid not in self._pids
+            return process.pid not in self._pids or self._is_dead(process.pid)
         if not self._own or self._inside is None or process in self._inside:
             return False
         seen = {living.namespace for living in self._inside}
@@ -50,11 +51,20 @@ class Living:
         found = set()
         for pid in self._pids:
             try:
-                found.add(self._innermost(pid))
+                if not self._is_dead(pid):
+                    found.add(self._innermost(pid))
             except OSError as error:
                 if error.errno not in (errno.ENOENT, errno.ESRCH):
                     return None
         return found
+
+    def _is_dead(self, pid: int) -> bool:
+        """Whether it has ended, and its parent has not asked for its status yet (a zombie)."""
+        try:
+            with open(f"{self._proc}/{pid}/status", "rb") as stream:
+                return _DEAD.search(stream.read()) is not None
+        except FileNotFoundError:
+            return True
 
     def _innermost(self, pid: int) -> Process:
         namespace = os.stat(f"{self._proc}/{pid}/ns/pid").st_ino

@@ -32,13 +32,14 @@ class Proc:
         (self.root / name).touch()
         return (self.root / name).stat().st_ino
 
-    def process(self, pid: int, namespace: int, *numbers: int) -> None:
+    def process(self, pid: int, namespace: int, *numbers: int, state: str = "S") -> None:
         (file,) = (f for f in self.root.iterdir() if f.stat().st_ino == namespace)
         place = self.root / "proc" / str(pid)
         (place / "ns").mkdir(parents=True)
         (place / "ns" / "pid").symlink_to(file)
         nspid = "\t".join(map(str, (pid, *numbers)))
-        (place / "status").write_text(f"Name:\tx\nNSpid:\t{nspid}\nKthread:\t0\n")
+        status = f"Name:\tx\nState:\t{state} (s)\nNSpid:\t{nspid}\nKthread:\t0\n"
+        (place / "status").write_text(status)
 
 
 @pytest.fixture
@@ -62,6 +63,17 @@ def test_in_the_own_namespace_and_one_within(proc: Proc) -> None:
     assert living.is_gone(Process(inner, 4711)), "its number out here"
     assert living.is_gone(Process(inner, 8))
     assert living.is_gone(Process(proc.own, 7))
+
+
+def test_a_zombie_lives_no_more(proc: Proc) -> None:
+    inner = proc.namespace("inner")
+    proc.process(4711, inner, 1)
+    proc.process(4712, inner, 7, state="Z")
+    proc.process(4713, proc.own, state="Z")
+    living = Living(proc.path)
+    assert living.is_gone(Process(inner, 7))
+    assert living.is_gone(Process(proc.own, 4713))
+    assert not living.is_gone(Process(inner, 1))
 
 
 def test_a_namespace_that_cannot_be_seen_into(proc: Proc, monkeypatch: pytest.MonkeyPatch) -> None:
