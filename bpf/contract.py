@@ -11,7 +11,7 @@ _HEAD = '''\
 # SPDX-License-Identifier: Apache-2.0
 """What ``bpf/event.h`` shares with Python. Made by ``python bpf/build.py contract``: do not edit.
 
-Of each structure its size and its members: name, offset in bytes, format as in ``struct``. Of each
+Each structure has its size and its members (name, offset in bytes, format as in ``struct``), each
 enum its constants.
 """
 

@@ -37,7 +37,7 @@ def fill_standard_streams() -> None:
 
 
 class Notices(io.TextIOBase):
-    """Standard error. That nobody can read it, or that it is full, ends nothing."""
+    """Standard error. The session goes on when nobody can read it, or when it is full."""
 
     def write(self, text: str) -> int:
         self._try(lambda stream: stream.write(text))
@@ -60,7 +60,7 @@ class Notices(io.TextIOBase):
 
 
 def discard(stream: TextIO | None) -> None:
-    """Nobody takes it: what Python still holds for it must not fail again at exit."""
+    """Puts /dev/null in its place: what Python still holds for it must not fail again at exit."""
     if stream is None:
         return
     null = os.open(os.devnull, os.O_WRONLY)
@@ -80,8 +80,8 @@ def refused(error: OSError, name: str) -> OutputError:
 class WholeLines(io.FileIO):
     """A regular file that ends with a whole line, even when the disk was full in the midst of one.
 
-    After a write that fails it is cut to the last whole line, and takes whatever comes without
-    writing it: what buffers still hold must not follow.
+    When a write fails, it cuts the file to the last whole line, and writes nothing more: what
+    buffers still hold must not follow.
     """
 
     def __init__(self, fd: int, *, closefd: bool = True) -> None:
@@ -174,7 +174,7 @@ def _open_file(name: str) -> int:
 
 
 def _number_of(name: str) -> int | None:
-    """Of a file that is open already, and has a name that leads to it."""
+    """A descriptor of a file that is open already, and has a name that leads to it."""
     match = _OPEN_ALREADY.fullmatch(name)
     return int(match[1]) if match else _STANDARD.get(name)
 

@@ -34,4 +34,4 @@ SUPPORTED = os.uname().machine in ARCHITECTURES
 """Whether pwru-py can trace on this machine."""
 
 NATIVE = ARCHITECTURES.get(os.uname().machine, X86_64)
-"""This machine's; on one that is not supported, where nothing is loaded, x86-64."""
+"""This machine's architecture; x86-64 on an unsupported one, where nothing is ever loaded."""

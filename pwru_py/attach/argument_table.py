@@ -23,9 +23,10 @@ ENDBR, CALL, _BREAKPOINT = NATIVE.entry_mark, NATIVE.ftrace_call, NATIVE.breakpo
 KPROBE_IPS = (_BREAKPOINT, ENDBR + _BREAKPOINT)
 EVENT_IPS = (*KPROBE_IPS, CALL + _BREAKPOINT, ENDBR + CALL + _BREAKPOINT)
 FPROBE_IPS = (CALL, ENDBR + CALL)
-"""Where the instruction pointer can be, from a function's entry or from its call of ftrace, on x86.
+"""Where the instruction pointer can be at a hit, in bytes behind a function's entry, on x86.
 
-Of a kprobe there, of one there or behind the call, and of ftrace's own."""
+KPROBE_IPS: for a kprobe at the entry. EVENT_IPS: for one at the entry or behind ftrace's call.
+FPROBE_IPS: for ftrace itself."""
 
 
 def _arguments(target: Target) -> int:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """One fentry program on many functions: ``BPF_TRACE_FENTRY_MULTI`` by bpf(2) itself.
 
-libbpf knows nothing of it before 1.7, but need not: it relocates and loads the program as any
-other whose type was set by hand. What it cannot do is done here: the link, and the same
-instructions loaded again for each module, as a program reaches the functions of one BTF alone.
+libbpf before 1.7 does not know it, and need not: it relocates and loads the program as any other
+whose type was set by hand. This module does what it cannot: it makes the link, and loads the same
+instructions again for each module, as a program reaches the functions of one BTF alone.
 """
 
 from __future__ import annotations

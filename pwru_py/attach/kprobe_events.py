@@ -8,8 +8,8 @@ they are breakpoints, most of which the kernel soon turns into jumps. It does no
 begins with a jump or goes elsewhere by a pointer (can_optimize() in arch/x86/kernel/kprobes/opt.c):
 the functions that nearly every packet meets have their probe at the entry, by ftrace.
 
-A perf event enables a kprobe event, and ends with the process, however that ends. What is left of
-one that was killed is its definition: disarmed, and removed by the next session. An event's name
+A perf event enables a kprobe event, and ends with the process, however that ends. A session that
+was killed leaves the definition, which is disarmed; the next session removes it. An event's name
 holds its owner, PID namespace and number: another container's process is not gone because it cannot
 be seen. There is no quick way to remove many: 500 by the event's name alone, in one write(2), took
 8.4 s on 6.1, as long as one by one, and nothing ends a write(2).

@@ -44,10 +44,10 @@ class Symbols:
         return len(self._addrs)
 
     def lookup(self, addr: int) -> Symbol | None:
-        """The symbol that ``addr`` lies in, of aliases the first name; None when none is near.
+        """The symbol that ``addr`` lies in, by the first of its names; None when none is near.
 
-        Where one ends is not told: an address far behind the last symbol of the kernel or of a
-        module (generated code, a module loaded since) belongs to none.
+        kallsyms does not say where a symbol ends. An address far behind the last one of the kernel
+        or of a module (generated code, a module loaded since) belongs to none.
         """
         at = bisect_right(self._addrs, addr) - 1
         if at < 0 or addr - self._addrs[at] > _FUNCTION_BYTES_MAX:
@@ -87,10 +87,10 @@ def _join(name: str, module: str) -> bytes:
 def filter_functions(
     text: bytes, names: Iterable[tuple[str, str]], located: bool
 ) -> dict[tuple[str, str], list[int]]:
-    """ftrace's ``available_filter_functions``: lines of ``NAME`` or ``NAME [MODULE]``.
+    """(name, module) of the functions asked for, to the address, or a 0, of each one so named.
 
-    ``located``: each begins with an address, as in ``available_filter_functions_addrs``. Of those
-    that are asked for, (name, module) to the address, or a 0, of every function of that name.
+    Reads ftrace's ``available_filter_functions``: lines of ``NAME`` or ``NAME [MODULE]``.
+    ``located``: each begins with an address, as in ``available_filter_functions_addrs``.
     """
     wanted = {f"{n} [{m}]".encode() if m else n.encode(): (n, m) for n, m in names}
     found: dict[tuple[str, str], list[int]] = {}

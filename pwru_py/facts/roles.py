@@ -35,8 +35,8 @@ COPIES_INTO_FIRST = frozenset(
         "ip_copy_metadata", "ip6_copy_metadata",
     )
 )  # fmt: skip
-"""Copy one sk_buff into another, their first argument, whose memory still holds what was there
-before: the second is the packet (net/core/skbuff.c, net/ipv4/ip_output.c, net/ipv6/ip6_output.c).
+"""These copy one sk_buff into another. The memory of the first still holds an earlier packet; the
+last is the packet (net/core/skbuff.c, net/ipv4/ip_output.c, net/ipv6/ip6_output.c).
 """
 
 FREES_MEMORY = frozenset({"kfree_skbmem", "napi_skb_cache_put"})

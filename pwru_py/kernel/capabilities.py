@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Giving capabilities up (capabilities(7)): what a thread no longer has, no fault in it can use."""
+"""Giving capabilities up (capabilities(7)): a fault cannot use what its thread no longer has."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ WHILE_TRACING = (CAP_BPF, CAP_SYSLOG)
 
 
 def keep(numbers: tuple[int, ...]) -> None:
-    """Of the calling thread's capabilities only these are left, for good. Raises PrivilegeError."""
+    """Leaves the calling thread these capabilities alone, for good. Raises PrivilegeError."""
     libc = ctypes.CDLL(None, use_errno=True)
     header, sets = _HEADER(_VERSION, 0), _SETS()
     mask = sum(1 << number for number in numbers)

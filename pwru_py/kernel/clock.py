@@ -33,7 +33,7 @@ class WallClock:
         return self._offset_ns
 
     def _measure(self) -> None:
-        """Of several brackets the narrowest: no interrupt has fallen into it."""
+        """The narrowest of several brackets: no interrupt has fallen into it."""
         brackets = [self._bracket() for _ in range(_TRIES)]
         low, high = min(brackets, key=lambda ends: ends[1] - ends[0])
         self._offset_ns = (low + high) // 2

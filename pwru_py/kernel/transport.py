@@ -83,7 +83,7 @@ class RingReader:
                 return
             at = start & self._mask
             records = bytes(self._data[at : at + run])
-            # Given back before it is handed over: a caller may stop at any batch.
+            # The room goes back before the caller gets the records: it may stop at any batch.
             self._consumed[0] = start + run
             yield records
 

@@ -27,7 +27,7 @@ _TRUE, _FALSE = ("1", "t", "true"), ("0", "f", "false")
 
 
 def switch(text: str) -> bool:
-    """What a flag without a value takes all the same: true or false."""
+    """True or false, which a flag without a value takes too."""
     if text.lower() in _TRUE + _FALSE:
         return text.lower() in _TRUE
     raise UsageError(f"{quote(text)} is not a truth value: give true or false")
@@ -76,7 +76,7 @@ def line_limit(text: str) -> int:
 
 
 def buffer_bytes(text: str) -> int:
-    """MiB, or what the suffix says, rounded up to a power of two; a page at least."""
+    """A size in MiB, or in the suffix's unit, rounded up to a power of two; a page at least."""
     match = _SIZE.fullmatch(text)
     size = int(match[1]) << _UNIT_BITS[match[2].upper()] if match else 0
     if not 0 < size <= BUFFER_LIMIT_BYTES:

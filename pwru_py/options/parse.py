@@ -115,7 +115,7 @@ def _tell_apart(argv: Sequence[str]) -> _Found:
 
 
 def _is_flag(word: str) -> bool:
-    """Not so ``-`` and ``-1``, which a filter or a value may hold."""
+    """Whether it is spelled as a flag. A filter or a value may hold ``-`` and ``-1``."""
     return re.match("-[^0-9]", word) is not None
 
 

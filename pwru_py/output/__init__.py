@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where events go: a table on a terminal, plain text, JSON Lines.
 
-A sink is given its stream and its clock, never looks for them, and lets ``OSError`` from
-writing (broken pipe, disk full) pass to the caller. Importing this package imports no rich.
+The caller gives a sink its stream and its clock. A sink lets ``OSError`` from writing (broken pipe,
+disk full) pass to the caller. Importing this package does not import rich.
 """
 
 from __future__ import annotations

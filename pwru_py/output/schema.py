@@ -15,7 +15,7 @@ _LEAST = View(meta=False, tuple=False)
 
 
 def schema() -> dict[str, Any]:
-    """Of a line: an event, losses or the summary."""
+    """The schema of a line: an event, losses or the summary."""
     kinds = ("event", "lost", "summary")
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

@@ -41,7 +41,7 @@ def loss_notice(losses: Losses) -> str:
 
 
 def summary_lines(summary: Summary) -> list[str]:
-    """The account, a line a fact; what was lost is never left out, nor what is unknown."""
+    """The account, a line a fact; it always says what was lost and what is unknown."""
     least = "about " if summary.packets_limited else ""
     events = plural(summary.events, "event")
     lines = [f"{least}{plural(summary.packets, 'packet')}, {events}", *_drop_lines(summary.drops)]

@@ -18,7 +18,7 @@ from .summary import LossWatch, loss_notice
 if TYPE_CHECKING:
     from datetime import tzinfo
 
-# Texts kept for use again. A cache that is full is emptied: what is in use returns at once.
+# How many texts are kept for use again. A full cache is emptied: what is in use returns at once.
 CACHE_ENTRIES = 4096
 STACK_ENTRIES = 512
 
@@ -65,8 +65,8 @@ class TextSink:
 def row_format(shown: Sequence[Column], *, stack: bool) -> Format:
     """A function Event → its whole line or lines, built once for the chosen columns.
 
-    Columns that change together are laid out together and their text is kept: of the sixty
-    functions a packet passes through, most repeat all but the function's name.
+    Columns that change together are laid out together, and their text is kept: a packet passes
+    through sixty functions, and most events repeat all but the function's name.
     """
     pieces = [_piece(list(group)) for _, group in groupby(shown, attrgetter("group"))]
     pieces.append(

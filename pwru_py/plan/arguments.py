@@ -44,9 +44,9 @@ def argument_slots(btf: Btf, proto: TypeId) -> tuple[int, ...]:
     """For each parameter of ``proto``: its first word, from 1, of those ``bpf_get_func_arg`` has.
 
     They are in the order of C, from registers and stack alike; a structure of 9 to 16 bytes takes
-    two. Empty for what the kernel makes no trampoline for: a variadic function, a structure
-    returned or a larger one passed by value, more than 12 words (btf_distill_func_proto() in
-    kernel/bpf/btf.c, arch_prepare_bpf_trampoline()).
+    two. Empty when the kernel makes no trampoline for the function: it is variadic, returns a
+    structure, takes a larger one by value, or takes more than 12 words (btf_distill_func_proto()
+    in kernel/bpf/btf.c, arch_prepare_bpf_trampoline()).
     """
     if btf.kind(btf.resolve(btf.target(proto))) in (Kind.STRUCT, Kind.UNION):
         return ()

@@ -101,9 +101,9 @@ class _Prototypes:
         return self._skb.prototypes
 
     def arguments(self, proto: TypeId, copier: bool) -> Arguments:
-        """Of one of ``with_skb``; arg 0: the sk_buff is not in a register.
+        """Where a prototype of ``with_skb`` has them; arg 0: the sk_buff is not in a register.
 
-        ``copier``: of several sk_buffs the last counts, not the first.
+        ``copier``: if it takes several sk_buffs, the last is the packet, else the first.
         """
         try:
             return self._seen[proto, copier]
@@ -182,7 +182,7 @@ def _decide(
     if isinstance(decided, str):
         return Skipped(name, module, decided)
     if len(addrs) > 1:
-        # BTF tells one prototype; whether all bear it is unknown, a wrong register worse.
+        # BTF knows one prototype. Others of this name may differ, and a wrong register is worse.
         return Skipped(name, module, f"{len(addrs)} functions of this name, BTF knows one")
     arg, reason, btf_id = decided.arg, decided.reason_arg, decided.btf_id
     return [Target(name, module, addr, arg, reason, btf_id) for addr in addrs or (0,)]

@@ -20,12 +20,13 @@ _KALLSYMS_BUFFER = 1 << 18
 
 
 def find_attachable(names: set[Name], notes: Notes, *, kprobes: bool, ids: bool) -> Attachable:
-    """What of ``names`` may be probed.
+    """Which of ``names`` may be probed.
 
-    From ftrace's list, or from kallsyms where tracefs cannot be had. ``notes``: where all starts
-    ask for the same functions of the kernel, else those that keep nothing. ``kprobes``: probes are
-    kprobes, some of which the kernel refuses, and addresses are those of entries. ``ids``: no
-    addresses are needed. Raises PrivilegeError when addresses are needed and hidden.
+    ftrace's list says so, or kallsyms where tracefs cannot be had. ``notes``: to read and keep the
+    answer in, when all starts ask for the same functions; else notes that keep nothing.
+    ``kprobes``: probes are kprobes, some of which the kernel refuses, and addresses are those of
+    entries. ``ids``: no addresses are needed. Raises PrivilegeError when addresses are needed and
+    hidden.
     """
     note = _ENTRIES if kprobes else _CALLS
     functions = _remembered(names, notes, note, ids)
@@ -45,7 +46,7 @@ def find_attachable(names: set[Name], notes: Notes, *, kprobes: bool, ids: bool)
 
 
 def _listed(names: set[Name], located: bool) -> dict[Name, list[int]] | None:
-    """From tracefs, with zeros; if ``located``, with addresses since Linux 6.5 (83f74441bcb1)."""
+    """ftrace's list, with zeros; if ``located``, with addresses (Linux 6.5, 83f74441bcb1)."""
     text = system.tracefs_file(f"{system.FTRACE}_addrs") if located else None
     if text:
         return filter_functions(text, names, True)

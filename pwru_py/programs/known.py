@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The running kernel's types: read when first asked for, and what every start asks remembered.
+"""The running kernel's types, read when first asked for; notes keep what every start asks.
 
 Walking the BTF of a kernel takes as long as the rest of a start.
 """

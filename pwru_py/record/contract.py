@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What ``bpf/event.h`` shares with Python. Made by ``python bpf/build.py contract``: do not edit.
 
-Of each structure its size and its members: name, offset in bytes, format as in ``struct``. Of each
+Each structure has its size and its members (name, offset in bytes, format as in ``struct``), each
 enum its constants.
 """
 

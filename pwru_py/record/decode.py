@@ -156,7 +156,7 @@ class Decoder:
         return events
 
     def _stack(self, addrs: Sequence[int], func: int) -> tuple[Frame, ...]:
-        """From the traced function on: of a trampoline the programs themselves stand before it."""
+        """The frames from the traced function on; a trampoline puts the programs before it."""
         frames = self._frames
         for first, addr in enumerate(addrs):
             if 0 <= addr - func < _ENTRY_BYTES:

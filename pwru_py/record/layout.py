@@ -44,8 +44,8 @@ _SECTIONS = {contract.SECTION_STACK: STACK}
 class RecordLayout:
     """One session's records: the event, then the sections that are asked for, in their order.
 
-    ``section_at``: of every section that there is, where it begins, 0 without. ``bytes``: of a
-    record, a multiple of 8. ``format``: of all that is in it.
+    ``section_at``: where each section that there is begins, 0 without it. ``bytes``: the size of
+    a record, a multiple of 8. ``format``: of all that is in it, as in ``struct``.
     """
 
     section_at: tuple[int, ...]
