@@ -120,7 +120,7 @@ def test_latency(run: Run) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_an_error_is_one_line(run: Run, name: str) -> None:
-    refused = Kernel(errors={"load": PrivilegeError("cannot trace: not root")})
+    refused = InterruptedKernel(errors={"start": PrivilegeError("cannot trace: not root")})
     with pytest.raises(SystemExit, match=f"^{name}: cannot trace: not root$"):
         run(refused, name, *ARGUMENTS[name])
     assert refused.opened == 0
