@@ -20,12 +20,58 @@ struct {
 	__type(value, __u64);
 } counters SEC(".maps");
 
+/*
+ * Which of a CPU's buffers a program uses. Those at functions take turns with the first. The one
+ * at a tracepoint runs within any of them, and before 6.1 (commit 05b24ff9b2cf) within itself: it
+ * has some for each level of interrupts.
+ */
+enum slot {
+	SLOT_FUNCTION,
+	SLOT_TRACEPOINT,	/* in a task; then in a softirq, a hard interrupt, an NMI */
+	SLOTS = SLOT_TRACEPOINT + 4,
+};
+
 static __always_inline void count(__u32 what)
 {
 	__u64 *n = bpf_map_lookup_elem(&counters, &what);
 
 	if (n)
 		__sync_fetch_and_add(n, 1);
+}
+
+/* How many levels of a tracepoint's program are at work on this CPU. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} levels SEC(".maps");
+
+/*
+ * The slot to use, 0 for none. What interrupts this one takes a level more, and has given it back
+ * when this one goes on: no atomic addition is needed.
+ */
+static __always_inline __u32 begin_tracepoint(void)
+{
+	__u32 zero = 0, level, *at_work = bpf_map_lookup_elem(&levels, &zero);
+
+	if (!at_work)
+		return 0;
+	level = *(volatile __u32 *)at_work;
+	if (level >= SLOTS - SLOT_TRACEPOINT) {
+		count(COUNT_NESTED);
+		return 0;
+	}
+	*(volatile __u32 *)at_work = level + 1;
+	return SLOT_TRACEPOINT + level;
+}
+
+static __always_inline void end_tracepoint(void)
+{
+	__u32 zero = 0, *at_work = bpf_map_lookup_elem(&levels, &zero);
+
+	if (at_work)
+		*(volatile __u32 *)at_work -= 1;
 }
 
 #if TRAMPOLINE

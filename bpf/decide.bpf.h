@@ -3,10 +3,31 @@
 #ifndef PWRU_DECIDE_BPF_H
 #define PWRU_DECIDE_BPF_H
 
-/* Cheap conditions first. */
-static __always_inline bool meta_matches(struct sk_buff *skb)
+static __always_inline bool place_matches(const struct place_of *place)
 {
+	return (!cfg.netns || place->netns == cfg.netns) &&
+	       (!cfg.ifindex || place->ifindex == cfg.ifindex);
+}
+
+/* What a device says is kept for when there is none; the socket then is the sender's, perhaps. */
+static __always_inline bool device_matches(__u64 addr, struct net_device *dev, __u32 netns)
+{
+	struct place_of place = { .netns = netns, .ifindex = FIELD(dev, ifindex) };
+
+	if (place_matches(&place)) {
+		bpf_map_update_elem(&places, &addr, &place, BPF_ANY);
+		return true;
+	}
+	bpf_map_delete_elem(&places, &addr);
+	return false;
+}
+
+/* Cheap conditions first. */
+static __always_inline bool meta_matches(__u64 addr)
+{
+	struct sk_buff *skb = VIEW((struct sk_buff *)addr);
 	const struct sk_buff *view = skb;
+	const struct place_of *place;
 	struct net_device *dev;
 	struct where where;
 
@@ -25,23 +46,26 @@ static __always_inline bool meta_matches(struct sk_buff *skb)
 #endif
 	find_where(skb, view, &where);
 	dev = where.dev;
-	if (cfg.ifindex && (!dev || FIELD(dev, ifindex) != cfg.ifindex))
-		return false;
-	return !cfg.netns || where.netns == cfg.netns;
+	if (dev)
+		return device_matches(addr, dev, where.netns);
+	place = bpf_map_lookup_elem(&places, &addr);
+	if (place)
+		return place_matches(place);
+	return !cfg.ifindex && where.netns == cfg.netns;
 }
 
 /* Conditions beside the pcap filter, and packets that are followed. */
-static __noinline __u64 decide(__u64 addr)
+static __noinline __u64 decide(__u64 addr, __u32 slot)
 {
 	if (!addr)
 		return REJECT;
 	if (cfg.track && is_followed(addr))
 		return FOLLOWED;
-	if (cfg.meta && !meta_matches(VIEW((struct sk_buff *)addr)))
+	if (cfg.meta && !meta_matches(addr))
 		return REJECT;
-	if (cfg.filter.on && !pcap_filter(addr))
+	if (cfg.filter.on && !pcap_filter(addr, slot))
 		return REJECT;
-	if ((cfg.inner_l2.on || cfg.inner_l3.on) && !inner_matches(addr))
+	if ((cfg.inner_l2.on || cfg.inner_l3.on) && !inner_matches(addr, slot))
 		return REJECT;
 	if (cfg.track && !paused)
 		follow(addr);

@@ -21,6 +21,8 @@ enum event_flags {
 	EVENT_TRACKED = 1 << 1,	/* shown because its skb is followed */
 	EVENT_SHARED = 1 << 2,	/* others hold the skb too: freeing it here ends nothing; */
 				/* told of functions with a reason, at least */
+	EVENT_LINK = 1 << 4,	/* no event: skb is a child of func, both addresses of sk_buffs */
+	EVENT_DROP = 1 << 3,	/* of the tracepoint kfree_skb: func is who freed the packet */
 };
 
 enum event_context {
@@ -120,10 +122,12 @@ struct config {
 	bool adjacent;		/* fields of the sk_buff lie side by side, see headers.bpf.h */
 	bool func_ip;		/* bpf_get_func_ip() tells the function */
 	bool track;
+	bool placed;		/* netns or ifindex is set */
 	bool tuple;
 	bool queue;		/* events go to the queue, not to the ring */
 	bool pages;		/* the two addresses below are known */
 	bool shared;		/* TRAMPOLINE: several programs of ours run at functions */
+	bool drop_reasons;	/* the tracepoint kfree_skb is given one */
 	bool typed_task;	/* the current task's type can be had from the kernel's own BTF */
 	__u32 hardirq_mask;	/* bits of the preempt count that tell of hard interrupts */
 	__u32 nmi_mask;		/* of NMIs */

@@ -6,7 +6,7 @@
 /* Frames that are copied; see alone.bpf.h. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
+	__uint(max_entries, SLOTS);
 	__type(key, __u32);
 	__type(value, struct frame);
 } frames SEC(".maps");
@@ -142,10 +142,10 @@ static __always_inline __u32 whole_length(struct sk_buff *skb, const struct link
  */
 static __always_inline struct frame *copy_frame(struct sk_buff *skb, const struct headers *h,
 						const struct link *link, bool tagged,
-						const volatile struct needs *needs)
+						const volatile struct needs *needs, __u32 slot)
 {
-	__u32 zero = 0, wanted = needs->bytes, done = 12;
-	struct frame *frame = bpf_map_lookup_elem(&frames, &zero);
+	struct frame *frame = bpf_map_lookup_elem(&frames, &slot);
+	__u32 wanted = needs->bytes, done = 12;
 
 	if (!frame)
 		return NULL;
@@ -187,20 +187,19 @@ static __always_inline struct frame *copy_frame(struct sk_buff *skb, const struc
  */
 static __always_inline struct frame *view_frame(struct sk_buff *skb, const struct headers *h,
 						const struct link *link, bool tagged,
-						const volatile struct needs *needs)
+						const volatile struct needs *needs, __u32 slot)
 {
 	const void *packet = VIEW((const void *)link->start);
 	__be16 proto = *(const __be16 *)(packet + ETH_HLEN - 2);
 	struct frame *frame;
-	__u32 zero = 0;
 
 	if (tagged) {
-		frame = copy_frame(skb, h, link, true, needs);
+		frame = copy_frame(skb, h, link, true, needs, slot);
 		if (frame)
 			frame->near = (__u64)frame->bytes;
 		return frame;
 	}
-	frame = bpf_map_lookup_elem(&frames, &zero);
+	frame = bpf_map_lookup_elem(&frames, &slot);
 	if (!frame)
 		return NULL;
 	frame->base = frame->near = (__u64)link->start;
@@ -222,7 +221,7 @@ static __always_inline struct frame *view_frame(struct sk_buff *skb, const struc
 
 static __always_inline struct frame *view_frame(struct sk_buff *skb, const struct headers *h,
 						const struct link *link, bool tagged,
-						const volatile struct needs *needs)
+						const volatile struct needs *needs, __u32 slot)
 {
 	return NULL;
 }
@@ -232,20 +231,20 @@ static __always_inline struct frame *view_frame(struct sk_buff *skb, const struc
 /* The frame in the buffer, whole or in part; near is a VIEW of it with typed loads. */
 static __always_inline struct frame *find_frame(__u64 addr, const struct headers *h,
 						const struct link *link, bool tagged,
-						const volatile struct needs *needs)
+						const volatile struct needs *needs, __u32 slot)
 {
 	struct sk_buff *skb = VIEW((struct sk_buff *)addr);
 	struct frame *frame;
 
 	if (cfg.pages && (needs->payload || h->tail <= h->network) && FIELD(skb, data_len)) {
-		frame = copy_frame(skb, h, link, tagged, needs);
+		frame = copy_frame(skb, h, link, tagged, needs, slot);
 		if (frame)
 			gather_frame(skb, h, frame);
 		return frame;
 	}
 	if (TYPED_LOADS)
-		return view_frame(skb, h, link, tagged, needs);
-	return copy_frame(skb, h, link, tagged, needs);
+		return view_frame(skb, h, link, tagged, needs, slot);
+	return copy_frame(skb, h, link, tagged, needs, slot);
 }
 
 #define RUN_IN_BUFFER(run, found) ({					\
@@ -258,7 +257,7 @@ static __always_inline struct frame *find_frame(__u64 addr, const struct headers
 })
 
 /* Any frame, any filter. */
-static __noinline __u64 pcap_filter(__u64 addr)
+static __noinline __u64 pcap_filter(__u64 addr, __u32 slot)
 {
 	struct link link = {};
 	struct headers h;
@@ -266,17 +265,19 @@ static __noinline __u64 pcap_filter(__u64 addr)
 	read_headers(VIEW((struct sk_buff *)addr), &h);
 	if (!find_link(VIEW((struct sk_buff *)addr), &h, &link))
 		return 0;
-	return RUN_IN_BUFFER(run_filter, find_frame(addr, &h, &link, h.tagged, &cfg.filter));
+	return RUN_IN_BUFFER(run_filter, find_frame(addr, &h, &link, h.tagged, &cfg.filter, slot));
 }
 
-static __noinline __u64 inner_l2(__u64 addr, const struct headers *h, const struct link *link)
+static __noinline __u64 inner_l2(__u64 addr, const struct headers *h, const struct link *link,
+				 __u32 slot)
 {
-	return RUN_IN_BUFFER(run_inner_l2, find_frame(addr, h, link, false, &cfg.inner_l2));
+	return RUN_IN_BUFFER(run_inner_l2, find_frame(addr, h, link, false, &cfg.inner_l2, slot));
 }
 
-static __noinline __u64 inner_l3(__u64 addr, const struct headers *h, const struct link *link)
+static __noinline __u64 inner_l3(__u64 addr, const struct headers *h, const struct link *link,
+				 __u32 slot)
 {
-	return RUN_IN_BUFFER(run_inner_l3, find_frame(addr, h, link, false, &cfg.inner_l3));
+	return RUN_IN_BUFFER(run_inner_l3, find_frame(addr, h, link, false, &cfg.inner_l3, slot));
 }
 
 enum verdict {
@@ -305,7 +306,7 @@ static __always_inline __u64 filter_cold(__u64 addr, struct place *place)
 	place->start = NULL;
 	if (!begin_alone())
 		return REJECT;
-	verdict = pcap_filter(addr);
+	verdict = pcap_filter(addr, SLOT_FUNCTION);
 	end_alone();
 	return verdict;
 }
@@ -460,7 +461,7 @@ static __always_inline __u64 filter_hot(__u64 addr, struct place *place, const b
 
 #endif
 
-static __always_inline bool inner_matches(__u64 addr)
+static __always_inline bool inner_matches(__u64 addr, __u32 slot)
 {
 	struct sk_buff *skb = VIEW((struct sk_buff *)addr);
 	struct inner inner;
@@ -472,7 +473,7 @@ static __always_inline bool inner_matches(__u64 addr)
 		return false;
 	if (cfg.inner_l2.on) {
 		link.start = inner.l2;
-		if (!inner.l2 || !inner_l2(addr, &h, &link))
+		if (!inner.l2 || !inner_l2(addr, &h, &link, slot))
 			return false;
 	}
 	if (!cfg.inner_l3.on)
@@ -480,7 +481,7 @@ static __always_inline bool inner_matches(__u64 addr)
 	link.start = inner.l3 - ETH_HLEN;
 	link.proto = inner.proto;
 	link.made = true;
-	return inner_l3(addr, &h, &link);
+	return inner_l3(addr, &h, &link, slot);
 }
 
 #endif

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
-/* Packets that are followed, whatever the filter says: --filter-track-skb. */
+/*
+ * Packets that are followed, whatever the filter says: --filter-track-skb; and where packets were
+ * that have lost their device.
+ */
 #ifndef PWRU_FOLLOW_BPF_H
 #define PWRU_FOLLOW_BPF_H
 
@@ -26,10 +29,29 @@ static __always_inline void follow(__u64 addr)
 		count(COUNT_TRACK_NEW);
 }
 
+/*
+ * Where a packet was that matched a namespace or an interface, by skb address: TCP clears skb->dev
+ * long before it drops a packet. Written while the device says so, deleted when it says otherwise
+ * and when the allocator hands the address out again. Full: the least recently seen gives way.
+ */
+struct place_of {
+	__u32 netns;
+	__u32 ifindex;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 1);		/* set by Python */
+	__type(key, __u64);
+	__type(value, struct place_of);
+} places SEC(".maps");
+
 static __always_inline void forget(__u64 addr)
 {
-	if (!bpf_map_delete_elem(&tracked, &addr))
+	if (cfg.track && !bpf_map_delete_elem(&tracked, &addr))
 		count(COUNT_TRACK_END);
+	if (cfg.placed)
+		bpf_map_delete_elem(&places, &addr);
 }
 
 /*
@@ -47,6 +69,63 @@ static __always_inline bool is_followed(__u64 addr)
 		return true;
 	forget(addr);
 	return false;
+}
+
+/* Tells user space whose child it is; there is no room for that in a queue. */
+static __always_inline void tell_parent(__u64 child, __u64 parent)
+{
+	struct event *ev;
+
+	if (cfg.queue || paused)
+		return;
+	ev = bpf_ringbuf_reserve(&ring, cfg.record_bytes, 0);
+	if (!ev)
+		return;
+	__builtin_memset(ev, 0, sizeof(*ev));
+	ev->skb = child;
+	ev->func = parent;
+	ev->flags = EVENT_LINK;
+	bpf_ringbuf_submit(ev, 0);
+}
+
+/* child: has something of parent from here on. */
+static __always_inline void follow_child(__u64 child, __u64 parent)
+{
+	if (!child || !is_followed(parent))
+		return;
+	forget(child);
+	follow(child);
+	tell_parent(child, parent);
+}
+
+/* copy: is as original from here on; whatever was at its address is no more. */
+static __always_inline void follow_copy(__u64 copy, __u64 original)
+{
+	if (!copy)
+		return;
+	forget(copy);
+	follow_child(copy, original);
+}
+
+#define FRAGMENTS_MAX 64	/* of 64 KiB, with an MTU of 1280 */
+
+/* Of a packet whose fragments are there already: ip_fraglist_init(). */
+static __always_inline void follow_fragments(__u64 addr)
+{
+	struct sk_buff *skb = VIEW((struct sk_buff *)addr);
+	struct skb_shared_info *shared;
+	__u64 child;
+	int i;
+
+	if (!is_followed(addr))
+		return;
+	shared = VIEW((struct skb_shared_info *)(FIELD(skb, head) + FIELD(skb, end)));
+	child = (__u64)FIELD(shared, frag_list);
+	for (i = 0; i < FRAGMENTS_MAX && child; i++) {
+		follow_child(child, addr);
+		skb = VIEW((struct sk_buff *)child);
+		child = (__u64)FIELD(skb, next);
+	}
 }
 
 #endif

@@ -55,6 +55,7 @@ struct refcount_struct {
 };
 
 struct sk_buff {
+	struct sk_buff *next;
 	struct net_device *dev;
 	struct sock *sk;
 	unsigned long _skb_refdst;
@@ -86,6 +87,7 @@ struct sk_buff___vlan_present {
 
 struct skb_shared_info {
 	__u8 nr_frags;
+	struct sk_buff *frag_list;
 	struct skb_frag frags[1];
 };
 

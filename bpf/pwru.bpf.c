@@ -43,7 +43,7 @@ static __always_inline void trace_any(struct pt_regs *ctx, __u64 addr)
 
 	if (!begin_alone())
 		return;
-	verdict = decide(addr);
+	verdict = decide(addr, SLOT_FUNCTION);
 	if (verdict)
 		emit(ctx, addr, verdict, &place);
 	end_alone();
@@ -81,11 +81,27 @@ int trace_skb_any(struct pt_regs *ctx)
 	return 0;
 }
 
+/* Every drop that the kernel itself tells of: args are those of TRACE_EVENT(kfree_skb). */
+SEC("?raw_tp/kfree_skb")
+int drop_skb(struct bpf_raw_tracepoint_args *ctx)
+{
+	__u32 slot = begin_tracepoint();
+	__u64 verdict;
+
+	if (!slot)
+		return 0;
+	verdict = decide(ctx->args[0], slot);
+	if (verdict)
+		emit_drop(ctx, verdict, slot);
+	end_tracepoint();
+	return 0;
+}
+
 /*
- * --filter-track-skb: a copy of a followed packet is followed too, and an
- * address fresh from the allocator is another packet. The program's name is
- * KIND_ARGUMENTS_FUNCTION: Python loads those whose function the kernel has
- * with that many arguments. ctx[ARGUMENTS] is the returned sk_buff.
+ * --filter-track-skb: what is made of a followed packet is followed too, and an address fresh from
+ * the allocator is another packet. The program's name is KIND_ARGUMENTS_FUNCTION: Python loads
+ * those whose function the kernel has with that many arguments. ctx[ARGUMENTS] is what an fexit
+ * program finds returned.
  */
 #define ALLOC_PROGRAM(func, nargs)					\
 	SEC("?fexit/" #func)						\
@@ -95,15 +111,47 @@ int trace_skb_any(struct pt_regs *ctx)
 		return 0;						\
 	}
 
+/* The packet in argument `arg` becomes another one. */
+#define REUSE_PROGRAM(func, nargs, arg)					\
+	SEC("?fentry/" #func)						\
+	int alloc_##nargs##_##func(__u64 *ctx)				\
+	{								\
+		forget(ctx[arg]);					\
+		return 0;						\
+	}
+
+/* Argument `from` gives something of itself to argument `to`. */
+#define CHILD_PROGRAM(func, nargs, to, from)				\
+	SEC("?fentry/" #func)						\
+	int child_##nargs##_##func(__u64 *ctx)				\
+	{								\
+		follow_child(ctx[to], ctx[from]);			\
+		return 0;						\
+	}
+
+/* Argument `from` is copied into argument `to`. */
+#define HEADER_PROGRAM(func, nargs, to, from)				\
+	SEC("?fentry/" #func)						\
+	int child_##nargs##_##func(__u64 *ctx)				\
+	{								\
+		follow_copy(ctx[to], ctx[from]);			\
+		return 0;						\
+	}
+
+/* Where __copy_skb_header(), which all of these call, was inlined. */
 #define COPY_PROGRAM(func, nargs)					\
 	SEC("?fexit/" #func)						\
 	int copy_##nargs##_##func(__u64 *ctx)				\
 	{								\
-		if (!ctx[nargs])					\
-			return 0;					\
-		forget(ctx[nargs]);					\
-		if (is_followed(ctx[0]))				\
-			follow(ctx[nargs]);				\
+		follow_copy(ctx[nargs], ctx[0]);			\
+		return 0;						\
+	}
+
+#define FRAGMENTS_PROGRAM(func, nargs)					\
+	SEC("?fentry/" #func)						\
+	int child_##nargs##_##func(__u64 *ctx)				\
+	{								\
+		follow_fragments(ctx[0]);				\
 		return 0;						\
 	}
 
@@ -115,6 +163,16 @@ ALLOC_PROGRAM(slab_build_skb, 1)
 ALLOC_PROGRAM(__netdev_alloc_skb, 3)
 ALLOC_PROGRAM(__napi_alloc_skb, 3)
 ALLOC_PROGRAM(napi_alloc_skb, 2)
+REUSE_PROGRAM(napi_reuse_skb, 2, 1)
+REUSE_PROGRAM(__xdp_build_skb_from_frame, 3, 1)
+HEADER_PROGRAM(__copy_skb_header, 2, 0, 1)
+CHILD_PROGRAM(ip_copy_metadata, 2, 0, 1)
+CHILD_PROGRAM(ip6_copy_metadata, 2, 0, 1)
+CHILD_PROGRAM(skb_split, 3, 1, 0)
+CHILD_PROGRAM(skb_gro_receive, 2, 0, 1)
+CHILD_PROGRAM(skb_gro_receive_list, 2, 0, 1)
+FRAGMENTS_PROGRAM(ip_fraglist_init, 4)
+FRAGMENTS_PROGRAM(ip6_fraglist_init, 6)
 COPY_PROGRAM(skb_clone, 2)
 COPY_PROGRAM(skb_copy, 2)
 COPY_PROGRAM(__pskb_copy_fclone, 4)

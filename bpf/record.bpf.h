@@ -19,7 +19,7 @@ struct {
 /* A record being built for the queue; see alone.bpf.h. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
+	__uint(max_entries, SLOTS);
 	__type(key, __u32);
 	__type(value, struct record);
 } scratch SEC(".maps");
@@ -44,16 +44,14 @@ static __always_inline void fill_tuple(struct event *ev, struct sk_buff *skb,
 	read_tuple(place, ev);
 }
 
-static __always_inline void fill(struct event *ev, struct pt_regs *ctx, __u64 addr,
-				 const struct sk_buff *view, __u64 cookie, bool followed,
-				 struct place *place, struct workspace *own)
+/* All that is the packet's, the task's or the CPU's. */
+static __always_inline void fill(struct event *ev, __u64 addr, const struct sk_buff *view,
+				 bool followed, struct place *place, struct workspace *own)
 {
 	struct sk_buff *skb = VIEW((struct sk_buff *)addr);
-	__u64 reason;
 
 	ev->ts_ns = bpf_ktime_get_ns();
 	ev->skb = addr;
-	ev->func = cfg.func_ip || TRAMPOLINE ? bpf_get_func_ip(ctx) : PROBED_ADDR(ctx);
 	fill_task(ev, own);
 	fill_where(ev, skb, view, own);
 	ev->mark = VIEWED(skb, view, mark);
@@ -62,6 +60,17 @@ static __always_inline void fill(struct event *ev, struct pt_regs *ctx, __u64 ad
 	ev->cpu = bpf_get_smp_processor_id();
 	ev->context = cpu_context(own);
 	ev->flags = followed ? EVENT_TRACKED : 0;
+	ev->stack_len = 0;
+	fill_tuple(ev, skb, view, place);
+}
+
+/* What the function was given beside the packet. */
+static __always_inline void fill_function(struct event *ev, struct pt_regs *ctx, __u64 cookie,
+					  struct sk_buff *skb, const struct sk_buff *view)
+{
+	__u64 reason;
+
+	ev->func = cfg.func_ip || TRAMPOLINE ? bpf_get_func_ip(ctx) : PROBED_ADDR(ctx);
 	ev->target = COOKIE_TARGET(cookie);
 	ev->reason = 0;
 	if (COOKIE_REASON_ARG(cookie) && argument(ctx, COOKIE_REASON_ARG(cookie), &reason)) {
@@ -70,8 +79,6 @@ static __always_inline void fill(struct event *ev, struct pt_regs *ctx, __u64 ad
 	}
 	if (COOKIE_REASON_ARG(cookie) && VIEWED(skb, view, users.refs.counter) > 1)
 		ev->flags |= EVENT_SHARED;
-	ev->stack_len = 0;
-	fill_tuple(ev, skb, view, place);
 }
 
 /* Set by Python when the session ends: detaching takes long, recording stops at once. */
@@ -81,7 +88,7 @@ volatile __u32 paused;
 #define HAS_SECTION(section) (cfg.section_at[section])
 #define SECTION(ev, section) ((void *)(ev) + cfg.section_at[section])
 
-static __always_inline void fill_stack(struct event *ev, struct pt_regs *ctx)
+static __always_inline void fill_stack(struct event *ev, void *ctx)
 {
 	const int most = STACK_MAX * sizeof(__u64);
 	long bytes = bpf_get_stack(ctx, SECTION(ev, SECTION_STACK), most, 0);
@@ -107,54 +114,102 @@ static __always_inline const struct sk_buff *copy_skb(const struct sk_buff *skb,
 #endif
 
 /* Room for a record: in the ring, or in scratch on its way to the queue; NULL: none left. */
-static __always_inline struct event *new_record(void)
+static __always_inline struct event *new_record(__u32 slot)
 {
-	__u32 zero = 0;
-
-	if (cfg.queue)
-		return bpf_map_lookup_elem(&scratch, &zero);
-	/* To the verifier a constant, as it reads cfg (5.5, commit a23740ec43ba). */
-	return bpf_ringbuf_reserve(&ring, cfg.record_bytes, 0);
-}
-
-/* True: nothing was recorded, as verdict was UNTAGGED and there may be a tag. */
-static __noinline int emit(struct pt_regs *ctx, __u64 addr, __u64 verdict, struct place *place)
-{
-	const struct sk_buff *view = VIEW((const struct sk_buff *)addr);
-	__u64 cookie = find_cookie(ctx);
-	struct workspace *own = NULL;
 	struct event *ev;
 
-#if !TYPED_LOADS
-	__u32 zero = 0;
-
-	own = bpf_map_lookup_elem(&workspaces, &zero);
-	if (!own)
-		return 0;
-	if (cfg.adjacent)
-		view = copy_skb(view, !place->start || COOKIE_REASON_ARG(cookie), own->skb);
-	if (!view)
-		return 0;
-	if (verdict == UNTAGGED && VLAN_WORD(view))
-		return 1;
-#endif
-	if (paused)
-		return 0;
-	ev = new_record();
-	if (!ev) {
+	if (cfg.queue)
+		return bpf_map_lookup_elem(&scratch, &slot);
+	/* To the verifier a constant, as it reads cfg (5.5, commit a23740ec43ba). */
+	ev = bpf_ringbuf_reserve(&ring, cfg.record_bytes, 0);
+	if (!ev)
 		count(COUNT_BUFFER_FULL);
-		return 0;
-	}
-	if (!place->start)
-		place->protocol = VIEWED((struct sk_buff *)addr, view, protocol);
-	fill(ev, ctx, addr, view, cookie, verdict == FOLLOWED, place, own);
+	return ev;
+}
+
+static __always_inline void send_record(struct event *ev, void *ctx)
+{
 	if (HAS_SECTION(SECTION_STACK))
 		fill_stack(ev, ctx);
 	if (!cfg.queue)
 		bpf_ringbuf_submit(ev, 0);
 	else if (bpf_map_push_elem(&queue, ev, 0))	/* BPF_EXIST would overwrite the oldest */
 		count(COUNT_BUFFER_FULL);
+}
+
+/* How the packet's fields are read, and what of a CPU that takes; false: they cannot be. */
+static __always_inline bool view_skb(__u64 addr, bool whole, __u32 slot,
+				     const struct sk_buff **view, struct workspace **own)
+{
+	*view = VIEW((const struct sk_buff *)addr);
+	*own = NULL;
+#if !TYPED_LOADS
+	*own = bpf_map_lookup_elem(&workspaces, &slot);
+	if (!*own)
+		return false;
+	if (cfg.adjacent)
+		*view = copy_skb(*view, whole, (*own)->skb);
+#endif
+	return *view;
+}
+
+/* True: nothing was recorded, as verdict was UNTAGGED and there may be a tag. */
+static __noinline int emit(struct pt_regs *ctx, __u64 addr, __u64 verdict, struct place *place)
+{
+	__u64 cookie = find_cookie(ctx);
+	bool whole = !place->start || COOKIE_REASON_ARG(cookie);
+	const struct sk_buff *view;
+	struct workspace *own;
+	struct event *ev;
+
+	if (!view_skb(addr, whole, SLOT_FUNCTION, &view, &own))
+		return 0;
+	if (!TYPED_LOADS && verdict == UNTAGGED && VLAN_WORD(view))
+		return 1;
+	if (paused)
+		return 0;
+	ev = new_record(SLOT_FUNCTION);
+	if (!ev)
+		return 0;
+	if (!place->start)
+		place->protocol = VIEWED((struct sk_buff *)addr, view, protocol);
+	fill(ev, addr, view, verdict == FOLLOWED, place, own);
+	fill_function(ev, ctx, cookie, VIEW((struct sk_buff *)addr), view);
+	send_record(ev, ctx);
 	return 0;
+}
+
+/* Arguments of the tracepoint kfree_skb (include/trace/events/skb.h); the reason since 5.17. */
+enum kfree_skb_args {
+	KFREE_SKB,
+	KFREE_LOCATION,
+	KFREE_REASON,
+};
+
+static __noinline void emit_drop(struct bpf_raw_tracepoint_args *ctx, __u64 verdict, __u32 slot)
+{
+	__u64 addr = ctx->args[KFREE_SKB];
+	const struct sk_buff *view;
+	struct place place = {};
+	struct workspace *own;
+	struct event *ev;
+
+	if (paused || !view_skb(addr, true, slot, &view, &own))
+		return;
+	ev = new_record(slot);
+	if (!ev)
+		return;
+	place.protocol = VIEWED((struct sk_buff *)addr, view, protocol);
+	fill(ev, addr, view, verdict == FOLLOWED, &place, own);
+	ev->func = ctx->args[KFREE_LOCATION];
+	ev->target = 0;
+	ev->reason = 0;
+	ev->flags |= EVENT_DROP;
+	if (cfg.drop_reasons) {
+		ev->flags |= EVENT_REASON;
+		ev->reason = ctx->args[KFREE_REASON];
+	}
+	send_record(ev, ctx);
 }
 
 #endif

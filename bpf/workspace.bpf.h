@@ -35,7 +35,7 @@ struct workspace {
 #if !TYPED_LOADS
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
+	__uint(max_entries, SLOTS);
 	__type(key, __u32);
 	__type(value, struct workspace);
 } workspaces SEC(".maps");

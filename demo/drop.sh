@@ -31,7 +31,7 @@ cat "$out/trace"
 
 # The drop, with its reason where the kernel has reasons, and who called for it.
 awk '
-	/^0x/ { drop = /kfree_skb|sk_skb_reason_drop/ && (/NETFILTER_DROP/ || !/[A-Z]$/) }
+	/^0x/ { drop = /skb:kfree_skb  (NETFILTER_DROP )?at nf_hook_slow/ }
 	drop && /^ +nf_hook_slow\+/ { seen = 1 }
 	END { exit !seen }
 ' "$out/trace" || { echo "demo: the drop was not seen" >&2; exit 1; }

@@ -123,6 +123,7 @@ def _sink(options: Options, stream: TextIO) -> Sink:
         tuple=options.output_tuple,
         tcp_flags=options.output_tcp_flags,
         stack=options.output_stack,
+        packet_id=options.output_packet_id,
         timestamp=options.timestamp,
     )
     if options.output_json:

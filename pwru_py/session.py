@@ -13,18 +13,19 @@ from types import TracebackType
 
 from .errors import NotFoundError, PwruError, UsageError
 from .escape import quote
-from .facts.roles import FREES_MEMORY
+from .facts.roles import FREES_MEMORY, LIST_FREES, TELLS_DROPS
 from .kernel import system
 from .kernel.clock import WallClock
 from .kernel.wake import Wake
 from .options.config import Config
 from .packets.account import Account
+from .packets.identity import Identity
 from .packets.steps import ClockSteps
 from .plan.functions import Plan
 from .programs.attached import Attached
 from .programs.prepare import Prepared, prepare
 from .programs.start import start
-from .record.decode import Decoder
+from .record.decode import Decoder, DropRules, Names
 from .record.event import Event, Losses, Summary
 
 _IDLE_S = 1.0
@@ -62,7 +63,8 @@ class Tracer:
         self._prepared: Prepared | None = None
         self._attached: Attached | None = None
         self._wake: Wake | None = None
-        self._account = Account(self.summary)
+        self._identity = Identity()
+        self._account = Account(self.summary, self._identity)
         self._clock = WallClock()
         self._steps = ClockSteps()
         self._stopping = False
@@ -108,16 +110,31 @@ class Tracer:
         targets = attached.prepared.plan.targets
         # Without a function that frees packets an address used again counts as the same one.
         self.summary.packets_limited = not any(t.name in FREES_MEMORY for t in targets)
+        reasons = attached.reasons
         self._decoder = Decoder(
             targets,
-            attached.target_at,
-            attached.reasons.name,
-            attached.reasons.is_drop,
-            has_reasons=attached.reasons.known,
+            Names(
+                attached.target_at,
+                reasons.name,
+                reasons.is_drop,
+                attached.locate,
+                attached.symbolize,
+            ),
+            DropRules(
+                attached.tells_drops,
+                reasons.known,
+                frozenset() if reasons.knows_consumed else LIST_FREES,
+            ),
+            self._identity,
             skip=attached.reader.skip,
             stride=attached.reader.stride,
-            symbolize=attached.symbolize,
         )
+        # Who asks for other functions alone is not shown the tracepoint; its drops are counted.
+        self._drops_hidden = not any(map(re.compile(self._pattern).fullmatch, TELLS_DROPS))
+
+    @property
+    def _pattern(self) -> str:
+        return self.config.filter_func or ".*"
 
     def __exit__(
         self,
@@ -204,15 +221,20 @@ class Tracer:
         limit = self.config.limit_events
         for run in self._runs(attached):
             events = self._decoder.decode(run, offset_ns)
-            events = self._steps.settle(events, offset_ns, self._account.under_way)
-            if limit:
-                events = events[: limit - self.summary.events]
-            self._account.add(events)
-            yield events
+            shown = self._shown(events)
+            if limit and len(shown) > limit - self.summary.events:
+                shown = events = shown[: limit - self.summary.events]
+            self._account.add(events, len(shown))
+            yield self._steps.settle(shown, offset_ns)
             if self._limit_reached:
                 self._stopping = True
             if self._stopping and not attached.paused:
                 return
+
+    def _shown(self, events: list[Event]) -> list[Event]:
+        if not self._drops_hidden:
+            return events
+        return [event for event in events if event.location is None]
 
     @property
     def _limit_reached(self) -> bool:

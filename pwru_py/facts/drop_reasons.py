@@ -50,6 +50,8 @@ class Reasons:
         self._btfs: Callable[[], Iterable[Btf]] | None = btfs
         self.known = bool(core)
         """Whether this kernel has drop reasons at all (5.17 and later)."""
+        self.knows_consumed = "CONSUMED" in self._names.values()
+        """Whether what is freed without being dropped has a reason of its own (6.4 and later)."""
         self._not_drops = frozenset(v for v, name in self._names.items() if name in _NOT_DROPS)
 
     def name(self, value: int) -> str:

@@ -25,6 +25,7 @@ class Features:
     preempt_offset: int  # bytes from its start
     interrupts_counted: bool  # 7.3: local_interrupt_disable() has bits of the preempt count
     misses: bool  # 6.7, 3acf8ace6823: skipped runs of kprobe programs are counted
+    kfree_skb_arguments: int  # of that tracepoint; the third, since 5.17 (c504e5c2f964), a reason
 
     @classmethod
     def of(cls, btf: Btf) -> Features:
@@ -47,6 +48,7 @@ class Features:
             preempt_offset=hot or 0,
             interrupts_counted=bool(btf.named("local_interrupt_disable_state", (Kind.VAR,))),
             misses=btf.has_member("bpf_link_info", "kprobe_multi", "missed"),
+            kfree_skb_arguments=_tracepoint_arguments(btf, "kfree_skb"),
         )
 
     @property
@@ -66,6 +68,16 @@ class Features:
     def interrupt_masks(self) -> tuple[int, int]:
         """Bits of the preempt count that tell of hard interrupts, of NMIs: linux/preempt.h."""
         return (0xF << 24, 0xF << 28) if self.interrupts_counted else (0xF << 16, 0xF << 20)
+
+
+def _tracepoint_arguments(btf: Btf, name: str) -> int:
+    """How many arguments a raw tracepoint's program finds; 0: there is no such tracepoint.
+
+    ``typedef void (*btf_trace_NAME)(void *, ...)``, include/trace/bpf_probe.h.
+    """
+    for typedef in btf.named(f"btf_trace_{name}", (Kind.TYPEDEF,)):
+        return len(btf.parameter_types(btf.target(btf.target(typedef)))) - 1
+    return 0
 
 
 def _ring_may_sleep(btf: Btf) -> bool:

@@ -75,6 +75,20 @@ def find_addresses(
     }
 
 
+def find_nearest(lines: Iterable[bytes], addr: int) -> Symbol | None:
+    """As ``Symbols.lookup``, of lines that are not kept."""
+    best, found = b"", b""
+    wanted, least = b"%016x" % addr, b"%016x" % max(1, addr - _FUNCTION_BYTES_MAX)
+    for line in lines:
+        start = line[:16]  # of one width: the text compares as the number does
+        if least <= start <= wanted and start > best and line[17:18] in TEXT:
+            best, found = start, line[19:].rstrip(b"\n")
+    if not best:
+        return None
+    name, module = _split(found)
+    return Symbol(name, module, addr - int(best, 16))
+
+
 def _split(name: bytes) -> tuple[str, str]:
     symbol, _, module = name.partition(b"\t")
     return symbol.decode(errors="replace"), module.strip(b"[]").decode(errors="replace")

@@ -49,3 +49,40 @@ NO_VERDICT = re.compile(
 (__kfree_skb in net/core/skbuff.c passes NOT_SPECIFIED); what serves a tracepoint repeats its
 caller.
 """
+
+FREES_LAST = frozenset({"__kfree_skb", "skb_release_head_state", "kfree_skb_partial"})
+"""Called when nobody else holds the packet: it ends here (net/core/skbuff.c)."""
+
+FREE_PATH = (
+    FREES_MEMORY
+    | FREES_LAST
+    | frozenset(
+        (
+            "kfree_skb", "kfree_skb_reason", "sk_skb_reason_drop", "kfree_skb_list",
+            "kfree_skb_list_reason", "consume_skb", "__consume_stateless_skb", "napi_consume_skb",
+            "skb_release_all", "skb_release_data", "skb_free_head", "skb_attempt_defer_free",
+            "napi_skb_free_stolen_head", "tcp_drop", "tcp_drop_reason", "sock_wfree",
+            "__sock_wfree", "sock_rfree", "sock_efree", "sock_pfree", "sock_ofree", "sock_edemux",
+            "tcp_wfree", "unix_destruct_scm", "skb_orphan_partial",
+        )
+    )
+)  # fmt: skip
+"""What may still see a packet between its last word and the end of its memory: the functions that
+free it, and destructors (net/core/skbuff.c, net/core/sock.c, net/ipv4/tcp_output.c).
+"""
+
+LIST_FREES = frozenset({"kfree_skb_list", "kfree_skb_list_reason"})
+"""Free a list: a queue's packets, or pieces of a packet that has arrived (skb_release_data()).
+Before 6.4 (commit a4650da2a2d6) they free pieces as they free drops, with no reason of their own.
+"""
+
+ECHO_REPLIES = frozenset({"icmp_rcv", "icmpv6_rcv", "ping_rcv", "pingv6_rcv"})
+"""Free an echo reply that no ping socket takes, as NO_SOCKET. Raw sockets, which most pings use,
+have had their copies before (net/ipv4/icmp.c, net/ipv4/ip_input.c: raw_local_deliver()).
+"""
+
+DROP_TRACEPOINT = "skb:kfree_skb"
+"""The kernel's own word for a drop (include/trace/events/skb.h)."""
+
+TELLS_DROPS = frozenset({DROP_FUNCTION, "kfree_skb_reason", "sk_skb_reason_drop", *LIST_FREES})
+"""Who asks for these asks for drops."""

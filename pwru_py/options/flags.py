@@ -138,6 +138,7 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
         _switch("--output-tuple", "output_tuple", "addresses and ports (on unless =false)"),
         _switch("--output-tcp-flags", "output_tcp_flags", "TCP flags inside the tuple"),
         _switch("--output-stack", "output_stack", "the callers, beneath each event"),
+        _switch("--output-packet-id", "output_packet_id", "number each packet; 9<7: made of 7"),
         _switch("--output-json", "output_json", "one JSON object a line"),
         Flag("--timestamp", "MODE", "timestamp", word(Timestamp),
              "none, current, relative or absolute"),
@@ -196,6 +197,7 @@ class Options:
     output_meta: bool = True
     output_tuple: bool = True
     output_tcp_flags: bool = False
+    output_packet_id: bool = False
     output_stack: bool = False
     output_json: bool = False
     output_file: str = ""

@@ -14,7 +14,15 @@ from typing import Any, NamedTuple
 
 from ..options.config import Timestamp
 from ..record.event import Context, Event
-from .formats import Format, format_frame, format_func, format_iface, format_process, format_tuple
+from .formats import (
+    Format,
+    format_frame,
+    format_func,
+    format_iface,
+    format_packet,
+    format_process,
+    format_tuple,
+)
 from .json_tuple import TUPLE_SCHEMA, json_tuple
 from .stamp import ISO_CHARS, ISO_PATTERN, TIME_OF_DAY_CHARS, Stamp
 
@@ -27,6 +35,7 @@ class View:
     tuple: bool = True
     tcp_flags: bool = False
     stack: bool = False
+    packet_id: bool = False
     timestamp: Timestamp = Timestamp.NONE
 
 
@@ -179,6 +188,35 @@ FIELDS: tuple[Field, ...] = (
         format=_fixed(lambda event: f"0x{event.skb:016x}"),
         short=_fixed(lambda event: f"{event.skb & 0xFFFFFFFF:08x}"),
         reads=("skb",),
+    ),
+    Field(
+        "packet",
+        Group.TASK,
+        (
+            _plain(
+                "packet",
+                "The packet's number in this session, from 1 up in the order of first sight: an "
+                "address may be used again, a number is not.",
+                _INTEGER,
+            ),
+            _plain(
+                "parent",
+                "Number of the packet that this one was made of (clone, copy, fragment, segment); "
+                "null where that is not known.",
+                _NUMBER_OR_NULL,
+            ),
+        ),
+    ),
+    Field(
+        "packet-id",
+        Group.TASK,
+        (),
+        title="PACKET",
+        widths=_fixed((6, 6)),
+        priority=13,
+        format=_fixed(format_packet),
+        reads=("packet", "parent"),
+        shown=lambda view: view.packet_id,
     ),
     Field(
         "cpu",
@@ -368,12 +406,19 @@ FIELDS: tuple[Field, ...] = (
                 "The reason's number; null when the function carries none.",
                 _NUMBER_OR_NULL,
             ),
+            _made(
+                "location",
+                lambda e: None if e.location is None else format_frame(e.location),
+                "location",
+                "Who freed the packet, as a stack names it; null unless func is skb:kfree_skb.",
+                _OR_NULL,
+            ),
         ),
         title="FUNC",
         widths=_fixed((26, 36)),
         priority=12,
         format=_fixed(format_func),
-        reads=("func", "reason", "reason_name"),
+        reads=("func", "reason", "reason_name", "location"),
     ),
     Field(
         "stack",

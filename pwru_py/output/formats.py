@@ -34,6 +34,11 @@ def format_process(event: Event) -> str:
     return f"{event.comm}:{event.pid}"
 
 
+def format_packet(event: Event) -> str:
+    """``7``; ``9<7`` for a packet that was made of packet 7."""
+    return f"{event.packet}<{event.parent}" if event.parent else str(event.packet)
+
+
 def format_iface(event: Event) -> str:
     """``name:ifindex``, ``0`` without a device."""
     return f"{event.ifname}:{event.ifindex}" if event.ifname else str(event.ifindex)
@@ -74,9 +79,17 @@ def format_reason(event: Event) -> str:
 
 
 def format_func(event: Event) -> str:
-    """The function and, two spaces after it, the reason it was given."""
+    """The function and, two spaces after it, the reason it was given, and who freed the packet."""
+    verdict = format_verdict(event)
+    return f"{event.func}  {verdict}" if verdict else event.func
+
+
+def format_verdict(event: Event) -> str:
+    """``NETFILTER_DROP``; with a location ``NETFILTER_DROP at nf_hook_slow+0xab``."""
     reason = format_reason(event)
-    return f"{event.func}  {reason}" if reason else event.func
+    if event.location is None:
+        return reason
+    return f"{reason} at {format_frame(event.location)}".lstrip()
 
 
 def format_frame(frame: Frame) -> str:

@@ -93,9 +93,22 @@ _OTHERS: dict[str, Any] = {
                 "type": "boolean",
             },
             "drops": {
-                "description": "Drop reason to number of events.",
+                "description": "Drop reason to number of packets, as the kernel's tracepoint "
+                "skb:kfree_skb tells of them.",
                 "type": "object",
                 "additionalProperties": {"type": "integer", "minimum": 1},
+            },
+            "replies": {
+                "description": "Of the drops, echo replies without a ping socket: raw sockets have "
+                "had their copies before.",
+                "type": "integer",
+                "minimum": 0,
+            },
+            "pieces": {
+                "description": "sk_buffs freed in lists that may be drops, or fragments of packets "
+                "that arrived: this kernel does not tell.",
+                "type": "integer",
+                "minimum": 0,
             },
             "losses": {"$ref": "#/$defs/losses"},
             "attached": {"description": "Functions traced.", "type": "integer", "minimum": 0},
@@ -111,6 +124,8 @@ _OTHERS: dict[str, Any] = {
             "packets",
             "packets_limited",
             "drops",
+            "pieces",
+            "replies",
             "losses",
             "attached",
             "failed",

@@ -49,9 +49,9 @@ class Stamp:
 
     def relative(self, event: Event) -> int:
         """Nanoseconds since the packet's previous event, 0 at its first."""
-        last, skb, ts_ns = self._last, event.skb, event.ts_ns
-        before = last.pop(skb, ts_ns)
-        last[skb] = ts_ns
+        last, packet, ts_ns = self._last, event.packet, event.ts_ns
+        before = last.pop(packet, ts_ns)
+        last[packet] = ts_ns
         if len(last) > self._packets:
             last.popitem(last=False)
         return ts_ns - before

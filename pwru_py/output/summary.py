@@ -42,9 +42,9 @@ def loss_notice(losses: Losses) -> str:
 
 def summary_lines(summary: Summary) -> list[str]:
     """The account, a line a fact; it always says what was lost and what is unknown."""
-    least = "about " if summary.packets_limited else ""
+    least = "about " if summary.packets_limited and summary.packets else ""
     events = plural(summary.events, "event")
-    lines = [f"{least}{plural(summary.packets, 'packet')}, {events}", *_drop_lines(summary.drops)]
+    lines = [f"{least}{plural(summary.packets, 'packet')}, {events}", *_drop_lines(summary)]
     lines += _loss_lines(summary.losses) or ["lost: nothing"]
     lines.append(_recursion_line(summary.losses))
     if summary.failed:
@@ -60,7 +60,21 @@ def standing(summary: Summary, functions: int) -> str:
     return f"{packets}, {events}; {loss_notice(summary.losses)}; {attached}"
 
 
-def _drop_lines(drops: dict[str, int]) -> list[str]:
+def _drop_lines(summary: Summary) -> list[str]:
+    drops = _drops(summary.drops)
+    if summary.replies:
+        replies = f"{summary.replies} of NO_SOCKET" if summary.replies > 1 else "one NO_SOCKET"
+        drops.append(f"  ({replies}: echo reply; raw sockets, ping's, had their copies before)")
+    if summary.pieces:
+        pieces = plural(summary.pieces, "sk_buff")
+        drops.append(
+            f"freed in lists: {pieces}, drops or fragments of packets that arrived: this kernel "
+            "does not tell"
+        )
+    return drops
+
+
+def _drops(drops: dict[str, int]) -> list[str]:
     if not drops:
         return ["drops: none seen"]
     ordered = sorted(drops.items(), key=lambda item: (-item[1], item[0]))

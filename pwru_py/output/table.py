@@ -13,7 +13,7 @@ from rich.style import Style
 
 from ..record.event import Event, Losses, Summary
 from .fields import View, columns
-from .formats import format_frame, format_reason
+from .formats import format_frame, format_verdict
 from .stamp import Stamp
 from .summary import LossWatch, loss_notice, summary_lines
 from .widths import Layout, choose, cut, fit
@@ -134,8 +134,8 @@ class TableSink:
         style = packet_style(event.skb)
         if event.drop:
             segments = [Segment(row.before, style), Segment(event.func, DROP)]
-            if reason := format_reason(event):
-                segments += [Segment("  "), Segment(reason, REASON)]
+            if verdict := format_verdict(event):
+                segments += [Segment("  "), Segment(verdict, REASON)]
             segments.append(_NEWLINE)
         else:
             segments = [Segment(row.before + row.func, style), _NEWLINE]

@@ -1,58 +1,42 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Counting packets and drops over a session, in bounded memory. Pure."""
+"""Counting packets and drops over a session. Pure."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterable
 
-from ..facts.roles import FREES_MEMORY
+from ..facts.roles import ECHO_REPLIES
 from ..record.event import Event, Summary
+from .identity import Identity
 
-LIVE_MAX = 65536
 NO_REASON = "no reason given by this kernel"
 
 
 class Account:
-    """Keeps ``summary`` up to date. A packet is an skb address from its first event to its end."""
+    """Keeps ``summary`` up to date."""
 
-    def __init__(self, summary: Summary) -> None:
+    def __init__(self, summary: Summary, identity: Identity) -> None:
         self._summary = summary
-        # Packets under way: skb address to the functions that gave a drop reason for it.
-        self._live: OrderedDict[int, tuple[str, ...]] = OrderedDict()
+        self._identity = identity
+        self._dropped = 0  # the packet whose drop was counted last
 
-    @property
-    def under_way(self) -> Iterable[int]:
-        """The addresses of packets seen, as far as is known not yet freed."""
-        return self._live.keys()
-
-    def add(self, events: Iterable[Event]) -> None:
-        """Counts a packet once and its drop once, whatever number of functions carry the reason."""
-        live, summary = self._live, self._summary
+    def add(self, events: Iterable[Event], shown: int) -> None:
+        """``shown``: how many of them the user sees. Each packet is dropped once, whatever number
+        of functions carry the reason."""
+        summary = self._summary
+        summary.events += shown
         for event in events:
-            summary.events += 1
-            skb = event.skb
-            if skb not in live:
-                self._begin(skb)
+            summary.packets = max(summary.packets, event.packet)  # they are numbered as they come
             if event.drop:
-                self._drop(event)
-            if event.func in FREES_MEMORY:
-                del live[skb]
+                if event.packet != self._dropped:
+                    self._count(event)
+            elif event.location is not None:
+                summary.pieces += 1
+        summary.packets_limited |= self._identity.crowded
 
-    def _begin(self, skb: int) -> None:
-        live, summary = self._live, self._summary
-        summary.packets += 1
-        live[skb] = ()
-        if len(live) > LIVE_MAX:
-            live.popitem(last=False)
-            summary.packets_limited = True
-
-    def _drop(self, event: Event) -> None:
-        skb, drops = event.skb, self._summary.drops
-        if event.func in self._live[skb]:  # nothing drops a packet twice: this is another one
-            del self._live[skb]
-            self._begin(skb)
-        if not self._live[skb]:
-            reason = event.reason_name or NO_REASON
-            drops[reason] = drops.get(reason, 0) + 1
-        self._live[skb] += (event.func,)
+    def _count(self, event: Event) -> None:
+        drops, reason = self._summary.drops, event.reason_name or NO_REASON
+        drops[reason] = drops.get(reason, 0) + 1
+        if event.location is not None and event.location.symbol in ECHO_REPLIES:
+            self._summary.replies += reason == "NO_SOCKET"
+        self._dropped = event.packet

@@ -9,7 +9,7 @@ from ..attach.argument_table import ENDBR
 from ..kernel import system
 from ..plan.functions import Target
 from ..record.event import Frame
-from .attachable import read_symbols
+from .attachable import nearest_symbol, read_symbols
 
 
 def targets_by_addr(targets: Sequence[Target], ips: Iterable[int]) -> dict[int, Target]:
@@ -41,3 +41,28 @@ class Stacks:
             return Frame(addr, "", 0, "")
         offset = symbol.offset + (0 if innermost else 1)
         return Frame(addr, symbol.name, offset, symbol.module)
+
+
+class Locations:
+    """Names the few places where packets are freed: each is looked up when it first occurs."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, Frame] = {}
+
+    def locate(self, addr: int) -> Frame:
+        """The function that this return address lies in; its name '' where that is hidden."""
+        if addr not in self._known:
+            if len(self._known) >= _LOCATIONS_MAX:
+                self._known.clear()
+            self._known[addr] = self._find(addr)
+        return self._known[addr]
+
+    @staticmethod
+    def _find(addr: int) -> Frame:
+        symbol = nearest_symbol(addr - 1)
+        if symbol is None:
+            return Frame(addr, "", 0, "")
+        return Frame(addr, symbol.name, symbol.offset + 1, symbol.module)
+
+
+_LOCATIONS_MAX = 4096

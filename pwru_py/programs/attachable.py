@@ -6,7 +6,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from ..errors import FeatureUnsupportedError, PrivilegeError
-from ..facts.kallsyms import TEXT, Symbols, blacklist, filter_functions, find_addresses
+from ..facts.kallsyms import (
+    TEXT,
+    Symbol,
+    Symbols,
+    blacklist,
+    filter_functions,
+    find_addresses,
+    find_nearest,
+)
 from ..kernel import system
 from ..kernel.notes import Notes
 from ..plan.functions import Attachable
@@ -126,6 +134,15 @@ def _place(addr: int | None, start: int) -> tuple[bool, int] | None:
     if addr is None:
         return None
     return (True, addr - start) if addr > start else (False, addr)
+
+
+def nearest_symbol(addr: int) -> Symbol | None:
+    """The text symbol that ``addr`` lies in; keeps nothing of all others."""
+    try:
+        with open(system.KALLSYMS, "rb", buffering=_KALLSYMS_BUFFER) as lines:
+            return find_nearest(lines, addr)
+    except OSError:
+        return None
 
 
 def read_symbols() -> Symbols:

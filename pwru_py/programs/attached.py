@@ -10,12 +10,13 @@ from contextlib import ExitStack
 from ..attach.probes import Probes
 from ..errors import AttachError, PrivilegeError
 from ..facts.drop_reasons import Reasons
-from ..kernel import system
+from ..kernel import bpf, system
+from ..kernel.libbpf import Program
 from ..kernel.wake import Wake
 from ..plan.functions import Target
 from ..record import contract
 from ..record.event import Losses
-from .addresses import Stacks, targets_by_addr
+from .addresses import Locations, Stacks, targets_by_addr
 from .load import Loaded
 
 
@@ -27,6 +28,7 @@ class Attached:
         loaded: Loaded,
         probes: Probes,
         stacks: Stacks | None,
+        drops: Program | None,
         warnings: tuple[str, ...],
         resources: ExitStack,
     ) -> None:
@@ -45,6 +47,10 @@ class Attached:
         )
         self._by_addr = targets_by_addr(self.prepared.plan.targets, probes.ips)
         self.symbolize = stacks.symbolize if stacks else None
+        self.locate = Locations().locate
+        self.tells_drops = drops is not None
+        """Whether the kernel's own tracepoint tells of drops."""
+        self._drops = drops
 
     def target_at(self, addr: int) -> Target | None:
         """The target probed at ``addr``, for records that do not name it."""
@@ -62,6 +68,7 @@ class Attached:
         forgotten = read(contract.COUNT_TRACK_NEW) - read(contract.COUNT_TRACK_END)
         skipped = self.probes.skipped(self._loaded.program, final=self.paused)
         hits = skipped.hits + read(contract.COUNT_NESTED) + read(contract.COUNT_UNKNOWN)
+        hits += bpf.recursion_misses(self._drops.fd) if self._drops is not None else 0
         return Losses(
             buffer_full=read(contract.COUNT_BUFFER_FULL),
             track_full=read(contract.COUNT_TRACK_FULL)
@@ -88,13 +95,29 @@ def attach(loaded: Loaded, wake: Wake, warnings: tuple[str, ...]) -> Attached:
         probes = prepared.way.make(prepared.plan.targets, prepared.features, wake)
         for program in loaded.followers:
             stack.callback(program.attach().destroy)
+        drops, more = _attach_drops(loaded, stack)
         stack.callback(probes.detach)
         if not wake.is_set:
             probes.attach(loaded.program)
         if probes.failed and not probes.attached:
             raise _nothing(probes.failed)
-        told = (*warnings, *loaded.warnings)
-        return Attached(loaded, probes, stacks, told, stack.pop_all())
+        told = (*warnings, *loaded.warnings, *more)
+        return Attached(loaded, probes, stacks, drops, told, stack.pop_all())
+
+
+_UNTOLD = "drops are told by functions, those of a list as one"
+
+
+def _attach_drops(loaded: Loaded, stack: ExitStack) -> tuple[Program | None, tuple[str, ...]]:
+    """The program at the tracepoint; None, and why, where there is none: functions tell then."""
+    drops = loaded.drops
+    if drops is None:
+        return None, (f"{_UNTOLD}: this kernel's BTF has no tracepoint kfree_skb",)
+    try:
+        stack.callback(drops.attach().destroy)
+    except AttachError as refusal:
+        return None, (f"{_UNTOLD}: the tracepoint kfree_skb is refused: {refusal}",)
+    return drops, ()
 
 
 def _nothing(failed: list[tuple[Target, int]]) -> AttachError | PrivilegeError:

@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import errno
 import struct
+from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..attach.argument_table import ArgumentTable, argument_table
 from ..errors import LoadError, PrivilegeError
@@ -25,16 +26,20 @@ if TYPE_CHECKING:
     from pwru_filters import CompiledFilter
 
 _KEY = struct.Struct("=Q")
+_DROPS = "drop_skb"
+_EVERY_COPY = "child_2___copy_skb_header"
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
     """In the kernel, and attached to nothing. ``program`` goes to the plan's functions,
-    ``followers`` where their sections say. ``resources`` frees all."""
+    ``followers`` and ``drops`` (None: this kernel has no such tracepoint) where their sections say.
+    ``resources`` frees all."""
 
     prepared: Prepared
     program: Program
     followers: tuple[Program, ...]
+    drops: Program | None
     reader: Reader
     counters: Map
     switch: Map  # .bss of the object: the variable paused
@@ -54,7 +59,7 @@ def load(prepared: Prepared, wake: Wake) -> Loaded:
     elf = object_bytes(_object(prepared), prepared.compiled)
     with ExitStack() as stack:
         bpf_object = stack.enter_context(BpfObject(Libbpf(), elf, prepared.types.file))
-        program, followers = _choose_programs(bpf_object, prepared, settings)
+        chosen = _choose_programs(bpf_object, prepared, settings)
         table = _fit_maps(bpf_object, prepared, settings)
         try:
             bpf_object.load()
@@ -67,8 +72,9 @@ def load(prepared: Prepared, wake: Wake) -> Loaded:
         barrier = stack.enter_context(Barrier())
         return Loaded(
             prepared,
-            program,
-            tuple(followers),
+            chosen.program,
+            chosen.followers,
+            chosen.drops,
             reader,
             bpf_object.map("counters"),
             bpf_object.map(".bss"),
@@ -101,31 +107,47 @@ def _object(prepared: Prepared) -> str:
     return "typed" if prepared.features.typed_loads else "plain"
 
 
-def _choose_programs(
-    bpf_object: BpfObject, prepared: Prepared, settings: KernelConfig
-) -> tuple[Program, list[Program]]:
-    """Loads only what this plan attaches: the program, and those that follow packets."""
+class _Chosen(NamedTuple):
+    program: Program
+    followers: tuple[Program, ...]
+    drops: Program | None
+
+
+def _choose_programs(bpf_object: BpfObject, prepared: Prepared, settings: KernelConfig) -> _Chosen:
+    """Loads only what this plan attaches."""
     compiled = prepared.compiled.get(OUTER)
     wanted = "trace_skb_any"
     if compiled and settings.simple and settings.adjacent:
         wanted = hot_program(compiled) or wanted
-    follow = settings.track and prepared.types.own  # by the number of the function's type
-    chosen: dict[str, Program] = {}
-    followers = []
-    for program in bpf_object.programs():
-        if program.name == wanted:
-            chosen[wanted] = program
-        elif program.name.startswith("trace_"):
-            program.set_autoload(False)
-        elif follow and _follows(program.name, prepared):
-            program.set_autoload(True)
-            followers.append(program)
-    prepared.way.shape(chosen[wanted], prepared.features)
-    return chosen[wanted], followers
+    programs = {program.name: program for program in bpf_object.programs()}
+    followers = _followers(prepared, settings, programs)
+    loaded = {wanted, *followers}
+    if prepared.features.kfree_skb_arguments:
+        loaded.add(_DROPS)
+    for name, program in programs.items():
+        program.set_autoload(name in loaded)
+    prepared.way.shape(programs[wanted], prepared.features)
+    drops = programs[_DROPS] if _DROPS in loaded else None
+    return _Chosen(programs[wanted], tuple(programs[name] for name in followers), drops)
 
 
-def _follows(name: str, prepared: Prepared) -> bool:
-    """Whether the kernel has the function, with as many arguments: KIND_ARGUMENTS_FUNCTION."""
+def _followers(prepared: Prepared, settings: KernelConfig, names: Iterable[str]) -> tuple[str, ...]:
+    """Programs that follow packets, or forget them: KIND_ARGUMENTS_FUNCTION.
+
+    The kernel must have the function, with as many arguments, and BTF of its own, as it wants the
+    number of the function's type.
+    """
+    if not prepared.types.own:
+        return ()
+    kinds = {"alloc"} if settings.track or settings.placed else set()
+    kinds |= {"child", "copy"} if settings.track else set()
+    found = [name for name in names if name.split("_")[0] in kinds and _has(name, prepared)]
+    if _EVERY_COPY in found:
+        found = [name for name in found if not name.startswith("copy_")]
+    return tuple(found)
+
+
+def _has(name: str, prepared: Prepared) -> bool:
     _kind, count, function = name.split("_", 2)
     btf = prepared.types.btf
     found = btf.function(function)
@@ -142,6 +164,7 @@ def _fit_maps(bpf_object: BpfObject, prepared: Prepared, settings: KernelConfig)
     queue.set_value_size(settings.record.bytes)
     queue.set_max_entries(max(1, config.buffer_bytes // settings.record.bytes))
     bpf_object.map("tracked").set_max_entries(config.track_entries if settings.track else 1)
+    bpf_object.map("places").set_max_entries(config.track_entries if settings.placed else 1)
     bpf_object.map(".rodata").set_initial_value(settings.pack())
     if not prepared.way.ips:
         return ArgumentTable(b"", {})

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _PAGE_VARIABLES = ("page_offset_base", "vmemmap_base")
 _PER_CPU = "__per_cpu_offset"
+_WITH_REASON = 3  # arguments of the tracepoint kfree_skb: sk_buff, location, reason
 
 
 def make_settings(prepared: Prepared, warnings: list[str]) -> KernelConfig:
@@ -41,6 +42,7 @@ def make_settings(prepared: Prepared, warnings: list[str]) -> KernelConfig:
         record=RecordLayout.of(stack=config.output_stack),
         queue=_through_queue(config, ring=features.ring),
         shared=prepared.way.trampoline and len(modules) > 1,
+        drop_reasons=features.kfree_skb_arguments >= _WITH_REASON,
         typed_task=features.typed_task,
         **_preempt_count(prepared),
         **_page_variables(prepared, warnings),

@@ -82,11 +82,13 @@ CONFIG: Final[Members] = (
     ("adjacent", 41, "?"),
     ("func_ip", 42, "?"),
     ("track", 43, "?"),
-    ("tuple", 44, "?"),
-    ("queue", 45, "?"),
-    ("pages", 46, "?"),
-    ("shared", 47, "?"),
-    ("typed_task", 48, "?"),
+    ("placed", 44, "?"),
+    ("tuple", 45, "?"),
+    ("queue", 46, "?"),
+    ("pages", 47, "?"),
+    ("shared", 48, "?"),
+    ("drop_reasons", 49, "?"),
+    ("typed_task", 50, "?"),
     ("hardirq_mask", 52, "I"),
     ("nmi_mask", 56, "I"),
     ("preempt_count", 64, "Q"),
@@ -106,6 +108,8 @@ SECTION_MAX: Final = 1
 EVENT_REASON: Final = 1
 EVENT_TRACKED: Final = 2
 EVENT_SHARED: Final = 4
+EVENT_LINK: Final = 16
+EVENT_DROP: Final = 8
 
 # enum event_context
 CONTEXT_TASK: Final = 0

@@ -10,10 +10,11 @@ from __future__ import annotations
 import struct
 import sys
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 from ..escape import escape
-from ..facts.roles import DROP_FUNCTION, NO_VERDICT
+from ..facts.roles import DROP_FUNCTION, DROP_TRACEPOINT, NO_VERDICT
 from ..plan.functions import Target
 from . import contract, layout
 from .event import Context, Event, Frame, Icmp, Tuple
@@ -74,86 +75,146 @@ def _swap(word_be: int) -> int:
     return value
 
 
+class Packets(Protocol):
+    """Which packet an event belongs to: ``packets.identity.Identity``."""
+
+    def see(
+        self, skb: int, func: str, netns: int, *, device: bool, last: bool
+    ) -> tuple[int, int | None, int]:
+        """(number, parent's number or None, namespace) of the packet."""
+
+    def link(self, child: int, parent: int) -> None:
+        """One sk_buff is made of another."""
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What turns numbers of a record into names.
+
+    ``by_addr``: probe address to target, for kernels whose probes carry no cookie. ``reason``: a
+    drop reason. ``is_drop``: whether it says so. ``locate``: a return address. ``symbolize``:
+    (address, innermost) of a stack, None without.
+    """
+
+    by_addr: Callable[[int], Target | None]
+    reason: Callable[[int], str]
+    is_drop: Callable[[int], bool]
+    locate: Callable[[int], Frame]
+    symbolize: Callable[[int, bool], Frame] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DropRules:
+    """What tells that a packet is dropped.
+
+    ``tracepoint``: the kernel's own does, and functions do not. ``has_reasons``: where it cannot be
+    had, functions with a reason do, else ``kfree_skb()``. ``pieces``: functions that free the
+    pieces of a packet that has arrived in the same way as a drop, without a reason.
+    """
+
+    tracepoint: bool
+    has_reasons: bool
+    pieces: frozenset[str] = frozenset()
+
+
 class Decoder:
     """Turns runs of records into events.
 
-    ``skip``: bytes before each record. ``by_addr``: probe address to target, for kernels whose
-    probes carry no cookie. ``symbolize``: (address, innermost) to Frame. ``wall_offset_ns`` is
-    added to CLOCK_MONOTONIC to get the time since the epoch.
+    ``skip``: bytes before each record. ``wall_offset_ns`` is added to CLOCK_MONOTONIC to get the
+    time since the epoch.
     """
 
     def __init__(
         self,
         targets: Sequence[Target],
-        by_addr: Callable[[int], Target | None],
-        reason_name: Callable[[int], str],
-        is_drop: Callable[[int], bool],
+        names: Names,
+        rules: DropRules,
+        packets: Packets,
         *,
-        has_reasons: bool,
         skip: int = 0,
         stride: int = layout.EVENT.size,
-        symbolize: Callable[[int, bool], Frame] | None = None,
     ) -> None:
-        record = layout.RecordLayout.of(stack=symbolize is not None)
+        record = layout.RecordLayout.of(stack=names.symbolize is not None)
         form = f"={skip}x{record.format[1:]}"
         padding = stride - struct.calcsize(form)
         self._record = struct.Struct(f"{form}{padding}x" if padding else form)
         self._targets = (("", ""), *((t.name, t.module) for t in targets))
         self._verdicts = {t.name for t in targets if not NO_VERDICT.fullmatch(t.name)}
-        self._by_addr = by_addr
+        self._given = names
+        self._rules = rules
+        self._packets = packets
         self._functions = _Cache(self._function)
-        self._reason_name = reason_name
-        self._is_drop = is_drop
-        self._symbolize = symbolize
         self._names: _Cache[bytes, str] = _Cache(escape)
         self._tuples: _Cache[bytes, Tuple | None] = _Cache(decode_tuple)
         self._frames: _Cache[tuple[int, bool], Frame] = _Cache(self._frame)
-        self._drop_function = None if has_reasons else DROP_FUNCTION
+        self._drop_function = None if rules.has_reasons or rules.tracepoint else DROP_FUNCTION
 
     def _function(self, addr: int) -> tuple[str, str, int]:
         """Name, module and entry; a kprobe may lie behind it."""
-        target = self._by_addr(addr)
+        target = self._given.by_addr(addr)
         if target is None:
             return f"0x{addr:x}", "", addr
         return target.name, target.module, min(addr, target.addr)
 
     def _frame(self, key: tuple[int, bool]) -> Frame:
-        assert self._symbolize is not None
-        return self._symbolize(*key)
+        assert self._given.symbolize is not None
+        return self._given.symbolize(*key)
 
     def decode(self, run: bytes, wall_offset_ns: int) -> list[Event]:
         """The events of a run of whole records."""
-        targets, functions = self._targets, self._functions
-        names, tuples, verdicts = self._names, self._tuples, self._verdicts
-        contexts, drop_function = _CONTEXTS, self._drop_function
-        has_reason, shared, new = contract.EVENT_REASON, contract.EVENT_SHARED, Event._make
+        targets, functions, see = self._targets, self._functions, self._packets.see
+        names, tuples, contexts = self._names, self._tuples, _CONTEXTS
+        special, new = contract.EVENT_DROP | contract.EVENT_LINK, Event._make
         events = []
         for (
             ts_ns, skb, addr, pid, index, netns, mark, ifindex, mtu, length, reason, proto, cpu,
             flags, context, tcp_flags, stack_len, comm, ifname, packed, *stack,
         ) in self._record.iter_unpack(run):  # fmt: skip
-            if index:
-                func, module = targets[index]
+            location = None
+            if flags & special:
+                if flags & contract.EVENT_LINK:
+                    self._packets.link(skb, addr)
+                    continue
+                func, module, location = DROP_TRACEPOINT, "", self._given.locate(addr)
+                reason, reason_name, drop = self._dropped(flags, reason, location)
             else:
-                func, module, addr = functions[addr]
-            if flags & has_reason:
-                reason_name = self._reason_name(reason)
-                drop = func in verdicts and self._is_drop(reason)
-                if reason_name == _UNSAID and func not in verdicts:
-                    reason, reason_name = -1, ""
-            else:
-                reason, reason_name, drop = -1, "", func == drop_function
-            if flags & shared:  # only the last holder's free is a drop, as in trace_kfree_skb
-                drop = False
+                if index:
+                    func, module = targets[index]
+                else:
+                    func, module, addr = functions[addr]
+                reason, reason_name, drop = self._verdict(flags, reason, func)
+            packet, parent, netns = see(
+                skb, func, netns, device=ifindex > 0, last=drop or location is not None
+            )
             frames = self._stack(stack[:stack_len], addr) if stack_len else ()
             events.append(
                 new((
                     skb, cpu, pid, names[comm], contexts[context], func, module, addr, ts_ns,
                     ts_ns + wall_offset_ns, netns, mark, ifindex, names[ifname], proto, mtu,
                     length, tuples[packed], tcp_flags, reason, reason_name, frames, drop,
+                    location, packet, parent,
                 ))
             )  # fmt: skip
         return events
+
+    def _verdict(self, flags: int, reason: int, func: str) -> tuple[int, str, bool]:
+        """(reason, its name, whether it is a drop) of a function."""
+        if not flags & contract.EVENT_REASON:
+            drop = func == self._drop_function and not flags & contract.EVENT_SHARED
+            return -1, "", drop
+        name, telling = self._given.reason(reason), func in self._verdicts
+        if name == _UNSAID and not telling:
+            return -1, "", False
+        # Only the last holder's free is a drop, as in trace_kfree_skb.
+        drop = telling and not flags & contract.EVENT_SHARED and not self._rules.tracepoint
+        return reason, name, drop and self._given.is_drop(reason)
+
+    def _dropped(self, flags: int, reason: int, location: Frame) -> tuple[int, str, bool]:
+        """The same of the tracepoint."""
+        reason = reason if flags & contract.EVENT_REASON else -1
+        name = self._given.reason(reason) if reason >= 0 else ""
+        piece = location.symbol in self._rules.pieces and name in ("", _UNSAID)
+        return reason, name, not piece
 
     def _stack(self, addrs: Sequence[int], func: int) -> tuple[Frame, ...]:
         """The frames from the traced function on; a trampoline puts the programs before it."""

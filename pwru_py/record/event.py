@@ -88,8 +88,11 @@ class Event(NamedTuple):
     reason that the function was given, -1 when it carries none; ``reason_name`` '' then.
     ``pid``: the process (thread group) id. ``comm`` and ``ifname`` have control characters
     escaped already. ``tuple`` is None when no IP header was found or tuples are off. ``drop``:
-    the packet is dropped here, by the rule of the tracepoint skb:kfree_skb: a reason that means so
-    (or ``kfree_skb`` where the kernel has no reasons), given by the last who holds the skb.
+    the kernel's tracepoint skb:kfree_skb says that the packet is dropped (where it cannot be had,
+    a function with a reason that means so). ``location``: who freed it then, None elsewhere; with
+    the tracepoint ``func`` is ``skb:kfree_skb`` and ``addr`` the location's. ``packet``: its
+    number, see ``packets.identity``; ``parent``: that of the packet it was made of, None where that
+    is not known.
     """
 
     skb: int
@@ -115,6 +118,9 @@ class Event(NamedTuple):
     reason_name: str
     stack: builtins.tuple[Frame, ...]
     drop: bool = False
+    location: Frame | None = None
+    packet: int = 0
+    parent: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,14 +151,18 @@ class Summary:
 
     ``packets``: an skb address from its first event to its end counts once; see ``Account``.
     ``packets_limited``: the number is rough, as the functions that free packets are not traced
-    or too many packets were under way at once. ``drops``:
-    reason name to packets. ``attached``, ``failed``: functions.
+    or too many packets were under way at once. ``drops``: reason name to packets. ``replies``:
+    drops that are echo replies without a ping socket, of which raw sockets have had their copies.
+    ``pieces``: sk_buffs that were freed in a list and may be drops, or fragments of packets that
+    arrived: this kernel does not tell. ``attached``, ``failed``: functions.
     """
 
     events: int = 0
     packets: int = 0
     packets_limited: bool = False
     drops: dict[str, int] = field(default_factory=dict)
+    pieces: int = 0
+    replies: int = 0
     losses: Losses = Losses()
     attached: int = 0
     failed: int = 0

@@ -99,6 +99,7 @@ class KernelConfig:
     tuple: bool = True
     queue: bool = False
     shared: bool = False
+    drop_reasons: bool = False
     typed_task: bool = False
     hardirq_mask: int = 0
     nmi_mask: int = 0
@@ -111,6 +112,11 @@ class KernelConfig:
     @property
     def _meta(self) -> bool:
         return bool(self.netns or self.ifindex or self.mark_mask)
+
+    @property
+    def placed(self) -> bool:
+        """Packets are chosen by where they are."""
+        return bool(self.netns or self.ifindex)
 
     @property
     def simple(self) -> bool:
@@ -132,6 +138,7 @@ class KernelConfig:
         return CONFIG.pack_members(
             **values,
             meta=self._meta,
+            placed=self.placed,
             pages=bool(self.page_offset_base and self.vmemmap_base),
             record_bytes=self.record.bytes,
             section_at=self.record.section_at,

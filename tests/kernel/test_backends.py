@@ -158,5 +158,5 @@ def test_a_table_of_arguments_as_it_rarely_is(lab: Lab) -> None:
     assert not skipped
     assert found["crowded"] == found["usual"]
     for name in ("unknown", "nobody"):
-        assert found[name][0] == []
+        assert set(found[name][0]) <= {"skb:kfree_skb"}, "the tracepoint needs no table"
         assert found[name][1] >= len(functions)

@@ -47,6 +47,8 @@ def test_output_rule(lab: Lab, trace: Trace, daddr: str) -> None:
     drops = dropped(trace, daddr, 81)
     assert drops
     for event in drops:
+        assert event["func"] == "skb:kfree_skb"
+        assert event["location"].startswith("nf_hook_slow+"), event
         assert event["drop_reason"] == ("NETFILTER_DROP" if lab.has_reasons else None)
         assert any(frame.startswith("nf_hook_slow+") for frame in event["stack"]), event
         assert event["netns"] == lab.inode("a")
@@ -86,5 +88,6 @@ def test_summary_counts_each_drop_once(lab: Lab, trace: Trace) -> None:
 
 def test_stack_begins_at_the_function(trace: Trace) -> None:
     for event in trace.events:
-        assert event["stack"][0].startswith(event["func"] + "+"), event
+        begin = event["location"] or event["func"] + "+"
+        assert event["stack"][0].startswith(begin), event
         assert len(event["stack"]) > 3

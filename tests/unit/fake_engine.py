@@ -99,11 +99,16 @@ class FakeAttached:
         self.kernel = kernel
         self.prepared = prepared
         self.reader = Reader(kernel, prepared.config.output_stack, wake.fd)
+        self.locate = lambda addr: symbolize(addr, False)
+        self.tells_drops = False
         self.symbolize = symbolize if prepared.config.output_stack else None
         self.warnings = kernel.warnings
         self.paused = self.closed = False
         self.reasons = SimpleNamespace(
-            name=lambda value: NAMES.get(value, "?"), is_drop=lambda value: value > 1, known=True
+            name=lambda value: NAMES.get(value, "?"),
+            is_drop=lambda value: value > 1,
+            known=True,
+            knows_consumed=True,
         )
         self.probes = SimpleNamespace(
             total=len(prepared.plan.targets),

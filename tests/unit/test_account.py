@@ -3,9 +3,9 @@ from __future__ import annotations
 
 import pytest
 
-from pwru_py.packets import account
 from pwru_py.packets.account import NO_REASON, Account
-from pwru_py.record.event import Event, Summary
+from pwru_py.packets.identity import Identity
+from pwru_py.record.event import Event, Frame, Summary
 
 from .output.samples import event
 
@@ -15,10 +15,35 @@ def step(func: str, skb: int = 1, reason: str = "", drop: bool | None = None) ->
     return event(skb=skb, func=func, reason_name=reason, reason=2 if reason else -1, drop=drop)
 
 
+class Counting:
+    """An account with its identity, as a session has them."""
+
+    def __init__(self, limit: int = 65536) -> None:
+        self.summary = Summary()
+        self.identity = Identity(limit)
+        self._account = Account(self.summary, self.identity)
+
+    def add(self, *events: Event) -> None:
+        numbered = []
+        for one in events:
+            last = one.drop or one.location is not None
+            life = self.identity.see(one.skb, one.func, 0, device=False, last=last)
+            numbered.append(one._replace(packet=life.packet, parent=life.parent))
+        self._account.add(numbered, len(numbered))
+
+
 def total(*events: Event) -> Summary:
-    summary = Summary()
-    Account(summary).add(events)
-    return summary
+    counting = Counting()
+    counting.add(*events)
+    return counting.summary
+
+
+HERE = Frame(0xFFFFFFFF81000000, "nf_hook_slow", 0xAB, "")
+
+
+def told(skb: int = 1, reason: str = "NO_SOCKET", drop: bool = True) -> Event:
+    """What the tracepoint says."""
+    return step("skb:kfree_skb", skb, reason, drop)._replace(location=HERE)
 
 
 def test_a_packet_counts_once_however_many_functions_it_passes() -> None:
@@ -35,10 +60,10 @@ def test_a_freed_address_is_another_packet_when_it_returns(last: str) -> None:
 
 
 def test_a_batch_may_end_anywhere() -> None:
-    summary = Summary()
-    counting = Account(summary)
+    counting = Counting()
     for one in [step("ip_rcv"), step("kfree_skb_reason", reason="A"), step("kfree_skbmem")] * 2:
-        counting.add([one])
+        counting.add(one)
+    summary = counting.summary
     assert (summary.events, summary.packets, summary.drops) == (6, 2, {"A": 2})
 
 
@@ -72,13 +97,23 @@ def test_kernels_without_reasons() -> None:
     assert total(step("kfree_skb", drop=True)).drops == {NO_REASON: 1}
 
 
-def test_memory_is_bounded_and_the_limit_admitted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(account, "LIVE_MAX", 4)
-    summary = Summary()
-    counting = Account(summary)
-    counting.add([step("ip_rcv", skb=skb) for skb in range(4)])
-    assert not summary.packets_limited
-    counting.add([step("kfree_skb_reason", skb=skb, reason="A") for skb in range(4, 100)])
-    assert summary.packets_limited
-    assert (summary.packets, summary.drops) == (100, {"A": 96})
-    assert len(counting._live) == 4
+def test_each_word_of_the_tracepoint_is_a_drop() -> None:
+    """Of a list no other function is seen, and the allocator repeats addresses at once."""
+    assert total(*[told(skb=0xA)] * 300).drops == {"NO_SOCKET": 300}
+    journey = [step("ip_rcv"), told(), step("__kfree_skb"), step("kfree_skbmem")]
+    summary = total(*journey * 2, told(), step("ip_rcv"))
+    assert (summary.packets, summary.drops) == (4, {"NO_SOCKET": 3})
+
+
+def test_what_may_be_a_piece_is_counted_apart() -> None:
+    summary = total(told(drop=False, reason=""), told(skb=2))
+    assert (summary.pieces, summary.drops) == (1, {"NO_SOCKET": 1})
+
+
+def test_the_limit_is_admitted() -> None:
+    counting = Counting(limit=4)
+    counting.add(*[step("ip_rcv", skb=skb) for skb in range(4)])
+    assert not counting.summary.packets_limited
+    counting.add(*[step("kfree_skb_reason", skb=skb, reason="A") for skb in range(4, 100)])
+    assert counting.summary.packets_limited
+    assert (counting.summary.packets, counting.summary.drops) == (100, {"A": 96})

@@ -111,8 +111,10 @@ def test_a_configuration_is_packed_by_name() -> None:
         1, 2, 3, 4, NEEDS, FilterNeeds(), NEEDS, adjacent=True, track=True, record=stacked
     )
     packed = dict(zip(layout.CONFIG.names, layout.CONFIG.unpack(given.pack()), strict=True))
-    derived = [packed.pop(name) for name in ("meta", "pages", "record_bytes", "section_at")]
-    assert derived == [True, False, stacked.bytes, stacked.section_at[0]]
+    derived = [
+        packed.pop(name) for name in ("meta", "placed", "pages", "record_bytes", "section_at")
+    ]
+    assert derived == [True, True, False, stacked.bytes, stacked.section_at[0]]
     assert packed == {
         field.name: value.pack() if isinstance(value, FilterNeeds) else value
         for field in fields(KernelConfig)

@@ -11,9 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pwru_py.facts.roles import LIST_FREES
+from pwru_py.packets.identity import Identity
 from pwru_py.plan.functions import Target
 from pwru_py.record import contract, decode, layout
-from pwru_py.record.decode import Decoder, decode_tuple
+from pwru_py.record.decode import Decoder, DropRules, Names, decode_tuple
 from pwru_py.record.event import Context, Event, Frame, Icmp, Tuple
 
 TARGETS = (
@@ -92,16 +94,26 @@ def record(**changes: Any) -> bytes:
     return layout.EVENT.pack_members(**(fields | changes))
 
 
-def decoder(has_reasons: bool = True, cookies: bool = True, **changes: Any) -> Decoder:
+def locate(addr: int) -> Frame:
+    return Frame(
+        addr, {1: "nf_hook_slow", 2: "kfree_skb_list_reason"}.get(addr & 0xFF, ""), 0xAB, ""
+    )
+
+
+def decoder(
+    has_reasons: bool = True, cookies: bool = True, tracepoint: bool = False, **changes: Any
+) -> Decoder:
     by_addr = {target.addr: target for target in TARGETS}
     settings: dict[str, Any] = {"skip": 0, "stride": layout.EVENT.size} | changes
-    return Decoder(
-        TARGETS,
+    names = Names(
         by_addr.get if not cookies else lambda addr: None,
         lambda value: NAMES.get(value, f"REASON_{value}"),
         lambda value: value > 1,
-        has_reasons=has_reasons,
-        **settings,
+        locate,
+        settings.pop("symbolize", None),
+    )
+    return Decoder(
+        TARGETS, names, DropRules(tracepoint, has_reasons, LIST_FREES), Identity(), **settings
     )
 
 
@@ -135,6 +147,7 @@ def test_golden_record() -> None:
         reason_name="",
         stack=(),
         drop=False,
+        packet=1,
     )
 
 
@@ -233,6 +246,7 @@ def test_what_is_packed_is_decoded(data: st.DataObject, sport: int, dport: int, 
 def test_any_bytes_decode(raw: bytes) -> None:
     whole = bytearray(raw)
     struct.pack_into("=I", whole, 28, raw[0] % (len(TARGETS) + 1))  # the target
+    whole[60] &= ~contract.EVENT_LINK
     whole[61] %= 4  # the context
     (event,) = decoder().decode(bytes(whole), 0)
     assert event.comm.isprintable()
@@ -335,6 +349,38 @@ def frame(addr: int, innermost: bool) -> Frame:
     return Frame(addr, "inner" if innermost else "outer", addr & 0xFF, "")
 
 
+def tracepoint(location: int, reason: int = 8, **changes: Any) -> bytes:
+    flags = contract.EVENT_DROP | contract.EVENT_REASON
+    at = 0xFFFFFFFF81000000 + location
+    return record(**({"target": 0, "func": at, "flags": flags, "reason": reason} | changes))
+
+
+def test_what_the_tracepoint_says() -> None:
+    told = decoder(tracepoint=True)
+    (event,) = told.decode(tracepoint(1), 0)
+    assert (event.func, event.module, event.drop) == ("skb:kfree_skb", "", True)
+    assert event.location is not None
+    assert (event.location.symbol, event.reason) == ("nf_hook_slow", 8)
+    function = record(target=INDEX["kfree_skb_reason"], reason=8, flags=contract.EVENT_REASON)
+    (event,) = told.decode(function, 0)
+    assert (event.drop, event.reason) == (False, 8), "it is told once"
+
+
+def test_lists_of_kernels_that_do_not_tell_pieces_from_drops() -> None:
+    told, unsaid = decoder(tracepoint=True), 2
+    drops = [tracepoint(2, 8), tracepoint(2, unsaid), tracepoint(2, flags=contract.EVENT_DROP)]
+    events = told.decode(b"".join(drops), 0)
+    assert [event.drop for event in events] == [True, False, False]
+    assert [event.reason for event in events] == [8, unsaid, -1]
+
+
+def test_children_are_no_events() -> None:
+    one = decoder()
+    link = record(skb=0xB, func=0xA, target=0, flags=contract.EVENT_LINK)
+    parent, child = one.decode(record(skb=0xA) + link + record(skb=0xB), 0)
+    assert (child.packet, child.parent) == (2, parent.packet) == (2, 1)
+
+
 @pytest.mark.parametrize("depth", [0, 1, 3, contract.STACK_MAX])
 def test_stacks(depth: int) -> None:
     size = layout.EVENT.size + layout.STACK.size
@@ -367,7 +413,8 @@ def test_a_run_that_is_cut_is_refused() -> None:
 def test_a_probe_behind_the_entry_names_the_entry() -> None:
     target = Target("f", "veth", 0xFFFFFFFF81000000, 1, 0)
     by_addr = {target.addr + away: target for away in (-4, 0, 5, 9)}
-    behind = Decoder([target], by_addr.get, str, bool, has_reasons=True)
+    names = Names(by_addr.get, str, bool, locate)
+    behind = Decoder([target], names, DropRules(False, True), Identity())
     run = b"".join(record(func=target.addr + away, target=0) for away in (-4, 0, 5, 9, 1))
     first, *events, unknown = behind.decode(run, 0)
     assert {(e.func, e.module, e.addr) for e in events} == {("f", "veth", target.addr)}

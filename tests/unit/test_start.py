@@ -33,7 +33,9 @@ from pwru_py.programs.choose import Choice, choices
 from pwru_py.programs.prepare import Prepared
 from pwru_py.programs.start import start
 
-NEWEST = Features(True, 59, True, 1, 2, True, False, True, True, "__preempt_count", 0, True, True)
+NEWEST = Features(
+    True, 59, True, 1, 2, True, False, True, True, "__preempt_count", 0, True, True, 4
+)
 OLD = replace(NEWEST, kprobe_multi=False, fentry_multi=0, cast_func=0, misses=False)
 
 FENTRY = Choice(FentryMulti, True)

@@ -14,11 +14,12 @@ from dataclasses import replace
 from pwru_py.errors import LoadError
 from pwru_py.kernel.wake import Wake
 from pwru_py.options.config import Backend, Config
+from pwru_py.packets.identity import Identity
 from pwru_py.programs.attached import Attached, attach
 from pwru_py.programs.load import load
 from pwru_py.programs.prepare import Prepared, prepare
 from pwru_py.programs.splice import adapt, compile_all
-from pwru_py.record.decode import Decoder
+from pwru_py.record.decode import Decoder, DropRules, Names
 from pwru_py.record.event import Event
 
 BUFFER_BYTES = 1 << 20
@@ -95,10 +96,9 @@ def events(attached: Attached) -> Iterator[Event]:
     """What has been recorded."""
     decoder = Decoder(
         attached.prepared.plan.targets,
-        attached.target_at,
-        str,
-        lambda _: False,
-        has_reasons=True,
+        Names(attached.target_at, str, lambda _: False, attached.locate),
+        DropRules(tracepoint=True, has_reasons=True),
+        Identity(),
         skip=attached.reader.skip,
         stride=attached.reader.stride,
     )

@@ -53,6 +53,8 @@ def expected(one: Event) -> dict[str, Any]:
     return {
         "type": "event",
         "skb": hex(one.skb),
+        "packet": one.packet,
+        "parent": one.parent,
         "cpu": one.cpu,
         "process": f"{one.comm}:{one.pid}",
         "pid": one.pid,
@@ -64,6 +66,7 @@ def expected(one: Event) -> dict[str, Any]:
         "drop": one.drop,
         "drop_reason": one.reason_name or None,
         "drop_reason_id": None if one.reason < 0 else one.reason,
+        "location": one.location and frame_text(one.location),
         "netns": one.netns,
         "mark": one.mark,
         "iface": one.ifname,
@@ -72,16 +75,17 @@ def expected(one: Event) -> dict[str, Any]:
         "mtu": one.mtu,
         "len": one.len,
         "tuple": packet and expected_tuple(packet, one.tcp_flags),
-        "stack": [
-            f"{f.symbol}+{f.offset:#x}{f' [{f.module}]' if f.module else ''}"
-            if f.symbol
-            else f"{f.addr:#018x}"
-            for f in one.stack
-        ],
+        "stack": [frame_text(frame) for frame in one.stack],
         "time": one.ts_ns,
         "ts_ns": one.ts_ns,
         "wall_ns": one.wall_ns,
     }
+
+
+def frame_text(frame: Frame) -> str:
+    if not frame.symbol:
+        return f"{frame.addr:#018x}"
+    return f"{frame.symbol}+{frame.offset:#x}{f' [{frame.module}]' if frame.module else ''}"
 
 
 def expected_tuple(packet: Tuple, tcp_flags: int) -> dict[str, Any]:
@@ -115,9 +119,10 @@ def test_golden() -> None:
     sink = json_sink(stream, View(stack=True, timestamp=Timestamp.RELATIVE))
     sink.events([drop(stack=STACK)])
     assert stream.getvalue() == (
-        '{"type":"event","skb":"0xff286dd140c7e8e8","cpu":1,"process":"curl:222","pid":222,'
+        '{"type":"event","skb":"0xff286dd140c7e8e8","packet":0,"parent":null,"cpu":1,"process":"curl:222","pid":222,'
         '"comm":"curl","context":"task","func":"sk_skb_reason_drop","module":"",'
         '"addr":"0xffffffff81000000","drop":true,"drop_reason":"NETFILTER_DROP","drop_reason_id":8,'
+        '"location":null,'
         '"netns":4026531840,"mark":0,"iface":"","ifindex":0,"proto":2048,"mtu":65536,"len":60,'
         '"tuple":{"saddr":"10.0.0.2","daddr":"1.1.1.1","sport":45146,"dport":80,"proto":6,'
         '"flags":"SYN,ACK"},"stack":["nf_hook_slow+0xab","ipt_do_table+0x1f [ip_tables]",'
@@ -232,6 +237,8 @@ EVENTS = st.builds(
     netns=U32, mark=U32, ifindex=U32, ifname=WORD, proto=PORT, mtu=U32, len=U32,
     tuple=st.none() | TUPLES, tcp_flags=st.integers(0, 255), reason=st.integers(-1, 300),
     reason_name=WORD, stack=FRAMES, drop=st.booleans(),
+    location=st.none() | st.builds(Frame, U64, WORD, U32, WORD),
+    packet=U64, parent=st.none() | U64,
 )  # fmt: skip
 
 

@@ -19,13 +19,26 @@ def test_current_is_the_monotonic_clock() -> None:
 def test_relative_counts_from_the_packets_previous_event() -> None:
     stamp = Stamp(Timestamp.RELATIVE)
     times = [(1, 100), (2, 150), (1, 175), (1, 175), (2, 1150)]
-    assert [stamp.value(event(skb=skb, ts_ns=ts)) for skb, ts in times] == [0, 0, 75, 0, 1000]
+    assert [stamp.value(event(packet=packet, ts_ns=ts)) for packet, ts in times] == [
+        0,
+        0,
+        75,
+        0,
+        1000,
+    ]
 
 
 def test_relative_forgets_the_packet_seen_longest_ago() -> None:
     stamp = Stamp(Timestamp.RELATIVE, packets=2)
     times = [(1, 10), (2, 20), (1, 30), (3, 40), (1, 50), (2, 60)]
-    assert [stamp.value(event(skb=skb, ts_ns=ts)) for skb, ts in times] == [0, 0, 20, 0, 20, 0]
+    assert [stamp.value(event(packet=packet, ts_ns=ts)) for packet, ts in times] == [
+        0,
+        0,
+        20,
+        0,
+        20,
+        0,
+    ]
 
 
 def test_absolute_is_the_events_own_time_in_the_given_zone() -> None:

@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Packets that change their sk_buff, or lose their device; drops that no function tells."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.kernel.lab import Lab
+
+# f and g, one veth pair.
+NETWORK = """
+ip netns add f; ip netns add g
+ip link add lf netns f type veth peer name lg netns g
+for n in f g; do ip -n $n link set lo up; ip -n $n link set l$n up; done
+ip -n f addr add 10.8.0.1/24 dev lf; ip -n g addr add 10.8.0.2/24 dev lg
+ip netns exec f ping -c1 -W5 10.8.0.2
+"""
+TRACEFS = "/sys/kernel/tracing"
+SEND = """
+import socket, sys, time
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4000000)
+for n in range(int(sys.argv[1])):
+    try:
+        s.sendto(b"x" * int(sys.argv[2]), ("10.8.0.2", 4000))
+    except ConnectionRefusedError:
+        pass
+    time.sleep(float(sys.argv[3]))
+"""
+# A connection, then a segment without any flag on it: tcp_rcv_established() drops that.
+BAD_FLAGS = Path(__file__).parent / "inside" / "bad_flags.py"
+
+
+@pytest.fixture(scope="module")
+def pair(lab: Lab) -> Lab:
+    done = lab.run(NETWORK)
+    assert done.rc == 0, done.stdout + done.stderr
+    lab.guest.write_file("/tmp/send.py", SEND.encode())
+    return lab
+
+
+def test_every_drop_of_the_tracepoint_is_counted(pair: Lab) -> None:
+    """A queue that overflows frees lists; then addresses are dropped one by one."""
+    queue = "tc qdisc add dev lf root handle 1: tbf rate 1mbit burst 2000 limit 1000000"
+    assert pair.inside("f", f"{queue} && tc qdisc add dev lf parent 1: fq_codel limit 60").rc == 0
+    with pair.tracing(*pair.few, "udp and dst port 4000 and src host 10.8.0.1") as tracing:
+        pair.run(f"echo > {TRACEFS}/trace; echo 1 > {TRACEFS}/events/skb/kfree_skb/enable")
+        pair.inside("f", "python3 -I -S /tmp/send.py 200 1000 0; sleep 1")
+        pair.inside("f", "python3 -I -S /tmp/send.py 20 100 0.01; sleep 1")
+        pair.run(f"echo 0 > {TRACEFS}/events/skb/kfree_skb/enable")
+    pair.inside("f", "tc qdisc del dev lf root")
+    assert tracing.trace is not None
+    told = pair.run(f"grep -c 'kfree_skb:.*protocol=2048' {TRACEFS}/trace").stdout
+    summary = tracing.trace.summary
+    assert sum(summary["drops"].values()) + summary["pieces"] == int(told)
+    assert int(told) > 60
+    drops = [event for event in tracing.trace.events if event["func"] == "skb:kfree_skb"]
+    assert len(drops) == int(told)
+    assert Counter(e["drop_reason"] for e in drops if e["drop"]) == Counter(
+        {reason if pair.has_reasons else None: n for reason, n in summary["drops"].items()}
+    )
+
+
+@pytest.mark.parametrize("more", [[], ["--filter-netns", "g"], ["--filter-netns", "g", "-i", "lg"]])
+def test_tcp_drops_have_a_namespace(pair: Lab, more: list[str]) -> None:
+    """skb->dev is cleared, and skb->sk empty, from tcp_v4_do_rcv() on."""
+    pair.guest.write_file("/tmp/flags.py", BAD_FLAGS.read_bytes())
+    listen = "import socket; s = socket.socket(); s.bind(('10.8.0.2', 5000)); s.listen(); "
+    listen += "k = [s.accept(), s.accept()]"
+    server = pair.guest.start(f'exec ip netns exec g python3 -I -S -c "{listen}"')
+    pair.inside("g", "until ss -ltn | grep -q :5000; do sleep 0.1; done")
+    functions = (
+        "kfree_skb|kfree_skb_reason|sk_skb_reason_drop|tcp_v4_do_rcv|tcp_v4_rcv|kfree_skbmem"
+    )
+    expression = "tcp dst port 5000 and src host 10.8.0.1"
+    with pair.tracing("--filter-func", functions, *more, expression) as tracing:
+        pair.inside("f", "python3 -I -S /tmp/flags.py")
+    server.stop()
+    assert tracing.trace is not None
+    drops = [event for event in tracing.trace.events if event["drop"]]
+    if pair.has_reasons:  # before, tcp_drop() freed without a word to the tracepoint
+        assert [event["netns"] for event in drops] == [pair.inode("g")]
+        assert [event["drop_reason"] for event in drops] == ["TCP_FLAGS"]
+    handled = [e for e in tracing.trace.events if e["func"] == "tcp_v4_do_rcv"]
+    assert {event["netns"] for event in handled} == {pair.inode("g")}
+
+
+def test_fragments_are_followed(pair: Lab) -> None:
+    rule = "add table ip r; add chain ip r p { type filter hook prerouting priority -500; }; "
+    rule += "add rule ip r p ip frag-off & 0x1fff != 0 counter drop"
+    assert pair.inside("g", f"nft '{rule}'").rc == 0
+    with pair.tracing("--filter-track-skb", *pair.few, "udp port 4000") as tracing:
+        pair.inside("f", "python3 -I -S /tmp/send.py 1 2000 0")
+    pair.inside("g", "nft delete table ip r")
+    assert tracing.trace is not None
+    later = [e for e in tracing.trace.events if e["tuple"] and e["tuple"].get("fragment")]
+    assert later
+    assert {event["parent"] for event in later} >= {1}
+    assert sum(tracing.trace.summary["drops"].values()) == 1
+
+
+def test_segments_of_tcp_are_followed(pair: Lab) -> None:
+    """Followed, a transfer is what it is by its ports: no packet more, none less."""
+    take = "import socket; s = socket.socket(); s.bind(('10.8.0.2', 5001)); s.listen(); "
+    take += "k = s.accept()[0]\nwhile k.recv(65536): pass"
+    pair.guest.write_file("/tmp/take.py", take.encode())
+    pair.inside("g", "ethtool -K lg gro on")
+    pair.inside("f", "ethtool -K lf tso off gso off")
+    server = pair.guest.start("exec ip netns exec g python3 -I -S /tmp/take.py")
+    pair.inside("g", "until ss -ltn | grep -q :5001; do sleep 0.1; done")
+    send = "import socket; s = socket.create_connection(('10.8.0.2', 5001)); "
+    send += "s.sendall(bytes(200000)); s.close()"
+    functions = "tcp_v4_rcv|__tcp_transmit_skb|ip_rcv|kfree_skbmem|skb_clone"
+    expression = "tcp dst port 5001 and src host 10.8.0.1"
+    followed = pair.listen(
+        "--output-json", "--filter-track-skb", "--filter-func", functions, expression
+    )
+    matched = pair.listen("--output-json", "--filter-func", functions, expression)
+    pair.inside("f", f'python3 -I -S -c "{send}"')
+    server.wait(30)
+    traces = followed.finish(), matched.finish()
+    hits = [trace.functions.count("tcp_v4_rcv") for trace in traces]
+    assert hits[0] == hits[1] > 3
+
+
+XDP = """
+__attribute__((section("xdp"), used)) int accept(void *context) { return 2; }
+char terms[] __attribute__((section("license"), used)) = "GPL";
+"""
+
+
+def test_native_xdp_is_crossed(pair: Lab) -> None:
+    """A veth with an XDP program makes a new sk_buff of the bytes; NAT has changed the packet."""
+    nat = "add table ip n; add chain ip n o { type nat hook output priority -100; }; "
+    nat += "add rule ip n o ip daddr 10.99.0.9 dnat to 10.8.0.2"
+    pair.guest.write_file("/tmp/xdp.c", XDP.encode())
+    made = pair.run("clang -O2 -target bpf -c /tmp/xdp.c -o /tmp/xdp.o")
+    assert made.rc == 0, made.stderr
+    assert pair.inside("g", "ip link set dev lg xdpdrv obj /tmp/xdp.o sec xdp").rc == 0
+    assert pair.inside("f", f"nft '{nat}' && ip route add 10.99.0.9 via 10.8.0.2").rc == 0
+    with pair.tracing("--filter-track-skb", *pair.few, "dst host 10.99.0.9") as tracing:
+        pair.inside("f", "ping -c1 -W5 10.99.0.9")
+    pair.inside("f", "nft delete table ip n")
+    pair.inside("g", "ip link set dev lg xdpdrv off")
+    assert tracing.trace is not None
+    assert tracing.trace.functions.count("icmp_rcv") == 1

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pwru_py.packets.identity import Identity, Life
+
+A, B = 0xFFFF888000000000, 0xFFFF888000000100
+HOST, WEB = 4026531840, 4026532258
+
+
+def see(identity: Identity, func: str, skb: int = A, *, last: bool = False) -> int:
+    return identity.see(skb, func, 0, device=False, last=last).packet
+
+
+def test_numbers_come_in_the_order_of_first_sight() -> None:
+    one = Identity()
+    assert [see(one, "ip_rcv", skb) for skb in (A, B, A, B)] == [1, 2, 1, 2]
+
+
+@pytest.mark.parametrize("last", ["kfree_skbmem", "napi_skb_cache_put"])
+def test_behind_the_end_of_its_memory_an_address_is_another_packets(last: str) -> None:
+    one = Identity()
+    assert [see(one, func) for func in ("ip_rcv", last, "ip_rcv")] == [1, 1, 2]
+
+
+def test_those_who_free_a_packet_still_see_it() -> None:
+    one = Identity()
+    assert see(one, "ip_rcv") == 1
+    assert see(one, "skb:kfree_skb", last=True) == 1
+    for func in ("__kfree_skb", "skb_release_head_state", "sock_wfree", "skb_release_data"):
+        assert see(one, func) == 1
+    assert see(one, "ip_rcv") == 2, "kfree_skbmem was not traced, or its event lost"
+
+
+def test_nothing_frees_a_packet_twice() -> None:
+    one = Identity()
+    assert [see(one, "skb:kfree_skb", last=True) for _ in range(3)] == [1, 2, 3]
+    assert [see(one, "__kfree_skb", B) for _ in range(2)] == [4, 5]
+
+
+def test_a_shared_packet_that_somebody_lets_go_lives_on() -> None:
+    one = Identity()
+    assert [see(one, func) for func in ("consume_skb", "kfree_skb", "ip_rcv")] == [1, 1, 1]
+
+
+def test_children() -> None:
+    one = Identity()
+    see(one, "ip_rcv")
+    one.link(B, A)
+    assert one.see(B, "ip_rcv", 0, device=False, last=False) == Life(2, 1, 0)
+    see(one, "kfree_skbmem")
+    assert one.see(B, "ip_rcv", 0, device=False, last=False).parent == 1, "a parent may be gone"
+    one.link(B, A)
+    assert one.see(B, "ip_rcv", 0, device=False, last=False) == Life(3, None, 0)
+
+
+def test_the_device_speaks_for_the_packet_even_when_it_is_gone() -> None:
+    one = Identity()
+
+    def netns(known: int, *, device: bool) -> int:
+        return one.see(A, "f", known, device=device, last=False).netns
+
+    assert netns(0, device=False) == 0
+    assert netns(HOST, device=False) == HOST, "the socket's, while there is nothing else"
+    assert netns(0, device=False) == 0
+    assert netns(HOST, device=True) == HOST
+    assert netns(WEB, device=True) == WEB, "through a veth"
+    assert netns(HOST, device=False) == WEB, "the sender's socket does not speak for it there"
+    assert netns(0, device=False) == WEB
+
+
+def test_memory_is_bounded() -> None:
+    one = Identity(limit=2)
+    assert [see(one, "f", skb) for skb in (1, 2)] == [1, 2]
+    assert not one.crowded
+    assert [see(one, "f", skb) for skb in (3, 1)] == [3, 4], "the oldest gave way"
+    assert one.crowded
+
+
+STEPS = st.tuples(
+    st.sampled_from([A, B]),
+    st.sampled_from(["ip_rcv", "__kfree_skb", "kfree_skbmem", "skb:kfree_skb", "consume_skb"]),
+)
+
+
+@given(st.lists(STEPS))
+def test_no_two_packets_share_a_number(steps: list[tuple[int, str]]) -> None:
+    one = Identity()
+    at: dict[int, int] = {}
+    ended: set[int] = set()
+    for skb, func in steps:
+        number = see(one, func, skb, last=func == "skb:kfree_skb")
+        assert at.setdefault(number, skb) == skb
+        assert number not in ended
+        if func == "kfree_skbmem":
+            ended.add(number)
+    assert sorted(at) == list(range(1, len(at) + 1))
