@@ -83,6 +83,10 @@ def _print(text: str) -> int:
 
 
 def _run(options: Options, attached: Callable[[], None]) -> int:
+    if options.explain:
+        from .output.explain import explain
+
+        return _print("\n".join(explain(options.explain)) + "\n")
     if options.dump_filter:
         from .programs.prepare import filter_listing
 

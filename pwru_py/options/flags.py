@@ -157,6 +157,7 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
     "other": (
         _switch("--list-funcs", "list_funcs", "print what would be traced, and exit"),
         _switch("-d", "dump_filter", "print the filter as cBPF and eBPF, exit"),
+        Flag("--explain", "WORD", "explain", str, "what a drop reason or function means; or list"),
         Flag("--ready-file", "FILE", "ready_file", str, "create FILE once all is attached"),
         _switch("--debug", "debug", "what failed to attach; tracebacks"),
         _switch("--version", "version", "print the version, and exit"),
@@ -204,11 +205,14 @@ class Options:
     timestamp: Timestamp = Timestamp.NONE
     list_funcs: bool = False
     dump_filter: bool = False
+    explain: str = ""
     ready_file: str = ""
     debug: bool = False
 
     def __post_init__(self) -> None:
-        if self.list_funcs and self.dump_filter:
-            raise UsageError("`dump_filter` and `list_funcs` each print their own: give one")
+        if sum((self.list_funcs, self.dump_filter, bool(self.explain))) > 1:
+            raise UsageError(
+                "`dump_filter`, `list_funcs` and `explain` each print their own: give one"
+            )
         if self.output_tcp_flags and not self.output_tuple:
             raise UsageError("`output_tcp_flags` is shown in the tuple: drop `output_tuple`=false")

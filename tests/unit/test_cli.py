@@ -449,3 +449,12 @@ def test_a_file_that_may_not_grow_ends_with_a_whole_line(redirection: str, tmp_p
     assert text.endswith("}\n")
     assert text.startswith("earlier\n") == (">>" in redirection)
     assert all(json.loads(line) for line in text.splitlines() if line != "earlier")
+
+
+def test_explain(run: Run) -> None:
+    done = run("--explain", "netfilter_drop")
+    assert (done.status, done.lines[0]) == (0, "NETFILTER_DROP")
+    done = run("--explain", "NETFILTR_DROP")
+    assert done.status == 1
+    assert "did you mean NETFILTER_DROP" in done.err_lines[0]
+    assert run("--explain", "list", "--list-funcs").status == 2

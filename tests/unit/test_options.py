@@ -163,7 +163,7 @@ def test_buffer_size_is_rounded_up_to_a_power_of_two(size: str, size_bytes: int)
             "--output-json=maybe",
             "--output-json: 'maybe' is not a truth value: give true or false",
         ),
-        ("-d --list-funcs", "-d and --list-funcs each print their own: give one"),
+        ("-d --list-funcs", "-d, --list-funcs and --explain each print their own: give one"),
         (
             "--output-tuple=false --output-tcp-flags",
             "--output-tcp-flags is shown in the tuple: drop --output-tuple=false",
