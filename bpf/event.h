@@ -162,6 +162,7 @@ enum counter {
 	COUNT_TRACK_NEW,	/* packets followed */
 	COUNT_TRACK_END,	/* of these, forgotten because the address was used anew */
 	COUNT_NESTED,		/* hits skipped because another program of ours was running */
+	COUNT_TAGGED,		/* hits that match but for the VLAN tag in the metadata */
 	COUNT_UNKNOWN,		/* hits skipped because nobody knows the function's arguments */
 	COUNT_MAX,
 };

@@ -311,6 +311,16 @@ static __always_inline __u64 filter_cold(__u64 addr, struct place *place)
 	return verdict;
 }
 
+/* Of a frame that matches, unless the tag that it turns out to have matters. */
+static __always_inline __u64 filter_tagged(__u64 addr, struct place *place)
+{
+	__u64 verdict = filter_cold(addr, place);
+
+	if (!verdict)
+		count(COUNT_TAGGED);
+	return verdict;
+}
+
 /*
  * The hottest code there is. Most frames have a real link header just in front of the
  * network header, or none yet, and no tag; most filters look at nothing but headers, leave
@@ -365,7 +375,7 @@ static __always_inline __u64 filter_hot(__u64 addr, struct place *place, const b
 		return 0;
 	skb = VIEW((struct sk_buff *)addr);
 	if (!tag && VLAN_WORD(skb))
-		return filter_cold(addr, place);
+		return filter_tagged(addr, place);
 	word = HEADERS_WORD(skb);
 	network = word << 16 >> 48;
 	length = (__s64)FIELD(skb, tail) - network + ETH_HLEN;

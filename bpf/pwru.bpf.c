@@ -32,7 +32,7 @@ static __always_inline void trace_simple(struct pt_regs *ctx, __u64 addr, const 
 	struct place place;
 	__u64 verdict = filter_hot(addr, &place, tag, flat);
 
-	if (verdict && emit(ctx, addr, verdict, &place) && filter_cold(addr, &place))
+	if (verdict && emit(ctx, addr, verdict, &place) && filter_tagged(addr, &place))
 		emit(ctx, addr, MATCH, &place);
 }
 

@@ -270,6 +270,7 @@ class Tracer:
         attached = self._running()
         if not attached.closed:
             self.summary.losses = attached.losses()
+            self.summary.tagged = attached.tagged()
             self.summary.attached = attached.probes.attached
             self.summary.failed = len(attached.probes.failed)
 

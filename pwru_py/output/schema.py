@@ -98,6 +98,11 @@ _OTHERS: dict[str, Any] = {
                 "type": "object",
                 "additionalProperties": {"type": "integer", "minimum": 1},
             },
+            "tagged": {
+                "description": "Hits that matched but for a VLAN tag.",
+                "type": "integer",
+                "minimum": 0,
+            },
             "replies": {
                 "description": "Of the drops, echo replies without a ping socket: raw sockets have "
                 "had their copies before.",
@@ -126,6 +131,7 @@ _OTHERS: dict[str, Any] = {
             "drops",
             "pieces",
             "replies",
+            "tagged",
             "losses",
             "attached",
             "failed",

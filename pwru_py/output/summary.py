@@ -47,6 +47,11 @@ def summary_lines(summary: Summary) -> list[str]:
     lines = [f"{least}{plural(summary.packets, 'packet')}, {events}", *_drop_lines(summary)]
     lines += _loss_lines(summary.losses) or ["lost: nothing"]
     lines.append(_recursion_line(summary.losses))
+    if summary.tagged:
+        hits = plural(summary.tagged, "hit")
+        lines.append(
+            f"tagged: {hits} matched but for a VLAN tag: try 'vlan and (...)', as in tcpdump"
+        )
     if summary.failed:
         failed, tried = plural(summary.failed, "function"), summary.attached + summary.failed
         lines.append(f"not attached: {failed} of {tried} (see --debug)")

@@ -62,6 +62,10 @@ class Attached:
         self._loaded.barrier.wait()
         self.paused = True
 
+    def tagged(self) -> int:
+        """Hits that match but for their VLAN tag."""
+        return self._loaded.counters.per_cpu_sum(contract.COUNT_TAGGED)
+
     def losses(self) -> Losses:
         """The kernel's counters, summed over CPUs, until it is closed."""
         read = self._loaded.counters.per_cpu_sum

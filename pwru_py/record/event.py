@@ -154,7 +154,9 @@ class Summary:
     or too many packets were under way at once. ``drops``: reason name to packets. ``replies``:
     drops that are echo replies without a ping socket, of which raw sockets have had their copies.
     ``pieces``: sk_buffs that were freed in a list and may be drops, or fragments of packets that
-    arrived: this kernel does not tell. ``attached``, ``failed``: functions.
+    arrived: this kernel does not tell. ``tagged``: hits that matched but for a VLAN tag, which
+    moves all behind it (of a session with a pcap filter alone). ``attached``, ``failed``:
+    functions.
     """
 
     events: int = 0
@@ -163,6 +165,7 @@ class Summary:
     drops: dict[str, int] = field(default_factory=dict)
     pieces: int = 0
     replies: int = 0
+    tagged: int = 0
     losses: Losses = Losses()
     attached: int = 0
     failed: int = 0

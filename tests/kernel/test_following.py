@@ -126,6 +126,23 @@ def test_segments_of_tcp_are_followed(pair: Lab) -> None:
     assert hits[0] == hits[1] > 3
 
 
+def test_packets_that_only_a_tag_keeps_away_are_told(pair: Lab) -> None:
+    """As in tcpdump, a filter without ``vlan`` does not see a frame that has a tag."""
+    for name, address in (("f", "10.8.5.1"), ("g", "10.8.5.2")):
+        done = pair.inside(name, f"ip link add link l{name} name tag type vlan id 5 && ip link set "
+                           f"tag up && ip addr add {address}/24 dev tag")  # fmt: skip
+        assert done.rc == 0, done.stderr
+    expression = "icmp and host 10.8.5.2"
+    tagged = pair.listen("--output-json", *pair.few, f"vlan 5 and {expression}")
+    plain = pair.listen("--output-json", *pair.few, expression)
+    assert pair.inside("f", "ping -c1 -W5 10.8.5.2").rc == 0
+    hidden = tagged.finish()
+    trace = plain.finish()
+    assert "ip_rcv" in trace.functions, "behind the VLAN device it is seen"
+    assert trace.summary["tagged"] == len(hidden.events) > 0
+    assert "matched but for a VLAN tag" in trace.stderr
+
+
 XDP = """
 __attribute__((section("xdp"), used)) int accept(void *context) { return 2; }
 char terms[] __attribute__((section("license"), used)) = "GPL";

@@ -124,6 +124,9 @@ class FakeAttached:
         self.paused = True
         self.kernel.step("pause")
 
+    def tagged(self) -> int:
+        return 0
+
     def losses(self) -> Losses:
         return self.kernel.losses
 

@@ -49,3 +49,15 @@ def test_notice_names_every_loss_in_one_line() -> None:
     assert loss_notice(Losses(2, 3)).count("\n") == 0
     assert loss_notice(Losses(2, 3)).startswith("lost: 2 events")
     assert "not followed: 3 packets" in loss_notice(Losses(2, 3))
+
+
+def test_what_only_a_tag_keeps_away_is_said() -> None:
+    (line,) = [line for line in summary_lines(Summary(tagged=2)) if "VLAN" in line]
+    assert line.startswith("tagged: 2 hits matched but for a VLAN tag")
+
+
+def test_drops_that_need_a_word() -> None:
+    lines = summary_lines(Summary(drops={"NO_SOCKET": 3}, replies=2, pieces=20))
+    assert "  (2 of NO_SOCKET: echo reply; raw sockets, ping's, had their copies before)" in lines
+    assert any(line.startswith("freed in lists: 20 sk_buffs") for line in lines)
+    assert summary_lines(Summary(packets_limited=True))[0] == "0 packets, 0 events"
