@@ -27,7 +27,7 @@ struct {
  */
 enum slot {
 	SLOT_FUNCTION,
-	SLOT_TRACEPOINT,	/* in a task; then in a softirq, a hard interrupt, an NMI */
+	SLOT_TRACEPOINT, /* in a task; then in a softirq, a hard interrupt, an NMI */
 	SLOTS = SLOT_TRACEPOINT + 4,
 };
 

@@ -34,7 +34,7 @@ const volatile __u8 arguments[1 << ARGUMENTS_BITS] SEC(".rodata.arguments");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 1);		/* set by Python */
+	__uint(max_entries, 1); /* set by Python */
 	__type(key, __u64);
 	__type(value, __u8);
 } crowded SEC(".maps");

@@ -12,7 +12,7 @@ static __always_inline bool place_matches(const struct place_of *place)
 /* What a device says is kept for when there is none; the socket then is the sender's, perhaps. */
 static __always_inline bool device_matches(__u64 addr, struct net_device *dev, __u32 netns)
 {
-	struct place_of place = { .netns = netns, .ifindex = FIELD(dev, ifindex) };
+	struct place_of place = {.netns = netns, .ifindex = FIELD(dev, ifindex)};
 
 	if (place_matches(&place)) {
 		bpf_map_update_elem(&places, &addr, &place, BPF_ANY);

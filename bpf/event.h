@@ -10,19 +10,19 @@
 #include <stdbool.h>
 
 enum limits {
-	STACK_MAX = 64,		/* addresses kept of a stack, innermost first */
+	STACK_MAX = 64, /* addresses kept of a stack, innermost first */
 };
 
-#define FRAME_MAX 256	/* bytes of a packet that a filter may have copied */
-#define GATHER_MAX 2048	/* bytes gathered for one that looks into what lies in pages */
+#define FRAME_MAX 256   /* bytes of a packet that a filter may have copied */
+#define GATHER_MAX 2048 /* bytes gathered for one that looks into what lies in pages */
 
 enum event_flags {
-	EVENT_REASON = 1 << 0,	/* reason is valid */
-	EVENT_TRACKED = 1 << 1,	/* shown because its skb is followed */
-	EVENT_SHARED = 1 << 2,	/* others hold the skb too: freeing it here ends nothing; */
+	EVENT_REASON = 1 << 0,  /* reason is valid */
+	EVENT_TRACKED = 1 << 1, /* shown because its skb is followed */
+	EVENT_SHARED = 1 << 2,  /* others hold the skb too: freeing it here ends nothing; */
 				/* told of functions with a reason, at least */
-	EVENT_LINK = 1 << 4,	/* no event: skb is a child of func, both addresses of sk_buffs */
-	EVENT_DROP = 1 << 3,	/* of the tracepoint kfree_skb: func is who freed the packet */
+	EVENT_LINK = 1 << 4,    /* no event: skb is a child of func, both addresses of sk_buffs */
+	EVENT_DROP = 1 << 3,    /* of the tracepoint kfree_skb: func is who freed the packet */
 };
 
 enum event_context {
@@ -37,48 +37,48 @@ enum event_l3 {
 	L3_ARP = 1,
 	L3_IPV4 = 4,
 	L3_IPV6 = 6,
-	L3_MPLS = 7,		/* no IP within: saddr holds the outermost label, host order */
-	L3_PPPOE = 8,		/* likewise: the session's number */
+	L3_MPLS = 7,  /* no IP within: saddr holds the outermost label, host order */
+	L3_PPPOE = 8, /* likewise: the session's number */
 };
 
 /* What sport and dport of a tuple are. */
 enum event_ids {
 	IDS_NONE,
 	IDS_PORTS,
-	IDS_ICMP,		/* nothing: an ICMP message that has its type alone */
-	IDS_ICMP_ECHO,		/* identifier and sequence number of an ICMP message */
-	IDS_FRAGMENT,		/* nothing: a later fragment, the header was in the first */
+	IDS_ICMP,      /* nothing: an ICMP message that has its type alone */
+	IDS_ICMP_ECHO, /* identifier and sequence number of an ICMP message */
+	IDS_FRAGMENT,  /* nothing: a later fragment, the header was in the first */
 };
 
 struct event_tuple {
-	__u8 saddr[16];		/* network order; IPv4 and ARP use the first 4 */
+	__u8 saddr[16]; /* network order; IPv4 and ARP use the first 4 */
 	__u8 daddr[16];
 	__be16 sport;
 	__be16 dport;
-	__u8 l3;		/* enum event_l3 */
-	__u8 l4;		/* IP protocol behind all extension headers */
-	__u8 ids;		/* enum event_ids */
+	__u8 l3;  /* enum event_l3 */
+	__u8 l4;  /* IP protocol behind all extension headers */
+	__u8 ids; /* enum event_ids */
 	__u8 icmp_type;
 };
 
 struct event {
-	__u64 ts_ns;		/* CLOCK_MONOTONIC */
+	__u64 ts_ns; /* CLOCK_MONOTONIC */
 	__u64 skb;
-	__u64 func;		/* entry address of the probed function */
-	__u32 pid;		/* thread group */
-	__u32 target;		/* from the probe's cookie: 1 + index in the plan; 0: func tells */
-	__u32 netns;		/* inode number, 0 unknown */
+	__u64 func;   /* entry address of the probed function */
+	__u32 pid;    /* thread group */
+	__u32 target; /* from the probe's cookie: 1 + index in the plan; 0: func tells */
+	__u32 netns;  /* inode number, 0 unknown */
 	__u32 mark;
-	__u32 ifindex;		/* 0: skb->dev unset */
-	__u32 mtu;		/* bytes */
-	__u32 len;		/* skb->len, bytes */
+	__u32 ifindex; /* 0: skb->dev unset */
+	__u32 mtu;     /* bytes */
+	__u32 len;     /* skb->len, bytes */
 	__u32 reason;
-	__u16 proto;		/* skb->protocol, turned to host order */
+	__u16 proto; /* skb->protocol, turned to host order */
 	__u16 cpu;
 	__u8 flags;
 	__u8 context;
 	__u8 tcp_flags;
-	__u8 stack_len;		/* addresses in the record's stack */
+	__u8 stack_len; /* addresses in the record's stack */
 	char comm[16];
 	char ifname[16];
 	struct event_tuple tuple;
@@ -89,51 +89,51 @@ struct event {
  * (config.section_at): a session's records all have the same sections, and so the same size.
  */
 enum section {
-	SECTION_STACK,		/* STACK_MAX addresses of 8 bytes */
+	SECTION_STACK, /* STACK_MAX addresses of 8 bytes */
 	SECTION_MAX,
 };
 
-struct record {			/* with every section */
+struct record { /* with every section */
 	struct event event;
 	__u64 stack[STACK_MAX];
 };
 
 /* What a pcap filter asks of its frame; see filters/pwru_filters/compiler.py. */
 struct needs {
-	__u16 bytes;		/* of the frame, where it is copied */
-	bool on;		/* the filter has been spliced in */
-	bool link;		/* bytes below 18 other than the EtherType */
-	bool length;		/* of the whole frame */
-	bool payload;		/* it may look behind the headers */
+	__u16 bytes;  /* of the frame, where it is copied */
+	bool on;      /* the filter has been spliced in */
+	bool link;    /* bytes below 18 other than the EtherType */
+	bool length;  /* of the whole frame */
+	bool payload; /* it may look behind the headers */
 };
 
 /* Set by Python before loading; the verifier removes what is off. */
 struct config {
-	__u32 netns;		/* inode number, 0: any */
-	__u32 ifindex;		/* 0: any */
+	__u32 netns;   /* inode number, 0: any */
+	__u32 ifindex; /* 0: any */
 	__u32 mark;
-	__u32 mark_mask;	/* 0: any */
-	__u32 record_bytes;	/* of each record, sections and all */
-	__u16 section_at[SECTION_MAX];	/* from the record's start; 0: not in this session */
+	__u32 mark_mask;               /* 0: any */
+	__u32 record_bytes;            /* of each record, sections and all */
+	__u16 section_at[SECTION_MAX]; /* from the record's start; 0: not in this session */
 	struct needs filter;
-	struct needs inner_l2;	/* for a tunnel's inner packet */
+	struct needs inner_l2; /* for a tunnel's inner packet */
 	struct needs inner_l3;
-	bool meta;		/* netns, ifindex or mark_mask is set */
-	bool adjacent;		/* fields of the sk_buff lie side by side, see headers.bpf.h */
-	bool func_ip;		/* bpf_get_func_ip() tells the function */
+	bool meta;     /* netns, ifindex or mark_mask is set */
+	bool adjacent; /* fields of the sk_buff lie side by side, see headers.bpf.h */
+	bool func_ip;  /* bpf_get_func_ip() tells the function */
 	bool track;
-	bool placed;		/* netns or ifindex is set */
+	bool placed; /* netns or ifindex is set */
 	bool tuple;
-	bool queue;		/* events go to the queue, not to the ring */
-	bool pages;		/* the two addresses below are known */
-	bool shared;		/* TRAMPOLINE: several programs of ours run at functions */
-	bool drop_reasons;	/* the tracepoint kfree_skb is given one */
-	bool typed_task;	/* the current task's type can be had from the kernel's own BTF */
-	__u32 hardirq_mask;	/* bits of the preempt count that tell of hard interrupts */
-	__u32 nmi_mask;		/* of NMIs */
-	__u64 preempt_count;	/* from the start of a CPU's area; 0: not known */
-	__u64 per_cpu_offset;	/* address of the kernel's variable: where each area starts */
-	__u64 page_offset_base;	/* addresses of the kernel's variables of these names */
+	bool queue;             /* events go to the queue, not to the ring */
+	bool pages;             /* the two addresses below are known */
+	bool shared;            /* TRAMPOLINE: several programs of ours run at functions */
+	bool drop_reasons;      /* the tracepoint kfree_skb is given one */
+	bool typed_task;        /* the current task's type can be had from the kernel's own BTF */
+	__u32 hardirq_mask;     /* bits of the preempt count that tell of hard interrupts */
+	__u32 nmi_mask;         /* of NMIs */
+	__u64 preempt_count;    /* from the start of a CPU's area; 0: not known */
+	__u64 per_cpu_offset;   /* address of the kernel's variable: where each area starts */
+	__u64 page_offset_base; /* addresses of the kernel's variables of these names */
 	__u64 vmemmap_base;
 };
 
@@ -141,29 +141,30 @@ struct config {
 enum cookie {
 	COOKIE_REASON_SHIFT = 4,
 	COOKIE_TARGET_SHIFT = 8,
-	COOKIE_NO_REASON = 15,	/* as its COOKIE_REASON_ARG: frees, and says not why */
+	COOKIE_NO_REASON = 15, /* as its COOKIE_REASON_ARG: frees, and says not why */
 };
 #define COOKIE_TARGET(cookie) ((__u32)((cookie) >> COOKIE_TARGET_SHIFT))
 #define COOKIE_ARGUMENTS(cookie) ((__u8)(cookie))
-#define COOKIE_REASON_ARG(cookie) ((__u32)((cookie) >> COOKIE_REASON_SHIFT & 0xf)) /* 0: frees nothing */
+#define COOKIE_REASON_ARG(cookie) \
+	((__u32)((cookie) >> COOKIE_REASON_SHIFT & 0xf)) /* 0: frees nothing */
 #define COOKIE_SKB_ARG(cookie) ((__u32)((cookie) & 0xf))
 
 /* A kprobe's address tells the same: a table of COOKIE_ARGUMENTS by the instruction pointer. */
 enum arguments_table {
 	ARGUMENTS_BITS = 16,
-	ARGUMENTS_HASH = 0x61c88647,	/* Knuth, TAOCP 6.4; positive, to be an operand */
+	ARGUMENTS_HASH = 0x61c88647, /* Knuth, TAOCP 6.4; positive, to be an operand */
 	ARGUMENTS_CROWDED = 0xff,
 };
 
 /* Per-CPU counters, index of the map "counters". */
 enum counter {
-	COUNT_BUFFER_FULL,	/* matched, but the ring or queue was full */
-	COUNT_TRACK_FULL,	/* a packet could not be followed */
-	COUNT_TRACK_NEW,	/* packets followed */
-	COUNT_TRACK_END,	/* of these, forgotten because the address was used anew */
-	COUNT_NESTED,		/* hits skipped because another program of ours was running */
-	COUNT_TAGGED,		/* hits that match but for the VLAN tag in the metadata */
-	COUNT_UNKNOWN,		/* hits skipped because nobody knows the function's arguments */
+	COUNT_BUFFER_FULL, /* matched, but the ring or queue was full */
+	COUNT_TRACK_FULL,  /* a packet could not be followed */
+	COUNT_TRACK_NEW,   /* packets followed */
+	COUNT_TRACK_END,   /* of these, forgotten because the address was used anew */
+	COUNT_NESTED,      /* hits skipped because another program of ours was running */
+	COUNT_TAGGED,      /* hits that match but for the VLAN tag in the metadata */
+	COUNT_UNKNOWN,     /* hits skipped because nobody knows the function's arguments */
 	COUNT_MAX,
 };
 
@@ -172,10 +173,10 @@ enum counter {
  * captured, rebuilt where the kernel has no link header (yet).
  */
 struct frame {
-	__u64 base;		/* frame byte i (i >= 18) is at kernel address base + i */
-	__u32 caplen;		/* bytes of the frame in linear memory */
-	__u32 len;		/* bytes of the whole frame */
-	__u64 near;		/* typed loads: byte i (14 <= i < FRAME_MAX) is at near + i */
+	__u64 base;   /* frame byte i (i >= 18) is at kernel address base + i */
+	__u32 caplen; /* bytes of the frame in linear memory */
+	__u32 len;    /* bytes of the whole frame */
+	__u64 near;   /* typed loads: byte i (14 <= i < FRAME_MAX) is at near + i */
 	__u8 bytes[2 * GATHER_MAX];
 };
 

@@ -23,49 +23,53 @@ struct {
  */
 #define STRING(x) STRING_(x)
 #define STRING_(x) #x
-#define FILTER_STUB(capacity)						\
-	"r0 = 0\n"							\
-	"if r0 == 0 goto +0\n"						\
-	".fill " STRING(capacity) ", 8, 5\n"	/* goto +0 */
+#define FILTER_STUB(capacity)  \
+	"r0 = 0\n"             \
+	"if r0 == 0 goto +0\n" \
+	".fill " STRING(capacity) ", 8, 5\n" /* goto +0 */
 
 #if TYPED_LOADS
 
 /* near and proto, variables of 64 bits, outlive it. */
-#define RUN_FILTER_HERE(capacity, frame, near, packet, proto) ({	\
-	register const void *__frame asm("r1") = (frame);		\
-	register __u64 __near asm("r6") = (near);			\
-	register const void *__packet asm("r7") = (packet);		\
-	register __u64 __proto asm("r8") = (proto);			\
-	register __u64 __verdict asm("r0");				\
-									\
-	asm volatile(FILTER_STUB(capacity)				\
-		     : "=r"(__verdict), "+r"(__frame), "+r"(__near), "+r"(__packet), "+r"(__proto) \
-		     :							\
-		     : "r2", "r3", "r4", "r5", "r9", "memory");		\
-	(near) = __near;						\
-	(proto) = __proto;						\
-	__verdict;							\
-})
+#define RUN_FILTER_HERE(capacity, frame, near, packet, proto)                                \
+	({                                                                                   \
+		register const void *__frame asm("r1") = (frame);                            \
+		register __u64 __near asm("r6") = (near);                                    \
+		register const void *__packet asm("r7") = (packet);                          \
+		register __u64 __proto asm("r8") = (proto);                                  \
+		register __u64 __verdict asm("r0");                                          \
+                                                                                             \
+		asm volatile(FILTER_STUB(capacity)                                           \
+			     : "=r"(__verdict), "+r"(__frame), "+r"(__near), "+r"(__packet), \
+			       "+r"(__proto)                                                 \
+			     :                                                               \
+			     : "r2", "r3", "r4", "r5", "r9", "memory");                      \
+		(near) = __near;                                                             \
+		(proto) = __proto;                                                           \
+		__verdict;                                                                   \
+	})
 
-#define RUN_FILTER(capacity, frame) ({					\
-	const struct frame *__found = (frame);				\
-	__u64 __at = __found->near, __type = *(__be16 *)(__found->bytes + ETH_HLEN - 2); \
-									\
-	RUN_FILTER_HERE(capacity, __found, __at, VIEW((const void *)__at), __type); \
-})
+#define RUN_FILTER(capacity, frame)                                                              \
+	({                                                                                       \
+		const struct frame *__found = (frame);                                           \
+		__u64 __at = __found->near, __type = *(__be16 *)(__found->bytes + ETH_HLEN - 2); \
+                                                                                                 \
+		RUN_FILTER_HERE(capacity, __found, __at, VIEW((const void *)__at), __type);      \
+	})
 
 #else
 
-#define RUN_FILTER(capacity, frame) ({					\
-	register const void *__frame asm("r1") = (frame);		\
-	register __u64 __verdict asm("r0");				\
-									\
-	asm volatile(FILTER_STUB(capacity)				\
-		     : "=r"(__verdict), "+r"(__frame)			\
-		     :							\
-		     : "r2", "r3", "r4", "r5", "r6", "r7", "r8", "r9", "memory"); \
-	__verdict;							\
-})
+#define RUN_FILTER(capacity, frame)                                                       \
+	({                                                                                \
+		register const void *__frame asm("r1") = (frame);                         \
+		register __u64 __verdict asm("r0");                                       \
+                                                                                          \
+		asm volatile(FILTER_STUB(capacity)                                        \
+			     : "=r"(__verdict), "+r"(__frame)                             \
+			     :                                                            \
+			     : "r2", "r3", "r4", "r5", "r6", "r7", "r8", "r9", "memory"); \
+		__verdict;                                                                \
+	})
 
 #endif
 
@@ -73,11 +77,11 @@ struct {
  * A program that calls or has variables in memory uses the stack below r10, and needs a
  * function that has nothing there.
  */
-#define FILTER_FUNCTION(name, capacity)					\
-static __noinline __u64 name(const struct frame *frame)			\
-{									\
-	return RUN_FILTER(capacity, frame);				\
-}
+#define FILTER_FUNCTION(name, capacity)                         \
+	static __noinline __u64 name(const struct frame *frame) \
+	{                                                       \
+		return RUN_FILTER(capacity, frame);             \
+	}
 
 FILTER_FUNCTION(run_filter, FILTER_CAPACITY)
 FILTER_FUNCTION(run_inner_l2, INNER_CAPACITY)
@@ -85,10 +89,10 @@ FILTER_FUNCTION(run_inner_l3, INNER_CAPACITY)
 
 /* Where a frame begins, and what of it is nowhere in memory. */
 struct link {
-	unsigned char *start;	/* byte i >= ETH_HLEN of the frame is at start + i */
-	__be16 proto;		/* of the header at start + ETH_HLEN; 0: its version says */
-	bool made;		/* no link header there: zero addresses and proto stand in */
-	bool bare;		/* made, and nothing behind it is written yet */
+	unsigned char *start; /* byte i >= ETH_HLEN of the frame is at start + i */
+	__be16 proto;         /* of the header at start + ETH_HLEN; 0: its version says */
+	bool made;            /* no link header there: zero addresses and proto stand in */
+	bool bare;            /* made, and nothing behind it is written yet */
 };
 
 /* A real Ethernet header, or one made of skb->protocol. */
@@ -247,14 +251,15 @@ static __always_inline struct frame *find_frame(__u64 addr, const struct headers
 	return copy_frame(skb, h, link, tagged, needs, slot);
 }
 
-#define RUN_IN_BUFFER(run, found) ({					\
-	const struct frame *__found = (found);				\
-	__u64 __verdict = 0;						\
-									\
-	if (__found)							\
-		__verdict = run(__found);				\
-	__verdict && __found->caplen + 1 >= __verdict;			\
-})
+#define RUN_IN_BUFFER(run, found)                              \
+	({                                                     \
+		const struct frame *__found = (found);         \
+		__u64 __verdict = 0;                           \
+                                                               \
+		if (__found)                                   \
+			__verdict = run(__found);              \
+		__verdict && __found->caplen + 1 >= __verdict; \
+	})
 
 /* Any frame, any filter. */
 static __noinline __u64 pcap_filter(__u64 addr, __u32 slot)
@@ -284,7 +289,7 @@ enum verdict {
 	REJECT,
 	MATCH,
 	FOLLOWED,
-	UNTAGGED,	/* a match unless the frame has a tag: then pcap_filter() decides */
+	UNTAGGED, /* a match unless the frame has a tag: then pcap_filter() decides */
 };
 
 /* Of a packet without a link header: is it IPv4, as nearly all are, beyond doubt? */
@@ -347,7 +352,7 @@ static __always_inline __u64 filter_hot(__u64 addr, struct place *place, const b
 	if (tag && VLAN_WORD(skb))
 		return filter_cold(addr, place);
 	if (FIELD(skb, tail) <= network)
-		return filter_cold(addr, place);	/* nothing there, or in pages alone */
+		return filter_cold(addr, place); /* nothing there, or in pages alone */
 	if (network - mac == ETH_HLEN) {
 		start = (__u64)FIELD(skb, head) + mac;
 		packet = VIEW((const void *)start);
@@ -365,11 +370,11 @@ static __always_inline __u64 filter_hot(__u64 addr, struct place *place, const b
 			proto = network_protocol(proto, first);
 		}
 	} else if (mac == HEADER_UNSET) {
-		return REJECT;	/* no header yet */
+		return REJECT; /* no header yet */
 	} else {
 		return filter_cold(addr, place);
 	}
-	asm volatile("" : "=r"(frame));		/* such a filter looks into none */
+	asm volatile("" : "=r"(frame)); /* such a filter looks into none */
 	verdict = RUN_FILTER_HERE(FILTER_CAPACITY, frame, start, packet, proto);
 	if (!verdict)
 		return 0;
@@ -388,8 +393,8 @@ static __always_inline __u64 filter_hot(__u64 addr, struct place *place, const b
 
 #else
 
-#define FLAT_MAX 64	/* filters/pwru_filters/frame.py */
-#define FLAT_FIRST 8	/* of the frame, to be copied: whole words, and with the EtherType */
+#define FLAT_MAX 64  /* filters/pwru_filters/frame.py */
+#define FLAT_FIRST 8 /* of the frame, to be copied: whole words, and with the EtherType */
 
 /*
  * A read that fails leaves zeros, which lead to filter_cold() or do not match. Where a packet is
@@ -420,7 +425,7 @@ static __always_inline __u64 filter_hot(__u64 addr, struct place *place, const b
 	mac = view->mac_header;
 	network = view->network_header;
 	if (view->tail <= network)
-		return filter_cold(addr, place);	/* nothing there, or in pages alone */
+		return filter_cold(addr, place); /* nothing there, or in pages alone */
 	if (!flat) {
 		frame = bpf_map_lookup_elem(&frames, &zero);
 		if (!frame)
@@ -445,7 +450,7 @@ static __always_inline __u64 filter_hot(__u64 addr, struct place *place, const b
 		}
 		*(__be16 *)(frame->bytes + 12) = proto;
 	} else if (mac == HEADER_UNSET) {
-		return REJECT;	/* no header yet */
+		return REJECT; /* no header yet */
 	} else {
 		return filter_cold(addr, place);
 	}
@@ -462,7 +467,7 @@ static __always_inline __u64 filter_hot(__u64 addr, struct place *place, const b
 	place->proto = *(__be16 *)(frame->bytes + 12);
 	place->protocol = view->protocol;
 	place->copy = NULL;
-	if (!flat && wanted >= ETH_HLEN + COPIED)	/* the stack wants it aligned */
+	if (!flat && wanted >= ETH_HLEN + COPIED) /* the stack wants it aligned */
 		place->copy = frame->bytes + ETH_HLEN;
 	if (length + ETH_HLEN + 1 < (__s64)verdict)
 		return REJECT;

@@ -14,7 +14,7 @@
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 1);		/* set by Python */
+	__uint(max_entries, 1); /* set by Python */
 	__type(key, __u64);
 	__type(value, __u8);
 } tracked SEC(".maps");
@@ -41,7 +41,7 @@ struct place_of {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 1);		/* set by Python */
+	__uint(max_entries, 1); /* set by Python */
 	__type(key, __u64);
 	__type(value, struct place_of);
 } places SEC(".maps");
@@ -107,7 +107,7 @@ static __always_inline void follow_copy(__u64 copy, __u64 original)
 	follow_child(copy, original);
 }
 
-#define FRAGMENTS_MAX 64	/* of 64 KiB, with an MTU of 1280 */
+#define FRAGMENTS_MAX 64 /* of 64 KiB, with an MTU of 1280 */
 
 /* Of a packet whose fragments are there already: ip_fraglist_init(). */
 static __always_inline void follow_fragments(__u64 addr)

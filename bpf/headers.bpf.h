@@ -16,18 +16,19 @@ const volatile struct config cfg = {};
 extern void *bpf_rdonly_cast(const void *obj, __u32 btf_id) __ksym __weak;
 
 #if TYPED_LOADS
-#define VIEW(ptr)							\
-	((typeof(ptr))bpf_rdonly_cast((const void *)(ptr),		\
-		bpf_core_type_id_kernel(struct bpf_raw_tracepoint_args)))
+#define VIEW(ptr)                                          \
+	((typeof(ptr))bpf_rdonly_cast((const void *)(ptr), \
+				      bpf_core_type_id_kernel(struct bpf_raw_tracepoint_args)))
 /* Of a VIEW. */
 #define FIELD(view, field) ((view)->field)
 #else
 #define VIEW(ptr) (ptr)
-#define FIELD(ptr, field) ({						\
-	typeof((ptr)->field) __value;					\
-	bpf_core_read(&__value, sizeof(__value), &(ptr)->field);	\
-	__value;							\
-})
+#define FIELD(ptr, field)                                                \
+	({                                                               \
+		typeof((ptr)->field) __value;                            \
+		bpf_core_read(&__value, sizeof(__value), &(ptr)->field); \
+		__value;                                                 \
+	})
 #endif
 
 /* n (up to 5) words of 8 bytes at any kernel address; 0 where there is nothing. */
@@ -74,12 +75,12 @@ static __always_inline __u8 read_u8(const void *from)
 struct headers {
 	unsigned char *head;
 	__u32 tail;
-	__u16 network;		/* 0: not set */
-	__u16 mac;		/* HEADER_UNSET: not set */
+	__u16 network; /* 0: not set */
+	__u16 mac;     /* HEADER_UNSET: not set */
 	__be16 protocol;
 	__be16 vlan_proto;
 	__u16 vlan_tci;
-	bool tagged;		/* vlan_proto and vlan_tci hold a tag of the frame */
+	bool tagged; /* vlan_proto and vlan_tci hold a tag of the frame */
 };
 
 #define OFFSET(field) bpf_core_field_offset(struct sk_buff, field)
@@ -108,25 +109,25 @@ static __always_inline bool has_tag(struct sk_buff *skb, const struct headers *h
  * `to`, copied, and where the sk_buff would have to begin for its fields to be read there.
  * An error leaves zeros. That span has the room is what cfg.adjacent says, too.
  */
-#define SPAN_FIRST(from) (OFFSET(from) & ~7ULL)		/* aligned as on the stack */
-#define READ_SPAN(skb, from, to, span)					\
+#define SPAN_FIRST(from) (OFFSET(from) & ~7ULL) /* aligned as on the stack */
+#define READ_SPAN(skb, from, to, span)                                                 \
 	bpf_probe_read_kernel(span, OFFSET(to) + sizeof((skb)->to) - SPAN_FIRST(from), \
 			      (const void *)(skb) + SPAN_FIRST(from))
-#define SPAN_VIEW(span, from) ({					\
-	__s64 __back = 0;						\
-									\
-	/* The verifier lets us add to a stack pointer, not subtract, and cannot negate. */ \
-	asm volatile("%0 -= %1" : "+r"(__back) : "r"(SPAN_FIRST(from)));	\
-	(const struct sk_buff *)((const void *)(span) + __back);	\
-})
-#define HEADERS_SPAN 8		/* words from vlan_proto to head: 40 to 60 bytes */
-#define DEV_SPAN 4		/* from dev to sk */
-#define SPAN_BEFORE 8		/* the view begins there: 7.3 takes no pointer before a map's value */
-#define SKB_SPAN 26		/* from dev over mark and protocol to users: some 200 bytes */
+#define SPAN_VIEW(span, from)                                                                       \
+	({                                                                                          \
+		__s64 __back = 0;                                                                   \
+                                                                                                    \
+		/* The verifier lets us add to a stack pointer, not subtract, and cannot negate. */ \
+		asm volatile("%0 -= %1" : "+r"(__back) : "r"(SPAN_FIRST(from)));                    \
+		(const struct sk_buff *)((const void *)(span) + __back);                            \
+	})
+#define HEADERS_SPAN 8 /* words from vlan_proto to head: 40 to 60 bytes */
+#define DEV_SPAN 4     /* from dev to sk */
+#define SPAN_BEFORE 8  /* the view begins there: 7.3 takes no pointer before a map's value */
+#define SKB_SPAN 26    /* from dev over mark and protocol to users: some 200 bytes */
 
 /* A field of the sk_buff, from its view where it has one. */
-#define VIEWED(skb, view, field)					\
-	(TYPED_LOADS || cfg.adjacent ? (view)->field : FIELD(skb, field))
+#define VIEWED(skb, view, field) (TYPED_LOADS || cfg.adjacent ? (view)->field : FIELD(skb, field))
 
 /* view: a VIEW, or a SPAN_VIEW. */
 static __always_inline void take_adjacent(const struct sk_buff *view, struct headers *h)
@@ -298,11 +299,11 @@ static __always_inline __be16 skip_tags(__be16 proto, unsigned char **at)
 
 /* Where what follows the link header is. The filter finds that on its way, if it is run. */
 struct place {
-	unsigned char *start;	/* NULL: not known, or nowhere yet */
-	unsigned char *end;	/* of the linear memory */
-	const void *copy;	/* COPIED bytes from start on; NULL: none */
-	__be16 proto;		/* EtherType of it */
-	__be16 protocol;	/* skb->protocol */
+	unsigned char *start; /* NULL: not known, or nowhere yet */
+	unsigned char *end;   /* of the linear memory */
+	const void *copy;     /* COPIED bytes from start on; NULL: none */
+	__be16 proto;         /* EtherType of it */
+	__be16 protocol;      /* skb->protocol */
 };
 #define COPIED 40
 

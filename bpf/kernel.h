@@ -11,7 +11,7 @@
 
 /* bio_vec before 6.9 (commit 21d2e6737c97): the same three, in the same order: not relocated. */
 struct skb_frag {
-	__u64 netmem;		/* struct page *, or with bit 0 set memory that no CPU sees */
+	__u64 netmem; /* struct page *, or with bit 0 set memory that no CPU sees */
 	unsigned int len;
 	unsigned int offset;
 };
@@ -67,7 +67,7 @@ struct sk_buff {
 	__be16 protocol;
 	__u16 network_header;
 	__u16 mac_header;
-	unsigned int tail;	/* sk_buff_data_t: an offset on 64-bit kernels */
+	unsigned int tail; /* sk_buff_data_t: an offset on 64-bit kernels */
 	unsigned int end;
 	unsigned char *head;
 	unsigned char *data;
@@ -109,13 +109,14 @@ struct pt_regs {
 	unsigned long ax, cx, dx, si, di, orig_ax, ip, cs, flags, sp, ss;
 };
 /* In assembly: a load through ctx plus a variable, as clang likes it, is refused. */
-#define CTX_FIELD(ctx, field) ({					\
-	__u64 __reg;							\
-	asm volatile("%0 = *(u64 *)(%1 + %2)"				\
-		     : "=r"(__reg)					\
-		     : "r"(ctx), "i"(__builtin_offsetof(struct pt_regs, field))); \
-	__reg;								\
-})
+#define CTX_FIELD(ctx, field)                                                             \
+	({                                                                                \
+		__u64 __reg;                                                              \
+		asm volatile("%0 = *(u64 *)(%1 + %2)"                                     \
+			     : "=r"(__reg)                                                \
+			     : "r"(ctx), "i"(__builtin_offsetof(struct pt_regs, field))); \
+		__reg;                                                                    \
+	})
 #define ARG1(ctx) CTX_FIELD(ctx, di)
 #define ARG2(ctx) CTX_FIELD(ctx, si)
 #define ARG3(ctx) CTX_FIELD(ctx, dx)
@@ -131,7 +132,7 @@ struct pt_regs {
 #error "no register map for this architecture yet"
 #endif
 
-#define SOFTIRQ_SERVING 0x00000100	/* include/linux/preempt.h */
+#define SOFTIRQ_SERVING 0x00000100 /* include/linux/preempt.h */
 
 /* proc_inum of namespaces: fs/proc/generic.c, and fixed ones up to 256 below it. */
 #define NETNS_FIRST 0xefffff00U
@@ -147,12 +148,12 @@ struct pt_regs {
 #define ETH_P_MPLS_MC 0x8848
 #define ETH_P_PPP_DISC 0x8863
 #define ETH_P_PPP_SES 0x8864
-#define ETH_P_TEB 0x6558	/* an Ethernet frame inside GRE or Geneve */
+#define ETH_P_TEB 0x6558 /* an Ethernet frame inside GRE or Geneve */
 #define ARPHRD_ETHER 1
 #define ARPHRD_LOOPBACK 772
-#define ARP_OPERATION_MAX 25	/* IANA "Address Resolution Protocol (ARP) Parameters" */
+#define ARP_OPERATION_MAX 25 /* IANA "Address Resolution Protocol (ARP) Parameters" */
 #define HEADER_UNSET 0xffff
 #define PAGE_SHIFT 12
-#define STRUCT_PAGE_SHIFT 6	/* Python has looked */
+#define STRUCT_PAGE_SHIFT 6 /* Python has looked */
 
 #endif

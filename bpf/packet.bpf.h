@@ -15,7 +15,7 @@
 #define IPPROTO_DSTOPTS 60
 #define IPPROTO_SCTP 132
 #define IPPROTO_UDPLITE 136
-#define IPV6_EXTENSIONS_MAX 6	/* walked; a chain of more shows no ids */
+#define IPV6_EXTENSIONS_MAX 6 /* walked; a chain of more shows no ids */
 
 static __always_inline bool has_ports(__u8 proto)
 {
@@ -42,14 +42,14 @@ static __always_inline void take_ids(struct event *ev, const __u64 *words, __s64
 	struct event_tuple *t = &ev->tuple;
 
 	if (has_ports(t->l4) && room >= 4) {
-		*(__u32 *)&t->sport = words[0];	/* sport and dport */
+		*(__u32 *)&t->sport = words[0]; /* sport and dport */
 		t->ids = IDS_PORTS;
 	} else if (is_icmp(t) && room >= 8) {
 		t->icmp_type = words[0];
 		t->ids = IDS_ICMP;
 		if (icmp_has_id(t->l4, t->icmp_type)) {
 			t->ids = IDS_ICMP_ECHO;
-			*(__u32 *)&t->sport = words[0] >> 32;	/* identifier, sequence */
+			*(__u32 *)&t->sport = words[0] >> 32; /* identifier, sequence */
 		}
 	}
 	if (t->l4 == IPPROTO_TCP && room >= 14)
@@ -82,7 +82,7 @@ static __always_inline void read_ipv4(struct event *ev, unsigned char *at, unsig
 	ev->tuple.l4 = words[1] >> 8;
 	*(__u32 *)ev->tuple.saddr = words[1] >> 32;
 	*(__u32 *)ev->tuple.daddr = words[2];
-	if (words[0] >> 48 & bpf_htons(0x1fff)) {	/* a later fragment carries no ports */
+	if (words[0] >> 48 & bpf_htons(0x1fff)) { /* a later fragment carries no ports */
 		ev->tuple.ids = IDS_FRAGMENT;
 		return;
 	}
@@ -112,21 +112,21 @@ static __always_inline void read_ipv6(struct event *ev, unsigned char *at, unsig
 	read_words(ip6, at, 5);
 	if ((ip6[0] >> 4 & 0xf) != 6)
 		return;
-	__builtin_memcpy(ev->tuple.saddr, ip6 + 1, 32);	/* and daddr */
+	__builtin_memcpy(ev->tuple.saddr, ip6 + 1, 32); /* and daddr */
 	ev->tuple.l3 = L3_IPV6;
 	next = ip6[0] >> 48;
 	at += 40;
 #pragma unroll
 	for (i = 0; i < IPV6_EXTENSIONS_MAX; i++) {
-		if (next != IPPROTO_HOPOPTS && next != IPPROTO_ROUTING &&
-		    next != IPPROTO_DSTOPTS && next != IPPROTO_FRAGMENT && next != IPPROTO_AH)
+		if (next != IPPROTO_HOPOPTS && next != IPPROTO_ROUTING && next != IPPROTO_DSTOPTS &&
+		    next != IPPROTO_FRAGMENT && next != IPPROTO_AH)
 			break;
 		if (at + 8 > end)
 			break;
 		read_words((__u64 *)ext, at, 1);
 		if (next == IPPROTO_FRAGMENT) {
 			next = ext[0];
-			if (ext[2] || (ext[3] & 0xf8)) {	/* not the first one */
+			if (ext[2] || (ext[3] & 0xf8)) { /* not the first one */
 				ev->tuple.l4 = next;
 				ev->tuple.ids = IDS_FRAGMENT;
 				return;
@@ -157,8 +157,8 @@ static __always_inline void read_arp(struct event *ev, unsigned char *at, unsign
 	*(__u32 *)ev->tuple.daddr = words[1] >> 32;
 }
 
-#define PPPOE_HLEN 6		/* RFC 2516 */
-#define PPP_HLEN 2		/* the protocol's number, not compressed */
+#define PPPOE_HLEN 6 /* RFC 2516 */
+#define PPP_HLEN 2   /* the protocol's number, not compressed */
 #define PPP_IP bpf_htons(0x0021)
 #define PPP_IPV6 bpf_htons(0x0057)
 
@@ -180,9 +180,9 @@ static __always_inline __be16 enter_pppoe(struct event *ev, unsigned char **at, 
 	return inner == PPP_IPV6 ? bpf_htons(ETH_P_IPV6) : 0;
 }
 
-#define MPLS_LABELS_MAX 4	/* walked; behind more nothing is read */
+#define MPLS_LABELS_MAX 4 /* walked; behind more nothing is read */
 #define MPLS_HLEN 4
-#define MPLS_BOTTOM 0x100	/* RFC 3032: label 20, class 3, bottom 1, TTL 8 */
+#define MPLS_BOTTOM 0x100 /* RFC 3032: label 20, class 3, bottom 1, TTL 8 */
 
 /* The same for MPLS, which says of what it carries nothing: the first bits must. */
 static __always_inline __be16 enter_mpls(struct event *ev, unsigned char **at, unsigned char *end)

@@ -3,7 +3,7 @@
 #ifndef PWRU_PAGES_BPF_H
 #define PWRU_PAGES_BPF_H
 
-#define FRAGS_READ 4		/* of up to 17; the first hold most of what filters look at */
+#define FRAGS_READ 4 /* of up to 17; the first hold most of what filters look at */
 
 /* Changes nothing, but tells the verifier. */
 #define BELOW_MAX(value) asm volatile("%0 &= %1" : "+r"(value) : "i"(GATHER_MAX - 1))
@@ -61,7 +61,7 @@ static __always_inline void gather_frame(struct sk_buff *skb, const struct heade
 		at += size;
 	}
 	frame->caplen = at;
-	frame->near = (__u64)frame->bytes;	/* by way of memory the address becomes a number */
+	frame->near = (__u64)frame->bytes; /* by way of memory the address becomes a number */
 	frame->base = *(volatile __u64 *)&frame->near;
 }
 

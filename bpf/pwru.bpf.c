@@ -50,17 +50,17 @@ static __always_inline void trace_any(struct pt_regs *ctx, __u64 addr)
 }
 
 /* Where nothing but a pcap filter decides, and filter_hot() can run it. */
-#define SIMPLE_PROGRAM(name, tag, flat)					\
-	SEC("kprobe")							\
-	int name(struct pt_regs *ctx)					\
-	{								\
-		__u64 addr;						\
-									\
-		if (find_skb(ctx, &addr))				\
-			trace_simple(ctx, addr, tag, flat);		\
-		else							\
-			count(COUNT_UNKNOWN);				\
-		return 0;						\
+#define SIMPLE_PROGRAM(name, tag, flat)                     \
+	SEC("kprobe")                                       \
+	int name(struct pt_regs *ctx)                       \
+	{                                                   \
+		__u64 addr;                                 \
+                                                            \
+		if (find_skb(ctx, &addr))                   \
+			trace_simple(ctx, addr, tag, flat); \
+		else                                        \
+			count(COUNT_UNKNOWN);               \
+		return 0;                                   \
 	}
 
 SIMPLE_PROGRAM(trace_skb, false, false)
@@ -103,56 +103,56 @@ int drop_skb(struct bpf_raw_tracepoint_args *ctx)
  * those whose function the kernel has with that many arguments. ctx[ARGUMENTS] is what an fexit
  * program finds returned.
  */
-#define ALLOC_PROGRAM(func, nargs)					\
-	SEC("?fexit/" #func)						\
-	int alloc_##nargs##_##func(__u64 *ctx)				\
-	{								\
-		forget(ctx[nargs]);					\
-		return 0;						\
+#define ALLOC_PROGRAM(func, nargs)             \
+	SEC("?fexit/" #func)                   \
+	int alloc_##nargs##_##func(__u64 *ctx) \
+	{                                      \
+		forget(ctx[nargs]);            \
+		return 0;                      \
 	}
 
 /* The packet in argument `arg` becomes another one. */
-#define REUSE_PROGRAM(func, nargs, arg)					\
-	SEC("?fentry/" #func)						\
-	int alloc_##nargs##_##func(__u64 *ctx)				\
-	{								\
-		forget(ctx[arg]);					\
-		return 0;						\
+#define REUSE_PROGRAM(func, nargs, arg)        \
+	SEC("?fentry/" #func)                  \
+	int alloc_##nargs##_##func(__u64 *ctx) \
+	{                                      \
+		forget(ctx[arg]);              \
+		return 0;                      \
 	}
 
 /* Argument `from` gives something of itself to argument `to`. */
-#define CHILD_PROGRAM(func, nargs, to, from)				\
-	SEC("?fentry/" #func)						\
-	int child_##nargs##_##func(__u64 *ctx)				\
-	{								\
-		follow_child(ctx[to], ctx[from]);			\
-		return 0;						\
+#define CHILD_PROGRAM(func, nargs, to, from)      \
+	SEC("?fentry/" #func)                     \
+	int child_##nargs##_##func(__u64 *ctx)    \
+	{                                         \
+		follow_child(ctx[to], ctx[from]); \
+		return 0;                         \
 	}
 
 /* Argument `from` is copied into argument `to`. */
-#define HEADER_PROGRAM(func, nargs, to, from)				\
-	SEC("?fentry/" #func)						\
-	int child_##nargs##_##func(__u64 *ctx)				\
-	{								\
-		follow_copy(ctx[to], ctx[from]);			\
-		return 0;						\
+#define HEADER_PROGRAM(func, nargs, to, from)    \
+	SEC("?fentry/" #func)                    \
+	int child_##nargs##_##func(__u64 *ctx)   \
+	{                                        \
+		follow_copy(ctx[to], ctx[from]); \
+		return 0;                        \
 	}
 
 /* Where __copy_skb_header(), which all of these call, was inlined. */
-#define COPY_PROGRAM(func, nargs)					\
-	SEC("?fexit/" #func)						\
-	int copy_##nargs##_##func(__u64 *ctx)				\
-	{								\
-		follow_copy(ctx[nargs], ctx[0]);			\
-		return 0;						\
+#define COPY_PROGRAM(func, nargs)                \
+	SEC("?fexit/" #func)                     \
+	int copy_##nargs##_##func(__u64 *ctx)    \
+	{                                        \
+		follow_copy(ctx[nargs], ctx[0]); \
+		return 0;                        \
 	}
 
-#define FRAGMENTS_PROGRAM(func, nargs)					\
-	SEC("?fentry/" #func)						\
-	int child_##nargs##_##func(__u64 *ctx)				\
-	{								\
-		follow_fragments(ctx[0]);				\
-		return 0;						\
+#define FRAGMENTS_PROGRAM(func, nargs)         \
+	SEC("?fentry/" #func)                  \
+	int child_##nargs##_##func(__u64 *ctx) \
+	{                                      \
+		follow_fragments(ctx[0]);      \
+		return 0;                      \
 	}
 
 ALLOC_PROGRAM(__alloc_skb, 4)

@@ -6,14 +6,14 @@
 /* Records for user space; full: the event is counted and dropped. */
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
-	__uint(max_entries, 16 << 20);	/* bytes; set by Python */
+	__uint(max_entries, 16 << 20); /* bytes; set by Python */
 } ring SEC(".maps");
 
 /* The same where there is no ring buffer: one record an element. */
 struct {
 	__uint(type, BPF_MAP_TYPE_QUEUE);
-	__uint(max_entries, 1);		/* set by Python */
-	__uint(value_size, sizeof(struct record));	/* set by Python */
+	__uint(max_entries, 1);                    /* set by Python */
+	__uint(value_size, sizeof(struct record)); /* set by Python */
 } queue SEC(".maps");
 
 /* A record being built for the queue; see alone.bpf.h. */
@@ -105,8 +105,8 @@ static __always_inline const struct sk_buff *copy_skb(const struct sk_buff *skb,
 {
 	if (READ_SPAN(skb, dev, mark, copy))
 		return NULL;
-	if (whole && READ_SPAN(skb, protocol, users,
-			       copy + (SPAN_FIRST(protocol) - SPAN_FIRST(dev))))
+	if (whole &&
+	    READ_SPAN(skb, protocol, users, copy + (SPAN_FIRST(protocol) - SPAN_FIRST(dev))))
 		return NULL;
 	return SPAN_VIEW(copy, dev);
 }
@@ -133,7 +133,7 @@ static __always_inline void send_record(struct event *ev, void *ctx)
 		fill_stack(ev, ctx);
 	if (!cfg.queue)
 		bpf_ringbuf_submit(ev, 0);
-	else if (bpf_map_push_elem(&queue, ev, 0))	/* BPF_EXIST would overwrite the oldest */
+	else if (bpf_map_push_elem(&queue, ev, 0)) /* BPF_EXIST would overwrite the oldest */
 		count(COUNT_BUFFER_FULL);
 }
 

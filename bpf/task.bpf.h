@@ -29,7 +29,7 @@ static __always_inline __u32 preempt_count(struct workspace *own)
 	if (TYPED_LOADS) {
 		read_words(&area, offset, 1);
 	} else {
-		if (!own->per_cpu_area)		/* it stays for ever */
+		if (!own->per_cpu_area) /* it stays for ever */
 			read_words(&own->per_cpu_area, offset, 1);
 		area = own->per_cpu_area;
 	}

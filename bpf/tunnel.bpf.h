@@ -6,9 +6,9 @@
 #define IPPROTO_IPIP 4
 #define IPPROTO_IPV6 41
 #define IPPROTO_GRE 47
-#define PORT_VXLAN 4789		/* RFC 7348 */
-#define PORT_VXLAN_LINUX 8472	/* what Linux used before there was one, and still does */
-#define PORT_GENEVE 6081	/* RFC 8926 */
+#define PORT_VXLAN 4789       /* RFC 7348 */
+#define PORT_VXLAN_LINUX 8472 /* what Linux used before there was one, and still does */
+#define PORT_GENEVE 6081      /* RFC 8926 */
 #define UDP_HLEN 8
 #define VXLAN_HLEN 8
 #define GENEVE_HLEN 8
@@ -19,9 +19,9 @@
 #define GRE_ROUTING_OR_VERSION bpf_htons(0x4007)
 
 struct inner {
-	unsigned char *l2;	/* NULL: the tunnel carries no Ethernet */
+	unsigned char *l2; /* NULL: the tunnel carries no Ethernet */
 	unsigned char *l3;
-	__be16 proto;		/* of l3 */
+	__be16 proto; /* of l3 */
 };
 
 static __always_inline bool inner_ethernet(struct inner *inner, unsigned char *l2)
@@ -73,15 +73,15 @@ static __always_inline bool marked_inner(struct sk_buff *skb, const struct heade
 	if (network <= h->network)
 		return false;
 	/* A stale inner MAC header leads elsewhere. */
-	if (mac > h->network && mac + ETH_HLEN <= network &&
-	    inner_ethernet(inner, h->head + mac) && inner->l3 == h->head + network)
+	if (mac > h->network && mac + ETH_HLEN <= network && inner_ethernet(inner, h->head + mac) &&
+	    inner->l3 == h->head + network)
 		return true;
 	return inner_ip(inner, h->head + network);
 }
 
 static __always_inline bool parse_gre(struct inner *inner, unsigned char *at)
 {
-	__be16 head[2];		/* flags and version, type: RFC 2784, RFC 2890 */
+	__be16 head[2]; /* flags and version, type: RFC 2784, RFC 2890 */
 
 	if (bpf_probe_read_kernel(head, sizeof(head), at) || (head[0] & GRE_ROUTING_OR_VERSION))
 		return false;
@@ -119,7 +119,7 @@ static __always_inline bool parse_inner(struct inner *inner, unsigned char *at, 
 	if (bpf_probe_read_kernel(ip, sizeof(ip), at))
 		return false;
 	if (proto == bpf_htons(ETH_P_IP)) {
-		if ((ip[6] & 0x1f) || ip[7])	/* a later fragment */
+		if ((ip[6] & 0x1f) || ip[7]) /* a later fragment */
 			return false;
 		next = ip[9];
 		at += (ip[0] & 0xf) * 4;
@@ -127,7 +127,7 @@ static __always_inline bool parse_inner(struct inner *inner, unsigned char *at, 
 		next = ip[6];
 		at += 40;
 #pragma unroll
-		for (i = 0; i < 2; i++) {	/* ip6_tunnel adds an encapsulation limit */
+		for (i = 0; i < 2; i++) { /* ip6_tunnel adds an encapsulation limit */
 			if (next != IPPROTO_HOPOPTS && next != IPPROTO_DSTOPTS)
 				break;
 			if (bpf_probe_read_kernel(ip, 2, at))
@@ -140,12 +140,9 @@ static __always_inline bool parse_inner(struct inner *inner, unsigned char *at, 
 	}
 	switch (next) {
 	case IPPROTO_IPIP:
-	case IPPROTO_IPV6:
-		return inner_ip(inner, at);
-	case IPPROTO_GRE:
-		return parse_gre(inner, at);
-	case IPPROTO_UDP:
-		return parse_udp(inner, at);
+	case IPPROTO_IPV6: return inner_ip(inner, at);
+	case IPPROTO_GRE: return parse_gre(inner, at);
+	case IPPROTO_UDP: return parse_udp(inner, at);
 	}
 	return false;
 }

@@ -13,8 +13,8 @@ static __always_inline __u32 net_inum(struct net *net)
 
 /* Where the packet is: a device, a namespace. Both may be unknown. */
 struct where {
-	struct net_device *dev;	/* a VIEW */
-	__u32 netns;		/* inode number; of the device, else of the socket */
+	struct net_device *dev; /* a VIEW */
+	__u32 netns;            /* inode number; of the device, else of the socket */
 };
 
 /*

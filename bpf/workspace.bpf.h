@@ -16,8 +16,8 @@ struct workspace {
 	__u64 before[SPAN_BEFORE];
 	__u64 skb[SKB_SPAN];
 
-	const struct net_device *dev;	/* NULL: none was read */
-	__u64 dev_ns;			/* when: CLOCK_MONOTONIC */
+	const struct net_device *dev; /* NULL: none was read */
+	__u64 dev_ns;                 /* when: CLOCK_MONOTONIC */
 	__u32 netns;
 	__u32 ifindex;
 	__u32 mtu;
@@ -27,7 +27,7 @@ struct workspace {
 	__u64 task_ns;
 	__u64 comm[2];
 
-	__u64 per_cpu_area;		/* this CPU's; 0: not read yet */
+	__u64 per_cpu_area; /* this CPU's; 0: not read yet */
 };
 
 #define FRESH_NS 100000
