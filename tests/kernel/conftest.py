@@ -24,8 +24,11 @@ def chosen_kernels() -> list[str]:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """On every kernel, or on those that a mark ``kernels`` names: others lack what is tested."""
     if "lab" in metafunc.fixturenames:
-        metafunc.parametrize("lab", chosen_kernels(), indirect=True, scope="session")
+        mark = metafunc.definition.get_closest_marker("kernels")
+        names = [name for name in chosen_kernels() if mark is None or name in mark.args]
+        metafunc.parametrize("lab", names, indirect=True, scope="session")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

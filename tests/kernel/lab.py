@@ -23,6 +23,11 @@ from typing import Any
 
 from tests.vm.guest import Completed, Guest, GuestProcess
 
+# Kernels of the lab that have what some tests are about.
+TRAMPOLINES = ("newest",)
+TYPED_LOADS = ("6.12", "newest")
+MODULE_BTF = ("6.1", "6.12", "newest")
+
 PWRU = str(Path(sys.executable).parent / "pwru-py")
 
 # What a test of a slow backend attaches: single kprobes cost tens of milliseconds each.

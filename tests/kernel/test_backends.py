@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.kernel.lab import FEW_FUNCTIONS, Lab, Trace
+from tests.kernel.lab import FEW_FUNCTIONS, MODULE_BTF, TRAMPOLINES, Lab, Trace
 
 PACKETS = """
 echo x > /dev/udp/10.1.0.2/9
@@ -78,10 +78,9 @@ def test_the_same_events_without_tracefs(lab: Lab) -> None:
     assert lab.run("cat /sys/kernel/tracing/kprobe_events").stdout == ""
 
 
+@pytest.mark.kernels(*TRAMPOLINES)
 def test_the_same_events_of_all_functions(lab: Lab) -> None:
     """But for those that one of the two cannot reach: on the stack, or a structure returned."""
-    if not lab.trampolines:
-        pytest.skip("one backend only attaches all functions in time")
     names = ["kprobe-multi", "fentry-multi"]
     known = [planned(lab, name) for name in names]
     lab.inside("a", PACKETS)
@@ -99,13 +98,12 @@ def planned(lab: Lab, backend: str) -> set[tuple[str, str]]:
     return {(row[0], row[2].replace("vmlinux", "")) for row in rows if row[1] != "-"}
 
 
+@pytest.mark.kernels(*MODULE_BTF)
 def test_modules_through_the_queue(lab: Lab) -> None:
     """Several programs share a place where a record is made."""
     arguments = ("--kmods", "veth,bridge", "--filter-func",
                  "br_.*|veth_xmit|ip_rcv|__dev_queue_xmit", "--filter-netns")  # fmt: skip
     root = ["/proc/self/ns/net"]
-    if not lab.has_module_btf:
-        pytest.skip("no BTF of modules")
     with lab.tracing("--transport", "queue", *arguments, *root, "icmp") as tracing:
         lab.inside("a", "ping -c3 -i0.1 -W5 10.1.0.2")
     assert tracing.trace is not None
@@ -135,10 +133,9 @@ def test_a_backend_that_the_kernel_lacks(lab: Lab) -> None:
         assert line.startswith(f"pwru-py: this kernel has no {name} (Linux ")
 
 
+@pytest.mark.kernels(*TRAMPOLINES)
 def test_modules_need_more_than_the_usual_capabilities(lab: Lab) -> None:
     """Without CAP_SYS_ADMIN the other backend is chosen for them; asked for, it is an error."""
-    if not lab.trampolines:
-        pytest.skip("no fentry-multi")
     drop = "setpriv --bounding-set=-sys_admin --inh-caps=-sys_admin pwru-py --kmods bridge"
     done = lab.run(f"{drop} --list-funcs")
     assert "passed on the stack" in done.stdout, done.stderr

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from tests.kernel.lab import Lab, Trace
+from tests.kernel.lab import TYPED_LOADS, Lab, Trace
 from tests.kernel.test_backends import backends
 
 FUNCTIONS = ("--output-json", "--filter-func", "ip_rcv|icmp_rcv|ip_output")
@@ -64,9 +64,8 @@ def test_what_is_asked_for_by_name_is_not_replaced(lab: Lab) -> None:
     assert lab.attached_probes() == ""
 
 
+@pytest.mark.kernels(*TYPED_LOADS)
 def test_typed_loads_are_refused(lab: Lab) -> None:
-    if not lab.multi:
-        pytest.skip("no typed loads")
     lab.guest.write_file("/tmp/wrong_filter.py", WRONG_FILTER.encode())
     said = warnings(traced(lab, through="python /tmp/wrong_filter.py"))
     assert said[-1].startswith("pwru-py: typed loads refused, using helper calls instead: ")
