@@ -102,34 +102,10 @@ struct task_struct___rt {
 
 #pragma clang attribute pop
 
-/* Registers of a probed function: kernel ABI, not relocated. */
 #if defined(__TARGET_ARCH_x86)
-struct pt_regs {
-	unsigned long r15, r14, r13, r12, bp, bx, r11, r10, r9, r8;
-	unsigned long ax, cx, dx, si, di, orig_ax, ip, cs, flags, sp, ss;
-};
-/* In assembly: a load through ctx plus a variable, as clang likes it, is refused. */
-#define CTX_FIELD(ctx, field)                                                             \
-	({                                                                                \
-		__u64 __reg;                                                              \
-		asm volatile("%0 = *(u64 *)(%1 + %2)"                                     \
-			     : "=r"(__reg)                                                \
-			     : "r"(ctx), "i"(__builtin_offsetof(struct pt_regs, field))); \
-		__reg;                                                                    \
-	})
-#define ARG1(ctx) CTX_FIELD(ctx, di)
-#define ARG2(ctx) CTX_FIELD(ctx, si)
-#define ARG3(ctx) CTX_FIELD(ctx, dx)
-#define ARG4(ctx) CTX_FIELD(ctx, cx)
-#define ARG5(ctx) CTX_FIELD(ctx, r8)
-#define ARG6(ctx) CTX_FIELD(ctx, r9)
-/*
- * The kprobe machinery leaves ip one past the breakpoint, for breakpoints,
- * optimised probes and ftrace alike (arch/x86/kernel/kprobes/ftrace.c).
- */
-#define PROBED_ADDR(ctx) (CTX_FIELD(ctx, ip) - 1)
+#include "arch/x86.h"
 #else
-#error "no register map for this architecture yet"
+#error "no file for this architecture in bpf/arch yet"
 #endif
 
 #define SOFTIRQ_SERVING 0x00000100 /* include/linux/preempt.h */
@@ -153,7 +129,5 @@ struct pt_regs {
 #define ARPHRD_LOOPBACK 772
 #define ARP_OPERATION_MAX 25 /* IANA "Address Resolution Protocol (ARP) Parameters" */
 #define HEADER_UNSET 0xffff
-#define PAGE_SHIFT 12
-#define STRUCT_PAGE_SHIFT 6 /* Python has looked */
 
 #endif

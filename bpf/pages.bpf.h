@@ -16,12 +16,10 @@ static __always_inline __u64 read_u64(__u64 addr)
 	return value;
 }
 
-/* arch/x86: page_address() of a page in the direct map. */
+/* A page of the direct map. */
 static __always_inline __u64 page_address(__u64 page)
 {
-	__u64 number = (page - read_u64(cfg.vmemmap_base)) >> STRUCT_PAGE_SHIFT;
-
-	return read_u64(cfg.page_offset_base) + (number << PAGE_SHIFT);
+	return PAGE_ADDRESS(page, read_u64(cfg.vmemmap_base), read_u64(cfg.page_offset_base));
 }
 
 /*
