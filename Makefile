@@ -66,7 +66,7 @@ $(VENV)/installed: $(VENV)/packages pyproject.toml hatch_build.py
 	$(BIN)/pip install -q --disable-pip-version-check -e '.[dev]'
 	@touch $@
 
-$(BPF): $(VENV)/installed $(wildcard bpf/*)
+$(BPF): $(VENV)/installed $(wildcard bpf/* bpf/arch/*)
 	$(BIN)/python bpf/build.py
 
 # What is made of other files and committed; tests compare.

@@ -5,6 +5,7 @@
 struct contract {
 	struct record record;
 	struct config config;
+	struct drop_key drop_key;
 	enum limits limits;
 	enum section section;
 	enum event_flags flags;

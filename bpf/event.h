@@ -127,6 +127,7 @@ struct config {
 	bool queue;             /* events go to the queue, not to the ring */
 	bool pages;             /* the two addresses below are known */
 	bool shared;            /* TRAMPOLINE: several programs of ours run at functions */
+	bool drops_hidden;      /* counted, and not recorded */
 	bool drop_reasons;      /* the tracepoint kfree_skb is given one */
 	bool typed_task;        /* the current task's type can be had from the kernel's own BTF */
 	__u32 hardirq_mask;     /* bits of the preempt count that tell of hard interrupts */
@@ -156,6 +157,12 @@ enum arguments_table {
 	ARGUMENTS_CROWDED = 0xff,
 };
 
+/* What drops are counted by: who freed the packet, and why; -1 where the kernel has no reasons. */
+struct drop_key {
+	__u64 location;
+	__u64 reason;
+};
+
 /* Per-CPU counters, index of the map "counters". */
 enum counter {
 	COUNT_BUFFER_FULL, /* matched, but the ring or queue was full */
@@ -163,6 +170,7 @@ enum counter {
 	COUNT_TRACK_NEW,   /* packets followed */
 	COUNT_TRACK_END,   /* of these, forgotten because the address was used anew */
 	COUNT_NESTED,      /* hits skipped because another program of ours was running */
+	COUNT_DROPS_LEFT,  /* drops that found no room among those that are counted */
 	COUNT_TAGGED,      /* hits that match but for the VLAN tag in the metadata */
 	COUNT_UNKNOWN,     /* hits skipped because nobody knows the function's arguments */
 	COUNT_MAX,

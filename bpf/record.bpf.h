@@ -186,6 +186,36 @@ enum kfree_skb_args {
 	KFREE_REASON,
 };
 
+/*
+ * Drops so far, by place and reason: exact, whatever becomes of records. Never deleted; full: those
+ * of further places are counted together (COUNT_DROPS_LEFT).
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_HASH);
+	__uint(max_entries, 1024);
+	__type(key, struct drop_key);
+	__type(value, __u64);
+} drops SEC(".maps");
+
+static __always_inline void count_drop(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct drop_key key = {.location = ctx->args[KFREE_LOCATION], .reason = -1};
+	__u64 none = 0, *number;
+
+	if (cfg.drop_reasons)
+		key.reason = (__u32)ctx->args[KFREE_REASON];
+	number = bpf_map_lookup_elem(&drops, &key);
+	if (!number) {
+		/* An interrupt may have been quicker: then there is one. */
+		bpf_map_update_elem(&drops, &key, &none, BPF_NOEXIST);
+		number = bpf_map_lookup_elem(&drops, &key);
+	}
+	if (number)
+		__sync_fetch_and_add(number, 1);
+	else
+		count(COUNT_DROPS_LEFT);
+}
+
 static __noinline void emit_drop(struct bpf_raw_tracepoint_args *ctx, __u64 verdict, __u32 slot)
 {
 	__u64 addr = ctx->args[KFREE_SKB];
@@ -194,7 +224,10 @@ static __noinline void emit_drop(struct bpf_raw_tracepoint_args *ctx, __u64 verd
 	struct workspace *own;
 	struct event *ev;
 
-	if (paused || !view_skb(addr, true, slot, &view, &own))
+	if (paused)
+		return;
+	count_drop(ctx);
+	if (cfg.drops_hidden || !view_skb(addr, true, slot, &view, &own))
 		return;
 	ev = new_record(slot);
 	if (!ev)

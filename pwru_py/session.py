@@ -13,12 +13,13 @@ from types import TracebackType
 
 from .errors import NotFoundError, PwruError, UsageError
 from .escape import quote
-from .facts.roles import FREES_MEMORY, LIST_FREES, TELLS_DROPS
+from .facts.roles import FREES_MEMORY, LIST_FREES
 from .kernel import system
 from .kernel.clock import WallClock
 from .kernel.wake import Wake
 from .options.config import Config
 from .packets.account import Account
+from .packets.drops import tell
 from .packets.identity import Identity
 from .packets.steps import ClockSteps
 from .plan.functions import Plan
@@ -64,7 +65,7 @@ class Tracer:
         self._attached: Attached | None = None
         self._wake: Wake | None = None
         self._identity = Identity()
-        self._account = Account(self.summary, self._identity)
+        self._account = Account(self.summary, self._identity, drops=False)
         self._clock = WallClock()
         self._steps = ClockSteps()
         self._stopping = False
@@ -123,18 +124,18 @@ class Tracer:
             DropRules(
                 attached.tells_drops,
                 reasons.known,
-                frozenset() if reasons.knows_consumed else LIST_FREES,
+                self._lists(attached),
             ),
             self._identity,
             skip=attached.reader.skip,
             stride=attached.reader.stride,
         )
-        # Who asks for other functions alone is not shown the tracepoint; its drops are counted.
-        self._drops_hidden = not any(map(re.compile(self._pattern).fullmatch, TELLS_DROPS))
+        self._account = Account(self.summary, self._identity, drops=not attached.tells_drops)
 
-    @property
-    def _pattern(self) -> str:
-        return self.config.filter_func or ".*"
+    @staticmethod
+    def _lists(attached: Attached) -> frozenset[str]:
+        """Functions whose drops may be pieces of packets that arrived, on this kernel."""
+        return frozenset() if attached.reasons.knows_consumed else LIST_FREES
 
     def __exit__(
         self,
@@ -221,20 +222,14 @@ class Tracer:
         limit = self.config.limit_events
         for run in self._runs(attached):
             events = self._decoder.decode(run, offset_ns)
-            shown = self._shown(events)
-            if limit and len(shown) > limit - self.summary.events:
-                shown = events = shown[: limit - self.summary.events]
-            self._account.add(events, len(shown))
-            yield self._steps.settle(shown, offset_ns)
+            if limit:
+                events = events[: limit - self.summary.events]
+            self._account.add(events)
+            yield self._steps.settle(events, offset_ns)
             if self._limit_reached:
                 self._stopping = True
             if self._stopping and not attached.paused:
                 return
-
-    def _shown(self, events: list[Event]) -> list[Event]:
-        if not self._drops_hidden:
-            return events
-        return [event for event in events if event.location is None]
 
     @property
     def _limit_reached(self) -> bool:
@@ -271,6 +266,8 @@ class Tracer:
         if not attached.closed:
             self.summary.losses = attached.losses()
             self.summary.tagged = attached.tagged()
+            if attached.tells_drops:
+                tell(self.summary, attached.dropped(), self._lists(attached))
             self.summary.attached = attached.probes.attached
             self.summary.failed = len(attached.probes.failed)
 

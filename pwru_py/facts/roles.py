@@ -71,6 +71,9 @@ FREE_PATH = (
 free it, and destructors (net/core/skbuff.c, net/core/sock.c, net/ipv4/tcp_output.c).
 """
 
+UNSAID = "NOT_SPECIFIED"
+"""The reason that says nothing."""
+
 LIST_FREES = frozenset({"kfree_skb_list", "kfree_skb_list_reason"})
 """Free a list: a queue's packets, or pieces of a packet that has arrived (skb_release_data()).
 Before 6.4 (commit a4650da2a2d6) they free pieces as they free drops, with no reason of their own.

@@ -79,6 +79,7 @@ _SIGNATURES = {
     "bpf_map__set_autocreate": (c_int, (c_void_p, c_bool)),
     "bpf_map__set_initial_value": (c_int, (c_void_p, c_char_p, c_size_t)),
     "bpf_map_lookup_elem": (c_int, (c_int, c_void_p, c_void_p)),
+    "bpf_map_get_next_key": (c_int, (c_int, c_void_p, c_void_p)),
     "bpf_map_lookup_and_delete_elem": (c_int, (c_int, c_void_p, c_void_p)),
     "bpf_map_update_elem": (c_int, (c_int, c_char_p, c_char_p, c_uint64)),
     "libbpf_num_possible_cpus": (c_int, ()),
@@ -183,6 +184,16 @@ class Map:
         if self._lib.lib.bpf_map_lookup_elem(self.fd, ctypes.byref(key), values):
             raise LoadError(str(_failed("cannot read counters")))
         return sum(values)
+
+    def per_cpu_sums(self, key_bytes: int) -> Iterator[tuple[bytes, int]]:
+        """Keys of a PERCPU_HASH with the sums of their 8-byte values over all CPUs."""
+        values = (c_uint64 * self._lib.number_of_cpus())()
+        key = ctypes.create_string_buffer(key_bytes)
+        before = None
+        while not self._lib.lib.bpf_map_get_next_key(self.fd, before, key):
+            if not self._lib.lib.bpf_map_lookup_elem(self.fd, key, values):
+                yield key.raw, sum(values)
+            before = ctypes.create_string_buffer(key.raw, key_bytes)
 
     def update(self, key: bytes, value: bytes) -> None:
         """Sets one element. Raises LoadError."""

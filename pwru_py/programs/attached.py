@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterator
 from contextlib import ExitStack
 
 from ..attach.probes import Probes
@@ -13,9 +14,11 @@ from ..facts.drop_reasons import Reasons
 from ..kernel import bpf, system
 from ..kernel.libbpf import Program
 from ..kernel.wake import Wake
+from ..packets.drops import Dropped
 from ..plan.functions import Target
 from ..record import contract
-from ..record.event import Losses
+from ..record.event import Frame, Losses
+from ..record.layout import DROP_KEY
 from .addresses import Locations, Stacks, targets_by_addr
 from .load import Loaded
 
@@ -61,6 +64,17 @@ class Attached:
         self._loaded.switch.update(b"\0\0\0\0", b"\1\0\0\0")
         self._loaded.barrier.wait()
         self.paused = True
+
+    def dropped(self) -> Iterator[Dropped]:
+        """What the tracepoint has told so far."""
+        for key, count in self._loaded.dropped.per_cpu_sums(DROP_KEY.size):
+            location, reason = DROP_KEY.unpack(key)
+            known = reason != _NO_REASON
+            name = self.reasons.name(reason) if known else ""
+            yield Dropped(name, self.locate(location), count)
+        left = self._loaded.counters.per_cpu_sum(contract.COUNT_DROPS_LEFT)
+        if left:
+            yield Dropped("at more places than can be told apart", Frame(0, "", 0, ""), left)
 
     def tagged(self) -> int:
         """Hits that match but for their VLAN tag."""
@@ -109,6 +123,7 @@ def attach(loaded: Loaded, wake: Wake, warnings: tuple[str, ...]) -> Attached:
         return Attached(loaded, probes, stacks, drops, told, stack.pop_all())
 
 
+_NO_REASON = (1 << 64) - 1
 _UNTOLD = "drops are told by functions, those of a list as one"
 
 

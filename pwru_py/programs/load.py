@@ -42,6 +42,7 @@ class Loaded:
     drops: Program | None
     reader: Reader
     counters: Map
+    dropped: Map
     switch: Map  # .bss of the object: the variable paused
     barrier: Barrier
     warnings: tuple[str, ...]
@@ -77,6 +78,7 @@ def load(prepared: Prepared, wake: Wake) -> Loaded:
             chosen.drops,
             reader,
             bpf_object.map("counters"),
+            bpf_object.map("drops"),
             bpf_object.map(".bss"),
             barrier,
             tuple(warnings),

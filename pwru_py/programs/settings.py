@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from ..errors import FeatureUnsupportedError, FilterError
 from ..escape import quote
+from ..facts.roles import TELLS_DROPS
 from ..options.config import Config, Transport
 from ..record.layout import FilterNeeds, KernelConfig, RecordLayout
 from .attachable import find_variables
@@ -42,11 +44,18 @@ def make_settings(prepared: Prepared, warnings: list[str]) -> KernelConfig:
         record=RecordLayout.of(stack=config.output_stack),
         queue=_through_queue(config, ring=features.ring),
         shared=prepared.way.trampoline and len(modules) > 1,
+        drops_hidden=hides_drops(config),
         drop_reasons=features.kfree_skb_arguments >= _WITH_REASON,
         typed_task=features.typed_task,
         **_preempt_count(prepared),
         **_page_variables(prepared, warnings),
     )
+
+
+def hides_drops(config: Config) -> bool:
+    """Who asks for other functions alone is not shown the tracepoint's drops; they are counted."""
+    wanted = re.compile(config.filter_func or ".*").fullmatch
+    return not any(map(wanted, TELLS_DROPS))
 
 
 def _through_queue(config: Config, *, ring: bool) -> bool:

@@ -87,14 +87,22 @@ CONFIG: Final[Members] = (
     ("queue", 46, "?"),
     ("pages", 47, "?"),
     ("shared", 48, "?"),
-    ("drop_reasons", 49, "?"),
-    ("typed_task", 50, "?"),
+    ("drops_hidden", 49, "?"),
+    ("drop_reasons", 50, "?"),
+    ("typed_task", 51, "?"),
     ("hardirq_mask", 52, "I"),
     ("nmi_mask", 56, "I"),
     ("preempt_count", 64, "Q"),
     ("per_cpu_offset", 72, "Q"),
     ("page_offset_base", 80, "Q"),
     ("vmemmap_base", 88, "Q"),
+)
+
+# struct drop_key
+DROP_KEY_BYTES: Final = 16
+DROP_KEY: Final[Members] = (
+    ("location", 0, "Q"),
+    ("reason", 8, "Q"),
 )
 
 # enum limits
@@ -148,6 +156,7 @@ COUNT_TRACK_FULL: Final = 1
 COUNT_TRACK_NEW: Final = 2
 COUNT_TRACK_END: Final = 3
 COUNT_NESTED: Final = 4
-COUNT_TAGGED: Final = 5
-COUNT_UNKNOWN: Final = 6
-COUNT_MAX: Final = 7
+COUNT_DROPS_LEFT: Final = 5
+COUNT_TAGGED: Final = 6
+COUNT_UNKNOWN: Final = 7
+COUNT_MAX: Final = 8

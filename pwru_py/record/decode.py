@@ -14,15 +14,13 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from ..escape import escape
-from ..facts.roles import DROP_FUNCTION, DROP_TRACEPOINT, NO_VERDICT
+from ..facts.roles import DROP_FUNCTION, DROP_TRACEPOINT, NO_VERDICT, UNSAID
 from ..plan.functions import Target
 from . import contract, layout
 from .event import Context, Event, Frame, Icmp, Tuple
 
 _CACHE_MAX = 16384
 _ENTRY_BYTES = 16  # of a function, before and with ftrace's call
-# There it would stand beside every packet that arrived well, and look like a drop.
-_UNSAID = "NOT_SPECIFIED"
 _CONTEXTS = tuple(Context)
 _LABELS = {contract.L3_MPLS: "mpls", contract.L3_PPPOE: "pppoe session"}
 _K = TypeVar("_K")
@@ -203,7 +201,7 @@ class Decoder:
             drop = func == self._drop_function and not flags & contract.EVENT_SHARED
             return -1, "", drop
         name, telling = self._given.reason(reason), func in self._verdicts
-        if name == _UNSAID and not telling:
+        if name == UNSAID and not telling:  # it would look like a drop of every packet that arrived
             return -1, "", False
         # Only the last holder's free is a drop, as in trace_kfree_skb.
         drop = telling and not flags & contract.EVENT_SHARED and not self._rules.tracepoint
@@ -213,7 +211,7 @@ class Decoder:
         """The same of the tracepoint."""
         reason = reason if flags & contract.EVENT_REASON else -1
         name = self._given.reason(reason) if reason >= 0 else ""
-        piece = location.symbol in self._rules.pieces and name in ("", _UNSAID)
+        piece = location.symbol in self._rules.pieces and name in ("", UNSAID)
         return reason, name, not piece
 
     def _stack(self, addrs: Sequence[int], func: int) -> tuple[Frame, ...]:

@@ -34,6 +34,7 @@ class Layout(struct.Struct):
 EVENT = Layout(contract.EVENT, contract.EVENT_BYTES)
 TUPLE = Layout(contract.EVENT_TUPLE, contract.EVENT_TUPLE_BYTES)
 NEEDS = Layout(contract.NEEDS, contract.NEEDS_BYTES)
+DROP_KEY = Layout(contract.DROP_KEY, contract.DROP_KEY_BYTES)
 CONFIG = Layout(contract.CONFIG, contract.CONFIG_BYTES)
 
 STACK = struct.Struct(f"={contract.STACK_MAX}Q")
@@ -99,6 +100,7 @@ class KernelConfig:
     tuple: bool = True
     queue: bool = False
     shared: bool = False
+    drops_hidden: bool = False
     drop_reasons: bool = False
     typed_task: bool = False
     hardirq_mask: int = 0

@@ -156,4 +156,4 @@ def test_a_table_of_arguments_as_it_rarely_is(lab: Lab) -> None:
     assert found["crowded"] == found["usual"]
     for name in ("unknown", "nobody"):
         assert set(found[name][0]) <= {"skb:kfree_skb"}, "the tracepoint needs no table"
-        assert found[name][1] >= len(functions)
+        assert found[name][1] >= len([name for name in functions if name != "skb:kfree_skb"])

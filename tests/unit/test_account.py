@@ -3,7 +3,8 @@ from __future__ import annotations
 
 import pytest
 
-from pwru_py.packets.account import NO_REASON, Account
+from pwru_py.packets.account import Account
+from pwru_py.packets.drops import NO_REASON, Dropped, tell
 from pwru_py.packets.identity import Identity
 from pwru_py.record.event import Event, Frame, Summary
 
@@ -21,7 +22,7 @@ class Counting:
     def __init__(self, limit: int = 65536) -> None:
         self.summary = Summary()
         self.identity = Identity(limit)
-        self._account = Account(self.summary, self.identity)
+        self._account = Account(self.summary, self.identity, drops=True)
 
     def add(self, *events: Event) -> None:
         numbered = []
@@ -29,7 +30,7 @@ class Counting:
             last = one.drop or one.location is not None
             life = self.identity.see(one.skb, one.func, 0, device=False, last=last)
             numbered.append(one._replace(packet=life.packet, parent=life.parent))
-        self._account.add(numbered, len(numbered))
+        self._account.add(numbered)
 
 
 def total(*events: Event) -> Summary:
@@ -105,9 +106,29 @@ def test_each_word_of_the_tracepoint_is_a_drop() -> None:
     assert (summary.packets, summary.drops) == (4, {"NO_SOCKET": 3})
 
 
-def test_what_may_be_a_piece_is_counted_apart() -> None:
-    summary = total(told(drop=False, reason=""), told(skb=2))
-    assert (summary.pieces, summary.drops) == (1, {"NO_SOCKET": 1})
+def test_what_the_kernel_counts_is_told_as_it_is() -> None:
+    lists, ping = HERE._replace(symbol="kfree_skb_list"), HERE._replace(symbol="icmp_rcv")
+    rows = [
+        Dropped("NETFILTER_DROP", HERE, 3),
+        Dropped("NETFILTER_DROP", lists, 2),
+        Dropped("NOT_SPECIFIED", lists, 20),
+        Dropped("NO_SOCKET", ping, 4),
+        Dropped("NO_SOCKET", HERE, 1),
+        Dropped("", lists, 1),
+        Dropped("", HERE, 1),
+    ]
+    summary = Summary(drops={"OLD": 1})
+    tell(summary, rows, {"kfree_skb_list"})
+    assert summary.drops == {"NETFILTER_DROP": 5, "NO_SOCKET": 5, NO_REASON: 1}
+    assert (summary.pieces, summary.replies) == (21, 4)
+    tell(summary, rows, frozenset())
+    assert (summary.pieces, summary.drops["NOT_SPECIFIED"]) == (0, 20)
+
+
+def test_where_the_kernel_counts_events_do_not() -> None:
+    summary = Summary()
+    Account(summary, Identity(), drops=False).add([told()])
+    assert (summary.drops, summary.events) == ({}, 1)
 
 
 def test_the_limit_is_admitted() -> None:
