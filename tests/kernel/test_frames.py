@@ -18,8 +18,6 @@ for n in c d; do
     ip netns exec $n sysctl -qw net.ipv6.conf.all.disable_ipv6=0
     ip -n $n link set lo up; ip -n $n link set eth0 up
 done
-ip netns exec c ethtool -K eth0 txvlan off rxvlan off 2>/dev/null
-ip netns exec d ethtool -K eth0 txvlan off rxvlan off 2>/dev/null
 ip -n c addr add 10.9.0.1/24 dev eth0; ip -n d addr add 10.9.0.2/24 dev eth0
 ip -n c addr add fd00:9::1/64 dev eth0 nodad; ip -n d addr add fd00:9::2/64 dev eth0 nodad
 ip netns exec c ping -c1 -W5 10.9.0.2 && ip netns exec c ping -6 -c1 -W5 fd00:9::2
