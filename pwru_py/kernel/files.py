@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How many files this process may have open."""
+"""Limits of this process: open files, locked memory."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import errno
 import resource
 
 from ..errors import AttachError
+from .system import CAP_SYS_RESOURCE, has_capability
 
 _UNLIMITED = resource.RLIM_INFINITY
 
@@ -28,3 +29,11 @@ def allow_files(needed: int, what: str) -> None:
             "(ulimit -Hn)",
             errno.EMFILE,
         ) from None
+
+
+def locked_memory_limit() -> int | None:
+    """How many bytes this process may lock at most; None for any number, or as it may raise it."""
+    _soft, hard = resource.getrlimit(resource.RLIMIT_MEMLOCK)
+    if hard == resource.RLIM_INFINITY or has_capability(CAP_SYS_RESOURCE):
+        return None
+    return hard

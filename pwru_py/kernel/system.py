@@ -25,7 +25,7 @@ LOCKDOWN = "/sys/kernel/security/lockdown"
 _FIRST_SYMBOLS = 4096  # per-CPU variables come before the text
 
 # include/uapi/linux/capability.h
-CAP_SYS_ADMIN, CAP_SYSLOG, CAP_PERFMON, CAP_BPF = 21, 34, 38, 39
+CAP_SYS_ADMIN, CAP_SYS_RESOURCE, CAP_SYSLOG, CAP_PERFMON, CAP_BPF = 21, 24, 34, 38, 39
 
 
 def _read_bytes(path: str) -> bytes:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
-from ..facts.btf import Btf
+from ..facts.btf import Btf, Kind
 from ..facts.features import Features
 from ..kernel import system
 from ..kernel.notes import CACHE, Notes
@@ -75,6 +75,11 @@ class KernelTypes:
         self.file = "" if self.own else path
         self.notes = Notes("" if path else cache)
         self._btf: Btf | None = None
+
+    @property
+    def locks_memory(self) -> bool:
+        """Whether memory of maps counts as locked: until 5.11, commit 80ee81e0403c."""
+        return bool(self.btf.named("bpf_map_memory", (Kind.STRUCT,)))
 
     @property
     def btf(self) -> Btf:

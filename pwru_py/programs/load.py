@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ..attach.argument_table import ArgumentTable, argument_table
 from ..errors import LoadError, PrivilegeError
 from ..kernel.barrier import Barrier
+from ..kernel.files import locked_memory_limit
 from ..kernel.libbpf import BpfObject, Libbpf, Map, Program
 from ..kernel.transport import QueueReader, Reader, RingReader
 from ..kernel.wake import Wake
@@ -65,6 +66,10 @@ def load(prepared: Prepared, wake: Wake) -> Loaded:
         try:
             bpf_object.load()
         except LoadError as error:
+            if error.errno == errno.EPERM and prepared.types.locks_memory:
+                locked = locked_memory_limit()
+                if locked is not None:
+                    raise _cannot_lock(locked) from error
             raise explain(error, prepared.compiled) from error
         for ip, arguments in table.crowded.items():
             bpf_object.map("crowded").update(_KEY.pack(ip), bytes([arguments]))
@@ -183,6 +188,14 @@ def _open_reader(
     if settings.queue:
         return QueueReader(bpf_object.map("queue"), size, wake.fd)
     return RingReader(bpf_object.map("ring"), prepared.config.buffer_bytes, size, wake.fd)
+
+
+def _cannot_lock(limit_bytes: int) -> PrivilegeError:
+    return PrivilegeError(
+        "cannot lock memory for the program's maps, which this kernel counts (before 5.11): the "
+        f"limit is {limit_bytes >> 10} KiB: raise it (ulimit -l unlimited) or add CAP_SYS_RESOURCE",
+        ("CAP_SYS_RESOURCE",),
+    )
 
 
 def explain(error: LoadError, compiled: dict[str, CompiledFilter]) -> LoadError | PrivilegeError:
