@@ -7,6 +7,7 @@ Each set names the kernel source that says so.
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 
 DROP_FUNCTION = "kfree_skb"
 """Where the kernel has no reasons, this alone means a drop (consume_skb does not)."""
@@ -74,10 +75,20 @@ free it, and destructors (net/core/skbuff.c, net/core/sock.c, net/ipv4/tcp_outpu
 UNSAID = "NOT_SPECIFIED"
 """The reason that says nothing."""
 
-LIST_FREES = frozenset({"kfree_skb_list", "kfree_skb_list_reason"})
-"""Free a list: a queue's packets, or pieces of a packet that has arrived (skb_release_data()).
-Before 6.4 (commit a4650da2a2d6) they free pieces as they free drops, with no reason of their own.
+LIST_FREES = frozenset({"kfree_skb_list", "kfree_skb_list_reason", "skb_release_data"})
+"""Free a list: a queue's packets, or pieces of a packet that has arrived (skb_release_data(), into
+which the others may be inlined). Before 6.4 (commit a4650da2a2d6) they free pieces as they free
+drops, with no reason of their own.
 """
+
+
+def is_piece(reason: str, function: str, lists: Collection[str]) -> bool:
+    """Whether what ``function`` frees may be a piece of a packet that has arrived.
+
+    ``lists``: those of LIST_FREES, on kernels that do not tell.
+    """
+    return function in lists and reason in ("", UNSAID)
+
 
 ECHO_REPLIES = frozenset({"icmp_rcv", "icmpv6_rcv", "ping_rcv", "pingv6_rcv"})
 """Free an echo reply that no ping socket takes, as NO_SOCKET. Raw sockets, which most pings use,
@@ -87,5 +98,10 @@ have had their copies before (net/ipv4/icmp.c, net/ipv4/ip_input.c: raw_local_de
 DROP_TRACEPOINT = "skb:kfree_skb"
 """The kernel's own word for a drop (include/trace/events/skb.h)."""
 
-TELLS_DROPS = frozenset({DROP_FUNCTION, "kfree_skb_reason", "sk_skb_reason_drop", *LIST_FREES})
+TELLS_DROPS = frozenset(
+    (
+        DROP_FUNCTION, "kfree_skb_reason", "sk_skb_reason_drop", "kfree_skb_list",
+        "kfree_skb_list_reason",
+    )
+)  # fmt: skip
 """Who asks for these asks for drops."""

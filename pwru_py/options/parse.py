@@ -28,7 +28,7 @@ after its words, -- ends them. Flags without a value take =true and =false too.
 examples:
   pwru-py 'dst host 1.1.1.1 and tcp'              where do these packets go?
   pwru-py --output-stack 'dst host 1.1.1.1'       ... and who called
-  pwru-py --filter-func 'kfree_skb_reason|sk_skb_reason_drop'     drops alone
+  pwru-py --filter-func 'kfree_skb(_reason)?|sk_skb_reason_drop'  drops alone
   pwru-py --filter-track-skb dst port 8080        follow it through NAT
   pwru-py --output-json -w trace.jsonl icmp       one JSON object a line
 

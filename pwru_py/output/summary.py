@@ -68,8 +68,12 @@ def standing(summary: Summary, functions: int) -> str:
 def _drop_lines(summary: Summary) -> list[str]:
     drops = _drops(summary.drops)
     if summary.replies:
-        replies = f"{summary.replies} of NO_SOCKET" if summary.replies > 1 else "one NO_SOCKET"
-        drops.append(f"  ({replies}: echo reply; raw sockets, ping's, had their copies before)")
+        replies = (
+            "one is an echo reply"
+            if summary.replies == 1
+            else f"{summary.replies} are echo replies"
+        )
+        drops.append(f"  ({replies}; raw sockets, as ping's, had their copies before)")
     if summary.pieces:
         pieces = plural(summary.pieces, "sk_buff")
         drops.append(

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
-from ..facts.roles import ECHO_REPLIES, UNSAID
+from ..facts.roles import ECHO_REPLIES, is_piece
 from ..record.event import Frame, Summary
 
 NO_REASON = "no reason given by this kernel"
@@ -20,24 +20,16 @@ class Dropped(NamedTuple):
     packets: int
 
 
-def is_piece(reason: str, location: Frame, lists: Collection[str]) -> bool:
-    """Whether it may be a piece of a packet that has arrived.
-
-    ``lists``: functions that free those in the same way as drops, without a reason.
-    """
-    return location.symbol in lists and reason in ("", UNSAID)
-
-
 def tell(summary: Summary, dropped: Iterable[Dropped], lists: Collection[str]) -> None:
     """Puts all of them into ``summary``, in place of what it had."""
     drops: dict[str, int] = {}
     pieces = replies = 0
     for reason, location, packets in dropped:
-        if is_piece(reason, location, lists):
+        if is_piece(reason, location.symbol, lists):
             pieces += packets
             continue
         name = reason or NO_REASON
         drops[name] = drops.get(name, 0) + packets
-        if name == "NO_SOCKET" and location.symbol in ECHO_REPLIES:
+        if reason in ("NO_SOCKET", "") and location.symbol in ECHO_REPLIES:
             replies += packets
     summary.drops, summary.pieces, summary.replies = drops, pieces, replies

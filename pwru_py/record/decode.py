@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from ..escape import escape
-from ..facts.roles import DROP_FUNCTION, DROP_TRACEPOINT, NO_VERDICT, UNSAID
+from ..facts.roles import DROP_FUNCTION, DROP_TRACEPOINT, NO_VERDICT, UNSAID, is_piece
 from ..plan.functions import Target
 from . import contract, layout
 from .event import Context, Event, Frame, Icmp, Tuple
@@ -211,8 +211,7 @@ class Decoder:
         """The same of the tracepoint."""
         reason = reason if flags & contract.EVENT_REASON else -1
         name = self._given.reason(reason) if reason >= 0 else ""
-        piece = location.symbol in self._rules.pieces and name in ("", UNSAID)
-        return reason, name, not piece
+        return reason, name, not is_piece(name, location.symbol, self._rules.pieces)
 
     def _stack(self, addrs: Sequence[int], func: int) -> tuple[Frame, ...]:
         """The frames from the traced function on; a trampoline puts the programs before it."""

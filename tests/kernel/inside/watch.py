@@ -93,7 +93,7 @@ def attach_now(prepared: Prepared) -> Attached:
 
 
 def events(attached: Attached) -> Iterator[Event]:
-    """What has been recorded."""
+    """What has been recorded at functions."""
     decoder = Decoder(
         attached.prepared.plan.targets,
         Names(attached.target_at, str, lambda _: False, attached.locate),
@@ -104,7 +104,7 @@ def events(attached: Attached) -> Iterator[Event]:
     )
     while attached.reader.wait(0):
         for run in attached.reader.read():
-            yield from decoder.decode(run, 0)
+            yield from (event for event in decoder.decode(run, 0) if event.location is None)
 
 
 Seen = tuple[str, str, int, str]
