@@ -41,8 +41,11 @@ class Watch:
         prepared = prepare(config)
         if prepared.way.trampoline:  # runs 38 programs at a function, no more
             prepared = prepare(replace(config, backend=Backend.KPROBE_MULTI))
+        # Without the program for drops, which would be loaded with each expression.
+        features = replace(prepared.features, kfree_skb_arguments=0)
         if not adjacent:
-            prepared = replace(prepared, features=replace(prepared.features, adjacent=False))
+            features = replace(features, adjacent=False)
+        prepared = replace(prepared, features=features)
         self.functions = sorted(target.name for target in prepared.plan.targets)
         self._prepared = {e: with_filter(e, prepared) for e in expressions}
         self._attached: dict[str, Attached] = {}
@@ -93,18 +96,18 @@ def attach_now(prepared: Prepared) -> Attached:
 
 
 def events(attached: Attached) -> Iterator[Event]:
-    """What has been recorded at functions."""
+    """What has been recorded."""
     decoder = Decoder(
         attached.prepared.plan.targets,
         Names(attached.target_at, str, lambda _: False, attached.locate),
-        DropRules(tracepoint=True, has_reasons=True),
+        DropRules(tracepoint=False, has_reasons=True),
         Identity(),
         skip=attached.reader.skip,
         stride=attached.reader.stride,
     )
     while attached.reader.wait(0):
         for run in attached.reader.read():
-            yield from (event for event in decoder.decode(run, 0) if event.location is None)
+            yield from decoder.decode(run, 0)
 
 
 Seen = tuple[str, str, int, str]
