@@ -49,6 +49,30 @@ def _event() -> dict[str, Any]:
     }
 
 
+_LOSSES: dict[str, Any] = {
+    "buffer_full": {
+        "description": "Events that matched but found the buffer full.",
+        "type": "integer",
+        "minimum": 0,
+    },
+    "track_full": {
+        "description": "Packets that could not be followed: too many at once.",
+        "type": "integer",
+        "minimum": 0,
+    },
+    "recursion": {
+        "description": "Probe hits that are known to have been skipped because a probe"
+        " already ran on that CPU; null where nothing is known.",
+        "type": ["integer", "null"],
+        "minimum": 0,
+    },
+    "recursion_whole": {
+        "description": "Whether these are all; false where the kernel does not count all,"
+        " or has not told yet.",
+        "type": "boolean",
+    },
+}
+
 _OTHERS: dict[str, Any] = {
     "lost": {
         "title": "Losses",
@@ -56,27 +80,7 @@ _OTHERS: dict[str, Any] = {
         "type": "object",
         "properties": {
             "type": {"const": "lost"},
-            "buffer_full": {
-                "description": "Events that matched but found the buffer full.",
-                "type": "integer",
-                "minimum": 0,
-            },
-            "track_full": {
-                "description": "Packets that could not be followed: too many at once.",
-                "type": "integer",
-                "minimum": 0,
-            },
-            "recursion": {
-                "description": "Probe hits that are known to have been skipped because a probe"
-                " already ran on that CPU; null where nothing is known.",
-                "type": ["integer", "null"],
-                "minimum": 0,
-            },
-            "recursion_whole": {
-                "description": "Whether these are all; false where the kernel does not count all,"
-                " or has not told yet.",
-                "type": "boolean",
-            },
+            **_LOSSES,
         },
         "required": ["type", "buffer_full", "track_full", "recursion", "recursion_whole"],
     },
@@ -142,27 +146,7 @@ _OTHERS: dict[str, Any] = {
         "description": "What was not shown.",
         "type": "object",
         "properties": {
-            "buffer_full": {
-                "description": "Events that matched but found the buffer full.",
-                "type": "integer",
-                "minimum": 0,
-            },
-            "track_full": {
-                "description": "Packets that could not be followed: too many at once.",
-                "type": "integer",
-                "minimum": 0,
-            },
-            "recursion": {
-                "description": "Probe hits that are known to have been skipped because a probe"
-                " already ran on that CPU; null where nothing is known.",
-                "type": ["integer", "null"],
-                "minimum": 0,
-            },
-            "recursion_whole": {
-                "description": "Whether these are all; false where the kernel does not count all,"
-                " or has not told yet.",
-                "type": "boolean",
-            },
+            **_LOSSES,
         },
         "required": ["buffer_full", "track_full", "recursion", "recursion_whole"],
     },
