@@ -8,7 +8,7 @@ QEMU, no network for kernels) the tests are skipped; with ``CI`` set that is a f
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 
@@ -39,14 +39,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xdist_group(f"kernel-{callspec.params['lab']}"))
 
 
-@pytest.fixture(scope="session")
-def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
-    """A booted guest with the test network; see ``Lab``."""
+def boot(kernel: str, *, cpus: int = 2, kernel_args: Sequence[str] = ()) -> Guest:
+    """A guest; without one the test is skipped, with ``CI`` set it fails."""
     try:
-        guest = Guest(request.param, env={"PYTHONDONTWRITEBYTECODE": "1"})
+        return Guest(
+            kernel, cpus=cpus, kernel_args=kernel_args, env={"PYTHONDONTWRITEBYTECODE": "1"}
+        )
     except LabError as error:
         if os.environ.get("CI"):
             raise
         pytest.skip(f"no guest: {error}")
-    with guest:
+
+
+@pytest.fixture(scope="session")
+def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
+    """A booted guest with the test network; see ``Lab``."""
+    with boot(request.param) as guest:
         yield Lab(guest, request.param)

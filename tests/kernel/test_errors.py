@@ -3,13 +3,10 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 
+from tests.kernel.conftest import boot
 from tests.kernel.lab import Lab
-from tests.vm.errors import LabError
-from tests.vm.guest import Guest
 
 # what: (arguments, exit status, words in the one line)
 WRONG: dict[str, tuple[str, int, tuple[str, ...]]] = {
@@ -75,13 +72,7 @@ def test_without_tracefs_kallsyms_tells_what_can_be_attached(lab: Lab) -> None:
 @pytest.mark.kernel
 @pytest.mark.xdist_group("kernel-6.12")
 def test_locked_down_kernel() -> None:
-    try:
-        guest = Guest("6.12", kernel_args=["lockdown=confidentiality"])
-    except LabError as error:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip(f"no guest: {error}")
-    with guest:
+    with boot("6.12", kernel_args=["lockdown=confidentiality"]) as guest:
         done = guest.run("pwru-py icmp")
     assert (done.rc, done.stdout) == (1, "")
     (line,) = done.stderr.splitlines()

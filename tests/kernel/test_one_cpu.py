@@ -3,16 +3,13 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterator
 
 import pytest
 
-from tests.kernel.conftest import chosen_kernels
+from tests.kernel.conftest import boot, chosen_kernels
 from tests.kernel.lab import Lab
-from tests.vm.errors import LabError
-from tests.vm.guest import Guest
 
 # Kprobes, whose programs are not preempted, and trampolines', which are.
 KERNELS = [name for name in ("6.1", "newest") if name in chosen_kernels()]
@@ -26,13 +23,7 @@ pytestmark = pytest.mark.kernel
     params=[pytest.param(k, marks=pytest.mark.xdist_group(f"kernel-{k}")) for k in KERNELS],
 )
 def one_cpu(request: pytest.FixtureRequest) -> Iterator[Lab]:
-    try:
-        guest = Guest(request.param, cpus=1, env={"PYTHONDONTWRITEBYTECODE": "1"})
-    except LabError as error:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip(f"no guest: {error}")
-    with guest:
+    with boot(request.param, cpus=1) as guest:
         yield Lab(guest, request.param)
 
 
