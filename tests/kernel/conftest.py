@@ -51,6 +51,14 @@ def boot(kernel: str, *, cpus: int = 2, kernel_args: Sequence[str] = ()) -> Gues
         pytest.skip(f"no guest: {error}")
 
 
+@pytest.fixture(autouse=True)
+def no_tracer_outlives_its_test(request: pytest.FixtureRequest) -> Iterator[None]:
+    yield
+    if "lab" in request.fixturenames:
+        lab: Lab = request.getfixturevalue("lab")
+        lab.end_tracers()
+
+
 @pytest.fixture(scope="session")
 def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
     """A booted guest with the test network; see ``Lab``."""

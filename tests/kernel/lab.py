@@ -13,6 +13,7 @@ from __future__ import annotations
 import itertools
 import json
 import shlex
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -117,6 +118,7 @@ class Lab:
         self.kernel = kernel
         self._numbers = itertools.count()
         self._inodes: dict[str, int] = {}
+        self._started: list[GuestProcess] = []
         done = guest.run(NETWORK, timeout=120)
         assert done.rc == 0, done.stdout + done.stderr
         guest.run("mount -t debugfs none /sys/kernel/debug; mount -t tracefs none "
@@ -161,7 +163,17 @@ class Lab:
         """A tracer that is about to attach; ``through``: the words that start it."""
         command = " ".join((through, *map(shlex.quote, arguments)))
         enter = f"ip netns exec {netns} " if netns else ""
-        return Tracing(self.guest, self.guest.start(f"exec {enter}{command}"))
+        process = self.guest.start(f"exec {enter}{command}")
+        self._started.append(process)
+        return Tracing(self.guest, process)
+
+    def end_tracers(self) -> None:
+        """Those that a failed test left behind, so that the next one does not meet their probes."""
+        while self._started:
+            process = self._started.pop()
+            if process.poll() is None:
+                process.signal(signal.SIGKILL)
+                process.wait()
 
     def listen(
         self, *arguments: str, netns: str = "", through: str = PWRU, timeout: float = 120.0
