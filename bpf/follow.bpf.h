@@ -88,12 +88,11 @@ static __always_inline void tell_parent(__u64 child, __u64 parent)
 	bpf_ringbuf_submit(ev, 0);
 }
 
-/* child: has something of parent from here on. */
+/* child: has something of parent from here on. Followed already, it stays the packet that it is. */
 static __always_inline void follow_child(__u64 child, __u64 parent)
 {
-	if (!child || !is_followed(parent))
+	if (!child || !is_followed(parent) || is_followed(child))
 		return;
-	forget(child);
 	follow(child);
 	tell_parent(child, parent);
 }

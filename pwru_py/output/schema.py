@@ -91,7 +91,11 @@ _OTHERS: dict[str, Any] = {
         "properties": {
             "type": {"const": "summary"},
             "events": {"description": "Events of the session.", "type": "integer", "minimum": 0},
-            "packets": {"description": "Distinct skb addresses.", "type": "integer", "minimum": 0},
+            "packets": {
+                "description": "Packets told apart (`packet`).",
+                "type": "integer",
+                "minimum": 0,
+            },
             "packets_limited": {
                 "description": "Whether there were more packets than could be told apart.",
                 "type": "boolean",

@@ -70,19 +70,24 @@ def _through_queue(config: Config, *, ring: bool) -> bool:
 
 
 def _page_variables(prepared: Prepared, warnings: list[str]) -> dict[str, int]:
-    """Addresses that lead from a page to its bytes, if a filter looks at payload."""
-    if not any(program.needs_payload for program in prepared.compiled.values()):
+    """Addresses that lead from a page to its bytes, if there is a filter.
+
+    One that looks at payload needs them; any other does for a frame of PACKET_TX_RING, of which
+    the link header alone lies elsewhere (tpacket_fill_skb() in net/packet/af_packet.c).
+    """
+    if not prepared.compiled:
         return {}
     found: dict[str, int] = {}
     if prepared.features.small_pages:
         found = find_variables(_PAGE_VARIABLES, prepared.types.notes)
-    if len(found) < len(_PAGE_VARIABLES):
+    if len(found) == len(_PAGE_VARIABLES):
+        return found
+    if any(program.needs_payload for program in prepared.compiled.values()):
         warnings.append(
             "payload that lies in pages cannot be read on this kernel: a filter that looks "
             "there does not match"
         )
-        return {}
-    return found
+    return {}
 
 
 def _preempt_count(prepared: Prepared) -> dict[str, int]:

@@ -124,6 +124,55 @@ def test_segments_of_tcp_are_followed(pair: Lab) -> None:
     assert hits[0] == hits[1] > 3
 
 
+# ioctl(2) SIOCETHTOOL: ETHTOOL_SGRO for the one that receives, ETHTOOL_STSO for the one that sends.
+OFFLOAD = """
+import array, fcntl, socket, struct, sys
+name, command, value = sys.argv[1].encode(), int(sys.argv[2], 0), int(sys.argv[3])
+order = array.array("I", [command, value])
+request = struct.pack("16sP", name, order.buffer_info()[0])
+fcntl.ioctl(socket.socket(), 0x8946, request)
+"""
+
+
+@pytest.mark.kernels("6.1", "6.12", "newest")  # 5.10: a veth merges nothing without XDP
+def test_a_packet_that_takes_others_in_stays_what_it_is(pair: Lab) -> None:
+    """Small segments that GRO merges: the packet that takes them in keeps its number."""
+    pair.guest.write_file("/tmp/offload.py", OFFLOAD.encode())
+    set_up = "python3 -I -S /tmp/offload.py"
+    assert pair.inside("g", f"{set_up} lg 0x2c 1").rc == 0
+    assert pair.inside("f", f"{set_up} lf 0x1f 0").rc == 0
+    take = "import socket; s = socket.socket(); s.bind(('10.8.0.2', 5003)); s.listen(); "
+    take += "k = s.accept()[0]\nwhile k.recv(65536): pass"
+    pair.guest.write_file("/tmp/take.py", take.encode())
+    server = pair.guest.start("exec ip netns exec g python3 -I -S /tmp/take.py")
+    pair.inside("g", "until ss -ltn | grep -q :5003; do sleep 0.1; done")
+    send = "import socket; s = socket.create_connection(('10.8.0.2', 5003)); "
+    send += "s.sendall(bytes(200000)); s.close()"
+    functions = "dev_gro_receive|napi_gro_receive|gro_receive_skb|skb_gro_receive|tcp_v4_rcv"
+    functions += "|kfree_skbmem|kfree_skb_partial"
+    arguments = ("--filter-track-skb", "--filter-netns", "g", "--filter-func", functions)
+    with pair.tracing(*arguments, "tcp dst port 5003") as tracing:
+        pair.inside("f", f'python3 -I -S -c "{send}"')
+        server.wait(30)
+    pair.inside("f", f"{set_up} lf 0x1f 1")
+    pair.inside("g", f"{set_up} lg 0x2c 0")
+    assert tracing.trace is not None
+    arrived: dict[str, int] = {}
+    taken: set[str] = set()
+    kept = 0
+    for event in tracing.trace.events:
+        skb = event["skb"]
+        if event["func"] in ("dev_gro_receive", "napi_gro_receive", "gro_receive_skb"):
+            arrived[skb] = event["packet"]
+            taken.discard(skb)
+        elif event["func"] == "skb_gro_receive":
+            taken.add(skb)
+        elif event["func"] == "tcp_v4_rcv" and skb in taken:
+            assert event["packet"] == arrived[skb]
+            kept += 1
+    assert kept > 3
+
+
 def test_packets_that_only_a_tag_keeps_away_are_told(pair: Lab) -> None:
     """As in tcpdump, a filter without ``vlan`` does not see a frame that has a tag."""
     for name, address in (("f", "10.8.5.1"), ("g", "10.8.5.2")):

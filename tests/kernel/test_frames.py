@@ -153,3 +153,35 @@ def test_behind_esp_the_frame_begins_anew(pair: Lab) -> None:
     assert {t["proto"] for t in shown if t} == {1, 50}
     assert tuples(traces[0], "icmp_rcv")[0]["proto"] == 1  # type: ignore[index]
     assert "icmp_rcv" in traces[1].functions, traces[1].functions
+
+
+# One UDP packet by PACKET_TX_RING: the kernel copies the link header, the rest stays in the ring.
+TX_RING = (
+    RAW[: RAW.index("ip = packet")]
+    + """
+import mmap
+frame = bytes.fromhex("02000000000d02000000000c") + be(0x0800) + packet(4322, 40)
+with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as s:
+    s.setsockopt(263, 13, struct.pack("IIII", 4096, 1, 2048, 2))  # SOL_PACKET, PACKET_TX_RING
+    ring = mmap.mmap(s.fileno(), 4096)
+    s.bind(("eth0", 0))
+    ring[32 : 32 + len(frame)] = frame
+    ring[:16] = struct.pack("LII", 1, len(frame), 0)  # TP_STATUS_SEND_REQUEST
+    s.send(b"")
+    ring.close()
+"""
+)
+
+
+def test_of_a_frame_in_a_ring_the_link_header_alone_is_linear(pair: Lab) -> None:
+    pair.guest.write_file("/tmp/txring.py", TX_RING.encode())
+    functions = "dev_hard_start_xmit|ip_rcv|udp_rcv"
+    arguments = ("--filter-func", functions, "--filter-netns")
+    with pair.tracing(*arguments, "c", "udp dst port 4322") as sent:
+        assert pair.inside("c", "python3 -I -S /tmp/txring.py").rc == 0
+    with pair.tracing(*arguments, "d", "udp dst port 4322") as received:
+        assert pair.inside("c", "python3 -I -S /tmp/txring.py").rc == 0
+    assert sent.trace is not None
+    assert received.trace is not None
+    assert sent.trace.functions == ["dev_hard_start_xmit"]
+    assert received.trace.functions == ["ip_rcv", "udp_rcv"]
