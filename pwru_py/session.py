@@ -265,6 +265,7 @@ class Tracer:
         attached = self._running()
         if not attached.closed:
             self.summary.losses = attached.losses()
+            self.summary.drops_limited = attached.drops_limited(self.summary.losses)
             self.summary.tagged = attached.tagged()
             if attached.tells_drops:
                 tell(self.summary, attached.dropped(), self._lists(attached))

@@ -72,6 +72,32 @@ FREE_PATH = (
 free it, and destructors (net/core/skbuff.c, net/core/sock.c, net/ipv4/tcp_output.c).
 """
 
+EVERY_COPY = "__copy_skb_header"
+"""What all copies go through, unless the compiler has put it into each (net/core/skbuff.c)."""
+
+_COPIES = ("skb_clone", "skb_copy", "__pskb_copy_fclone", "skb_copy_expand")
+_MADE_BY = {
+    "ip_copy_metadata": "fragments of IPv4 packets",
+    "ip6_copy_metadata": "fragments of IPv6 packets",
+    "ip_fraglist_init": "fragments of IPv4 packets that had been joined before",
+    "ip6_fraglist_init": "fragments of IPv6 packets that had been joined before",
+    "skb_split": "TCP segments that are split",
+    "skb_gro_receive": "packets that GRO joins",
+    "skb_gro_receive_list": "packets that GRO joins in a list",
+}
+
+
+def not_followed(hooks: Collection[str]) -> list[str]:
+    """What of a followed packet is lost on a kernel where these functions alone can be watched.
+
+    Where what is made of one packet is made: net/ipv4/ip_output.c, net/ipv6/ip6_output.c,
+    net/core/skbuff.c, net/core/gro.c, net/ipv4/udp_offload.c.
+    """
+    copies = () if EVERY_COPY in hooks else [f for f in _COPIES if f not in hooks]
+    lost = [what for function, what in _MADE_BY.items() if function not in hooks]
+    return [f"copies made by {function}" for function in copies] + lost
+
+
 UNSAID = "NOT_SPECIFIED"
 """The reason that says nothing."""
 

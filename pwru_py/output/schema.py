@@ -106,6 +106,10 @@ _OTHERS: dict[str, Any] = {
                 "type": "object",
                 "additionalProperties": {"type": "integer", "minimum": 1},
             },
+            "drops_limited": {
+                "description": "Whether there may be more drops, as the kernel skipped hits.",
+                "type": "boolean",
+            },
             "tagged": {
                 "description": "Hits that matched but for a VLAN tag.",
                 "type": "integer",
@@ -137,6 +141,7 @@ _OTHERS: dict[str, Any] = {
             "packets",
             "packets_limited",
             "drops",
+            "drops_limited",
             "pieces",
             "replies",
             "tagged",

@@ -66,7 +66,7 @@ def standing(summary: Summary, functions: int) -> str:
 
 
 def _drop_lines(summary: Summary) -> list[str]:
-    drops = _drops(summary.drops)
+    drops = _drops(summary.drops, "at least " if summary.drops_limited else "")
     if summary.replies:
         replies = (
             "one is an echo reply"
@@ -83,13 +83,13 @@ def _drop_lines(summary: Summary) -> list[str]:
     return drops
 
 
-def _drops(drops: dict[str, int]) -> list[str]:
+def _drops(drops: dict[str, int], least: str) -> list[str]:
     if not drops:
         return ["drops: none seen"]
     ordered = sorted(drops.items(), key=lambda item: (-item[1], item[0]))
     width = len(str(ordered[0][1]))
     total = sum(drops.values())
-    return [f"drops: {total}", *(f"  {count:{width}d}  {name}" for name, count in ordered)]
+    return [f"drops: {least}{total}", *(f"  {count:{width}d}  {name}" for name, count in ordered)]
 
 
 def _loss_lines(losses: Losses) -> list[str]:

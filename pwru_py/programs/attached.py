@@ -76,6 +76,13 @@ class Attached:
         if left:
             yield Dropped("at more places than can be told apart", Frame(0, "", 0, ""), left)
 
+    def drops_limited(self, losses: Losses) -> bool:
+        """Whether there may be more drops than were counted."""
+        if self._drops is None:  # functions tell
+            return bool(losses.buffer_full or losses.recursion or not losses.recursion_whole)
+        nested = self._loaded.counters.per_cpu_sum(contract.COUNT_NESTED)
+        return bool(nested or bpf.recursion_misses(self._drops.fd))
+
     def tagged(self) -> int:
         """Hits that match but for their VLAN tag."""
         return self._loaded.counters.per_cpu_sum(contract.COUNT_TAGGED)

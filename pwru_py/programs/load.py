@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..attach.argument_table import ArgumentTable, argument_table
 from ..errors import LoadError, PrivilegeError
+from ..facts.roles import EVERY_COPY, not_followed
 from ..kernel.barrier import Barrier
 from ..kernel.files import locked_memory_limit
 from ..kernel.libbpf import BpfObject, Libbpf, Map, Program
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 _KEY = struct.Struct("=Q")
 _DROPS = "drop_skb"
-_EVERY_COPY = "child_2___copy_skb_header"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +62,8 @@ def load(prepared: Prepared, wake: Wake) -> Loaded:
     with ExitStack() as stack:
         bpf_object = stack.enter_context(BpfObject(Libbpf(), elf, prepared.types.file))
         chosen = _choose_programs(bpf_object, prepared, settings)
+        if settings.track and prepared.types.own:
+            warnings += _unseen(chosen.followers)
         table = _fit_maps(bpf_object, prepared, settings)
         try:
             bpf_object.load()
@@ -149,9 +151,20 @@ def _followers(prepared: Prepared, settings: KernelConfig, names: Iterable[str])
     kinds = {"alloc"} if settings.track or settings.placed else set()
     kinds |= {"child", "copy"} if settings.track else set()
     found = [name for name in names if name.split("_")[0] in kinds and _has(name, prepared)]
-    if _EVERY_COPY in found:
+    if EVERY_COPY in map(_function, found):
         found = [name for name in found if not name.startswith("copy_")]
     return tuple(found)
+
+
+def _function(name: str) -> str:
+    return name.split("_", 2)[2]
+
+
+def _unseen(followers: Iterable[Program]) -> list[str]:
+    lost = not_followed([_function(program.name) for program in followers])
+    if not lost:
+        return []
+    return [f"not followed, as this kernel does not show where they are made: {', '.join(lost)}"]
 
 
 def _has(name: str, prepared: Prepared) -> bool:

@@ -124,6 +124,9 @@ class FakeAttached:
         self.paused = True
         self.kernel.step("pause")
 
+    def drops_limited(self, losses: Losses) -> bool:
+        return False
+
     def tagged(self) -> int:
         return 0
 
