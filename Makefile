@@ -9,13 +9,19 @@ PACKAGES := $(shell grep -v '^\#' debian-packages.txt)
 BPF := pwru_py/bpf/places.txt
 C_FILES = $(shell find bpf bench -name '*.[ch]')
 
-.PHONY: demo test lint format unit kernel soak wheel bench generated clean
+.PHONY: demo test quick lint format unit kernel soak wheel bench generated clean
 
 demo: $(BPF)
 	$(BIN)/python -m demo
 
 test: lint
-	$(BIN)/pytest -q -n 2 --dist loadgroup tests
+	$(BIN)/pytest -q tests/native
+	$(BIN)/pytest -q -n 2 --dist loadgroup --ignore tests/native tests
+
+# At each change: what needs no guest, in under three minutes.
+quick: lint
+	$(BIN)/pytest -q tests/native
+	$(BIN)/pytest -q -n 2 --dist loadgroup tests/unit
 
 unit: $(BPF)
 	$(BIN)/pytest -q tests/unit

@@ -97,6 +97,62 @@ int drop_skb(struct bpf_raw_tracepoint_args *ctx)
 	return 0;
 }
 
+static __always_inline int trace_tracepoint(struct bpf_raw_tracepoint_args *ctx, __u64 addr,
+					    __u64 location)
+{
+	__u32 slot = begin_tracepoint();
+	__u64 verdict;
+
+	if (!slot)
+		return 0;
+	verdict = decide(addr, slot);
+	if (verdict)
+		emit_tracepoint(ctx, addr, location, verdict, slot);
+	end_tracepoint();
+	return 0;
+}
+
+/*
+ * --backend tracepoint: one program for each argument, from 1, that may hold the sk_buff, as the
+ * kernel attaches none that looks at more arguments than a tracepoint has; located: the next one
+ * tells who called it.
+ */
+#define TRACEPOINT_PROGRAM(arg)                                        \
+	SEC("?raw_tp")                                                 \
+	int tracepoint_##arg(struct bpf_raw_tracepoint_args *ctx)      \
+	{                                                              \
+		return trace_tracepoint(ctx, ctx->args[(arg) - 1], 0); \
+	}
+
+#define LOCATED_PROGRAM(arg)                                                          \
+	SEC("?raw_tp")                                                                \
+	int tracepoint_##arg##_located(struct bpf_raw_tracepoint_args *ctx)           \
+	{                                                                             \
+		return trace_tracepoint(ctx, ctx->args[(arg) - 1], ctx->args[(arg)]); \
+	}
+
+TRACEPOINT_PROGRAM(1)
+TRACEPOINT_PROGRAM(2)
+TRACEPOINT_PROGRAM(3)
+TRACEPOINT_PROGRAM(4)
+TRACEPOINT_PROGRAM(5)
+LOCATED_PROGRAM(1)
+
+/*
+ * Where no program may watch the allocator: the packet is no more. Attached last, so that its end is
+ * still shown.
+ */
+#define END_PROGRAM(tracepoint)                                   \
+	SEC("?raw_tp/" #tracepoint)                               \
+	int end_##tracepoint(struct bpf_raw_tracepoint_args *ctx) \
+	{                                                         \
+		forget(ctx->args[0]);                             \
+		return 0;                                         \
+	}
+
+END_PROGRAM(kfree_skb)
+END_PROGRAM(consume_skb)
+
 /*
  * --filter-track-skb: what is made of a followed packet is followed too, and an address fresh from
  * the allocator is another packet. The program's name is KIND_ARGUMENTS_FUNCTION: Python loads

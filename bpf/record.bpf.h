@@ -216,6 +216,29 @@ static __always_inline void count_drop(struct bpf_raw_tracepoint_args *ctx)
 		count(COUNT_DROPS_LEFT);
 }
 
+/* Another tracepoint's: its cookie is 1 + the index in the plan; location is 0 where it has none. */
+static __noinline void emit_tracepoint(struct bpf_raw_tracepoint_args *ctx, __u64 addr,
+				       __u64 location, __u64 verdict, __u32 slot)
+{
+	const struct sk_buff *view;
+	struct place place = {};
+	struct workspace *own;
+	struct event *ev;
+
+	if (paused || !view_skb(addr, true, slot, &view, &own))
+		return;
+	ev = new_record(slot);
+	if (!ev)
+		return;
+	place.protocol = VIEWED((struct sk_buff *)addr, view, protocol);
+	fill(ev, addr, view, verdict == FOLLOWED, &place, own);
+	ev->func = location;
+	ev->target = bpf_get_attach_cookie(ctx);
+	ev->reason = 0;
+	ev->flags |= EVENT_TRACEPOINT;
+	send_record(ev, ctx);
+}
+
 static __noinline void emit_drop(struct bpf_raw_tracepoint_args *ctx, __u64 verdict, __u32 slot)
 {
 	__u64 addr = ctx->args[KFREE_SKB];

@@ -7,7 +7,7 @@ out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
 
 ip link set lo up
-ip link add demo0 type dummy
+ip link add demo0 type veth peer name demo1 && ip link set demo1 up
 ip addr add 10.0.0.2/24 dev demo0
 ip link set demo0 up
 ip route add default via 10.0.0.1 dev demo0

@@ -101,7 +101,7 @@ def _run(options: Options, attached: Callable[[], None]) -> int:
 
 
 def _list_functions(tracer: Tracer) -> int:
-    """The plan: function, argument position, module; then what is left out, and why."""
+    """The plan: function or tracepoint, position of its sk_buff, module; what is left out."""
     plan = tracer.plan()
     if not plan.targets and not plan.skipped:
         raise tracer.nothing_to_trace()
@@ -115,7 +115,7 @@ def _list_functions(tracer: Tracer) -> int:
         lines.append(f"{skipped.name:<{width}}  -    {module}  skipped: {skipped.why}")
     _print("\n".join(lines))
     sys.stdout.flush()
-    _notices.write(f"{len(plan.targets)} functions, {len(plan.skipped)} skipped\n")
+    _notices.write(f"{len(plan.targets)} {tracer.targets}, {len(plan.skipped)} skipped\n")
     return _STATUS_OK
 
 
@@ -149,7 +149,7 @@ def _trace(tracer: Tracer, options: Options, stream: TextIO, attached: Callable[
             streams.empty(stream, options.output_file)
             if _notices.isatty():
                 _done, total = tracer.progress
-                _notices.write(f"listening on {total} functions, Ctrl-C ends it\n")
+                _notices.write(f"listening on {total} {tracer.targets}, Ctrl-C ends it\n")
             sink.start()
             try:
                 _pump(tracer, options, sink, attached)

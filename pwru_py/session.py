@@ -13,11 +13,11 @@ from types import TracebackType
 
 from .errors import NotFoundError, PwruError, UsageError
 from .escape import quote
-from .facts.roles import FREES_MEMORY, LIST_FREES
+from .facts.roles import ENDS, LIST_FREES
 from .kernel import system
 from .kernel.clock import WallClock
 from .kernel.wake import Wake
-from .options.config import Config
+from .options.config import Backend, Config
 from .packets.account import Account
 from .packets.drops import tell
 from .packets.identity import Identity
@@ -110,7 +110,7 @@ class Tracer:
         self._prepared = attached.prepared
         targets = attached.prepared.plan.targets
         # Without a function that frees packets an address used again counts as the same one.
-        self.summary.packets_limited = not any(t.name in FREES_MEMORY for t in targets)
+        self.summary.packets_limited = not any(t.name in ENDS for t in targets)
         reasons = attached.reasons
         self._decoder = Decoder(
             targets,
@@ -279,6 +279,17 @@ class Tracer:
         return probes.begun, probes.total
 
     @property
+    def backend(self) -> Backend:
+        """The one in use: where the kernel refuses another, not the one asked for."""
+        return self._running().prepared.way.backend
+
+    @property
+    def targets(self) -> str:
+        """What is traced: functions, or tracepoints."""
+        assert self._prepared is not None
+        return self._prepared.way.targets
+
+    @property
     def attached(self) -> bool:
         """Whether every function of the plan is attached or has failed."""
         return self._running().probes.done
@@ -305,14 +316,14 @@ class Tracer:
 
     def _why_nothing(self) -> str:
         assert self._prepared is not None
-        pattern = self.config.filter_func
+        pattern, what = self.config.filter_func, self.targets.removesuffix("s")
         skipped = [s for s in self._prepared.plan.skipped if re.fullmatch(pattern or ".*", s.name)]
         if skipped:
             first = skipped[0]
             return f"cannot trace {first.name}: {first.why}; see `plan` for what can be traced"
         if not pattern:
-            return "found no function that takes an sk_buff and can be traced: see `plan`"
+            return f"found no {what} that takes an sk_buff and can be traced: see `plan`"
         return (
-            f"no function that takes an sk_buff matches {quote(pattern)} "
+            f"no {what} that takes an sk_buff matches {quote(pattern)} "
             "(the whole name must match): see `plan`, or name its module in `kmods`"
         )

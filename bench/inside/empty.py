@@ -27,7 +27,7 @@ def main() -> None:
         prepared.way.shape(program, prepared.features)
         found.load()
         probes = prepared.way.make(targets, prepared.features, Wake())
-        probes.attach(program)
+        probes.attach([program])
         while not probes.done:
             time.sleep(0.1)
         assert probes.attached > len(targets) / 2, probes.failed[:3]

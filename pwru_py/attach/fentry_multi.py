@@ -71,7 +71,8 @@ class FentryMulti(Probes):
     def shape(cls, program: Program, features: Features) -> None:
         program.set_tracing(features.fentry_multi)
 
-    def attach(self, program: Program) -> None:
+    def attach(self, programs: Sequence[Program]) -> None:
+        (program,) = programs
         by_module: dict[str, list[tuple[int, Target]]] = {}
         for pair in self._targets:
             by_module.setdefault(pair[1].module, []).append(pair)
@@ -117,10 +118,11 @@ class FentryMulti(Probes):
         self._links.append(link)
         self.attached += len(pairs)
 
-    def skipped(self, program: Program, *, final: bool) -> Skipped:
+    def skipped(self, programs: Sequence[Program], *, final: bool) -> Skipped:
         """The kernel counts them for every trampoline's program (5.12, 9ed9e9ba2337)."""
-        programs = (program.fd, *self._copies)
-        return Skipped(sum(map(bpf.recursion_misses, programs)), whole=True)
+        (program,) = programs
+        fds = (program.fd, *self._copies)
+        return Skipped(sum(map(bpf.recursion_misses, fds)), whole=True)
 
     def _release(self, stack: contextlib.ExitStack) -> None:
         for fds in (self._copies, self._links):

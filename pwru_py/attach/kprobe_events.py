@@ -181,7 +181,8 @@ class KprobeEvents(Probes):
     def begun(self) -> int:
         return min(self.total, len(self._defined) + len(self.failed))
 
-    def attach(self, program: Program) -> None:
+    def attach(self, programs: Sequence[Program]) -> None:
+        (program,) = programs
         self._attach(program, "first", self._targets[: self._first])
         self._abandoned = self._definitions.abandoned()
         if len(self._abandoned) > _FEW:
@@ -223,9 +224,10 @@ class KprobeEvents(Probes):
         self._defined.append(added)
         return True
 
-    def skipped(self, program: Program, *, final: bool) -> Skipped:
+    def skipped(self, programs: Sequence[Program], *, final: bool) -> Skipped:
         """Two places: a kprobe within a kprobe, which takes its time to read, and a program within
         a program, which is counted since 6.7 (bpf_prog_active in trace_call_bpf())."""
+        (program,) = programs
         within = self._definitions.missed(self._names) if final else None
         hits = bpf.recursion_misses(program.fd) if self._counts else 0
         return Skipped(hits + (within or 0), whole=self._counts and within is not None)

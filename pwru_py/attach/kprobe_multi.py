@@ -52,7 +52,8 @@ class KprobeMulti(Probes):
     def shape(cls, program: Program, features: Features) -> None:
         program.set_kprobe_multi()
 
-    def attach(self, program: Program) -> None:
+    def attach(self, programs: Sequence[Program]) -> None:
+        (program,) = programs
         attach_together(
             partial(self._attach, program),
             self._targets,
@@ -67,8 +68,9 @@ class KprobeMulti(Probes):
         self._links.append(link)
         self.attached += len(pairs)
 
-    def skipped(self, program: Program, *, final: bool) -> Skipped:
+    def skipped(self, programs: Sequence[Program], *, final: bool) -> Skipped:
         """Two places: before the program (fprobe.nmissed), and where a program runs already."""
+        (program,) = programs
         if not self._counts:
             return Skipped(0, whole=False)
         before = sum(bpf.link_missed(link.fd, bpf.MISSED_KPROBE_MULTI) for link in self._links)

@@ -28,7 +28,7 @@ def no_kprobes() -> PwruError | None:
     if system.kprobe_pmu() is None:
         return FeatureUnsupportedError(
             "this kernel has no kprobes (CONFIG_KPROBE_EVENTS is off, or kprobes are disabled): "
-            "nothing can be traced",
+            "its functions cannot be traced",
             feature="kprobes",
         )
     if system.kprobes_disarmed():
@@ -73,7 +73,8 @@ class KprobePerf(Probes):
         assert pmu is not None
         return cls(targets, wake, pmu, counts=features.misses)
 
-    def attach(self, program: Program) -> None:
+    def attach(self, programs: Sequence[Program]) -> None:
+        (program,) = programs
         needed = _FILES_EACH * self.total + _FILES_ELSE
         allow_files(needed, f"cannot attach {self.total} kprobes without tracefs")
         self._attach(program, self._targets[: self._first])
@@ -94,8 +95,9 @@ class KprobePerf(Probes):
             except AttachError as error:
                 self.failed.append((target, error.errno))
 
-    def skipped(self, program: Program, *, final: bool) -> Skipped:
+    def skipped(self, programs: Sequence[Program], *, final: bool) -> Skipped:
         """Since 6.7 each link tells of its kprobe, and the program of itself."""
+        (program,) = programs
         if not self._counts:
             return Skipped(0, whole=False)
         hits = bpf.recursion_misses(program.fd)

@@ -57,6 +57,12 @@ class Probes(ABC):
     slow: ClassVar[bool] = False
     """Detaching costs some grace periods of RCU a function."""
 
+    tracepoints: ClassVar[bool] = False
+    """Targets are tracepoints, not functions."""
+
+    targets: ClassVar[str] = "functions"
+    """What messages call them."""
+
     ips: ClassVar[Sequence[int]] = ()
     """Where the instruction pointer can be at a hit, from the target's address."""
 
@@ -83,6 +89,11 @@ class Probes(ABC):
     def shape(cls, program: Program, features: Features) -> None:
         """What it sets in a program before that is loaded."""
 
+    @classmethod
+    def programs(cls, targets: Sequence[Target], usual: str) -> tuple[str, ...]:
+        """Those that ``attach`` takes. ``usual``: the one for functions."""
+        return (usual,)
+
     @property
     def done(self) -> bool:
         return self.attached + len(self.failed) >= self.total
@@ -97,12 +108,15 @@ class Probes(ABC):
         return self._detaching or self._wake.is_set
 
     @abstractmethod
-    def attach(self, program: Program) -> None:
-        """Attaches it everywhere, or as far as it is when ``wake`` is set. Raises AttachError."""
+    def attach(self, programs: Sequence[Program]) -> None:
+        """Attaches ``programs()`` everywhere, or as far as it is when ``wake`` is set.
+
+        Raises AttachError.
+        """
 
     @abstractmethod
-    def skipped(self, program: Program, *, final: bool) -> Skipped:
-        """Hits without a run of ``program``, since a probe already ran on that CPU.
+    def skipped(self, programs: Sequence[Program], *, final: bool) -> Skipped:
+        """Hits without a run of ``programs``, since a probe already ran on that CPU.
 
         ``final``: recording has ended, so that what is slow to read may be read, too.
         """

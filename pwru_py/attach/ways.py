@@ -8,5 +8,6 @@ from .kprobe_events import KprobeEvents
 from .kprobe_multi import KprobeMulti
 from .kprobe_perf import KprobePerf
 from .probes import Probes
+from .tracepoints import Tracepoints
 
-WAYS: tuple[type[Probes], ...] = (FentryMulti, KprobeMulti, KprobeEvents, KprobePerf)
+WAYS: tuple[type[Probes], ...] = (FentryMulti, KprobeMulti, KprobeEvents, KprobePerf, Tracepoints)

@@ -51,8 +51,16 @@ NO_VERDICT = re.compile(
 caller.
 """
 
-FREES_LAST = frozenset({"__kfree_skb", "skb_release_head_state", "kfree_skb_partial"})
+CONSUMED_TRACEPOINT = "skb:consume_skb"
+"""The end of a packet that is no drop, called when nobody else holds it (net/core/skbuff.c)."""
+
+FREES_LAST = frozenset(
+    {"__kfree_skb", "skb_release_head_state", "kfree_skb_partial", CONSUMED_TRACEPOINT}
+)
 """Called when nobody else holds the packet: it ends here (net/core/skbuff.c)."""
+
+ENDS = FREES_MEMORY | {CONSUMED_TRACEPOINT}
+"""Without one of these, an address used again counts as the same packet."""
 
 FREE_PATH = (
     FREES_MEMORY
@@ -124,9 +132,26 @@ have had their copies before (net/ipv4/icmp.c, net/ipv4/ip_input.c: raw_local_de
 DROP_TRACEPOINT = "skb:kfree_skb"
 """The kernel's own word for a drop (include/trace/events/skb.h)."""
 
+TRACEPOINT_SYSTEMS = (
+    (re.compile(r"kfree_skb|consume_skb|skb_\w+"), "skb"),
+    (re.compile(r"(net|netif|napi)_\w+"), "net"),
+    (re.compile(r"subflow_\w+"), "mptcp"),
+    (re.compile(r"(tcp|udp|icmp|sock|qdisc)_\w+"), r"\1"),
+)
+"""TRACE_SYSTEM of the kernel's tracepoints by their names, which BTF does not tell
+(include/trace/events: skb.h, net.h, mptcp.h, tcp.h, udp.h, icmp.h, sock.h, qdisc.h).
+"""
+
+TRACEPOINT_FRAMES = re.compile(
+    r"bpf_prog_\w+|bpf_trace_run\d+|bpf_dispatcher_\w+|__bpf_trace_\w+|__traceiter_\w+"
+)
+"""On the stack of a tracepoint's program before the function that the tracepoint is in
+(include/trace/bpf_probe.h, include/linux/tracepoint.h).
+"""
+
 TELLS_DROPS = frozenset(
     (
-        DROP_FUNCTION, "kfree_skb_reason", "sk_skb_reason_drop", "kfree_skb_list",
+        DROP_TRACEPOINT, DROP_FUNCTION, "kfree_skb_reason", "sk_skb_reason_drop", "kfree_skb_list",
         "kfree_skb_list_reason",
     )
 )  # fmt: skip

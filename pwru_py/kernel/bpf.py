@@ -14,7 +14,7 @@ from ..errors import AttachError, LoadError, reason
 
 _MAP_CREATE, _MAP_UPDATE_ELEM = 0, 2
 _PROG_LOAD, _OBJ_GET_INFO_BY_FD, _BTF_GET_FD_BY_ID, _BTF_GET_NEXT_ID = 5, 15, 19, 23
-_LINK_CREATE = 28
+_RAW_TRACEPOINT_OPEN, _LINK_CREATE = 17, 28
 _MAP_TYPE_ARRAY, _MAP_TYPE_ARRAY_OF_MAPS = 2, 12
 PROG_TYPE_TRACING = 26
 _ATTR_BYTES = 128
@@ -84,6 +84,16 @@ def link_tracing_multi(
     fd = _call(_LINK_CREATE, attr)
     if fd < 0:
         raise _failed(f"attach to {count} functions")
+    return fd
+
+
+def open_raw_tracepoint(program: int, name: str, cookie: int) -> int:
+    """A link's descriptor: ``program`` at the tracepoint ``name``. Raises AttachError."""
+    text = ctypes.create_string_buffer(name.encode())
+    attr = struct.pack("=QIIQ", ctypes.addressof(text), program, 0, cookie)
+    fd = _call(_RAW_TRACEPOINT_OPEN, attr)
+    if fd < 0:
+        raise _failed(f"attach to the tracepoint {name}")
     return fd
 
 

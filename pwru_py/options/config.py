@@ -19,6 +19,7 @@ class Backend(StrEnum):
     KPROBE = "kprobe"
     KPROBE_MULTI = "kprobe-multi"
     FENTRY_MULTI = "fentry-multi"
+    TRACEPOINT = "tracepoint"
 
 
 class Transport(StrEnum):

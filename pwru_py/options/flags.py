@@ -148,7 +148,7 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
     ),
     "kernel": (
         Flag("--backend", "B", "backend", word(Backend),
-             "auto, fentry-multi, kprobe-multi or kprobe"),
+             "auto, fentry-multi, kprobe(-multi), tracepoint"),
         Flag("--transport", "T", "transport", word(Transport), "auto, ring or queue"),
         Flag("--buffer-size", "SIZE", "buffer_bytes", buffer_bytes,
              "MiB or with K, M, G; up to a power of 2"),

@@ -21,8 +21,10 @@ class Target(NamedTuple):
     """A function to attach to.
 
     ``arg``: the register, from 1, that holds the sk_buff; in a plan for trampolines its slot.
-    ``reason_arg``: the one that holds a drop reason, 0 without. ``addr``: the entry as ftrace or
-    kallsyms gives it, 0 when unknown. ``btf_id``: in a plan for trampolines the function's.
+    ``reason_arg``: the one that holds a drop reason, 0 without. ``location_arg``: of a tracepoint,
+    which has its arguments in an array, the one that holds the address of its caller. ``addr``: the
+    entry as ftrace or kallsyms gives it, 0 when unknown. ``btf_id``: in a plan for trampolines the
+    function's.
     """
 
     name: str
@@ -31,6 +33,7 @@ class Target(NamedTuple):
     arg: int
     reason_arg: int
     btf_id: int = 0
+    location_arg: int = 0
 
 
 class Skipped(NamedTuple):

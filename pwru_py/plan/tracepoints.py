@@ -8,9 +8,12 @@ tracepoint's program finds in its context, in this order.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from ..facts.btf import Btf, Kind, TypeId
+from ..facts.roles import TRACEPOINT_SYSTEMS
+from .functions import Plan, Target
 from .skb_types import SkbTypes, is_drop_reason
 
 _PREFIX = "btf_trace_"
@@ -66,6 +69,46 @@ def _is_location(btf: Btf, tracepoint: str, position: int, type_id: TypeId) -> b
     plain = btf.resolve(type_id)
     to_void = btf.kind(plain) is Kind.PTR and not btf.resolve(btf.target(plain))
     return to_void and position > 1 and tracepoint in WITH_LOCATION
+
+
+def bare_name(title: str) -> str:
+    """``kfree_skb`` of ``skb:kfree_skb``."""
+    return title.rpartition(":")[2]
+
+
+def _title(tracepoint: Tracepoint) -> str:
+    """``skb:kfree_skb``; a module's name where there is one, ``tracepoint`` where nothing tells."""
+    name = tracepoint.name
+    if tracepoint.module:
+        return f"{tracepoint.module}:{name}"
+    found = ((pattern.fullmatch(name), system) for pattern, system in TRACEPOINT_SYSTEMS)
+    system = next((match.expand(system) for match, system in found if match), "tracepoint")
+    return f"{system}:{name}"
+
+
+def tracepoint_plan(
+    found: Iterable[Tracepoint], wanted: Callable[[str], object], fits: Callable[[Target], bool]
+) -> Plan:
+    """A plan of those whose title or bare name ``wanted`` likes. ``fits``: it can be attached."""
+    targets, skipped = [], []
+    for tracepoint in found:
+        title = _title(tracepoint)
+        if not (wanted(title) or wanted(tracepoint.name)):
+            continue
+        target = Target(
+            title,
+            tracepoint.module,
+            0,
+            tracepoint.arg,
+            tracepoint.reason_arg,
+            tracepoint.btf_id,
+            tracepoint.location_arg,
+        )
+        if fits(target):
+            targets.append(target)
+        else:
+            skipped.append(Plan.skip(target, "no program takes its arguments"))
+    return Plan(tuple(targets), tuple(skipped))
 
 
 WITH_LOCATION = frozenset({"kfree_skb", "consume_skb"})

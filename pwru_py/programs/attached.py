@@ -91,7 +91,7 @@ class Attached:
         """The kernel's counters, summed over CPUs, until it is closed."""
         read = self._loaded.counters.per_cpu_sum
         forgotten = read(contract.COUNT_TRACK_NEW) - read(contract.COUNT_TRACK_END)
-        skipped = self.probes.skipped(self._loaded.program, final=self.paused)
+        skipped = self.probes.skipped(self._loaded.programs, final=self.paused)
         hits = skipped.hits + read(contract.COUNT_NESTED) + read(contract.COUNT_UNKNOWN)
         hits += bpf.recursion_misses(self._drops.fd) if self._drops is not None else 0
         return Losses(
@@ -123,7 +123,9 @@ def attach(loaded: Loaded, wake: Wake, warnings: tuple[str, ...]) -> Attached:
         drops, more = _attach_drops(loaded, stack)
         stack.callback(probes.detach)
         if not wake.is_set:
-            probes.attach(loaded.program)
+            probes.attach(loaded.programs)
+        for program in loaded.enders:
+            stack.callback(program.attach().destroy)
         if probes.failed and not probes.attached:
             raise _nothing(probes.failed)
         told = (*warnings, *loaded.warnings, *more)

@@ -4,21 +4,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..attach.probes import Probes
 from ..attach.ways import WAYS
-from ..errors import AttachError, PwruError
+from ..errors import AttachError, PrivilegeError, PwruError
 from ..facts.features import Features
 from ..options.config import Backend, Config
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """``typed``: the program reads by plain loads through ``bpf_rdonly_cast``."""
+    """``typed``: the program reads by plain loads through ``bpf_rdonly_cast``. ``follows``: with
+    programs at functions that make a packet, where a session remembers packets.
+    """
 
     way: type[Probes]
     typed: bool
+    follows: bool = True
 
     def features(self, features: Features) -> Features:
         """What of ``features`` it uses."""
@@ -28,7 +31,7 @@ class Choice:
 def choices(config: Config, features: Features) -> tuple[Choice, ...]:
     """What the system offers of what ``config`` allows, the best first.
 
-    Raises the reason of the last way when there is none.
+    Raises the reason of the last way for functions when there is none.
     """
     modules = bool(config.all_kmods or config.kmods)
     lacking: PwruError | None = None
@@ -38,12 +41,14 @@ def choices(config: Config, features: Features) -> tuple[Choice, ...]:
             continue
         missing = way.lacking(features, modules=modules)
         if missing is not None:
-            lacking = missing
+            if lacking is None or not way.tracepoints:
+                lacking = missing
             continue
-        if features.typed_loads:
-            found.append(Choice(way, True))
-        if not way.trampoline:
-            found.append(Choice(way, False))
+        loads = [True] * features.typed_loads + [False] * (not way.trampoline)
+        for typed in loads:
+            found.append(Choice(way, typed))
+            if way.tracepoints and remembers(config):
+                found.append(Choice(way, typed, follows=False))
     if not found:
         assert lacking is not None, "every backend has a row"
         raise lacking
@@ -54,17 +59,32 @@ def left(refused: Choice, others: Sequence[Choice], why: PwruError) -> tuple[Cho
     """What of ``others`` may do where ``refused`` did not.
 
     One way's refusal to attach says nothing of the others. A program that is refused with typed
-    loads may pass without; the trampolines' is another program.
+    loads may pass without; the trampolines' is another program. Where no function can be probed,
+    it may be the programs that follow packets that are refused.
     """
     if isinstance(why, AttachError):
         return tuple(choice for choice in others if choice.way is not refused.way)
+    if refused.follows and replace(refused, follows=False) in others:
+        return tuple(choice for choice in others if not choice.follows)
+    if isinstance(why, PrivilegeError):
+        return ()
     if refused.typed and not refused.way.trampoline:
         return tuple(choice for choice in others if not choice.typed)
     return tuple(others)
 
 
+def remembers(config: Config) -> bool:
+    """Whether a session must know when a packet begins: it follows some, or where they were."""
+    return bool(config.filter_track_skb or config.filter_netns or config.filter_ifname)
+
+
+_NOT_FOLLOWED = "what is made of a packet is not followed: programs at functions are refused"
+
+
 def instead(refused: Choice, chosen: Choice, why: PwruError) -> str:
     """The line that says so."""
+    if chosen.follows != refused.follows:
+        return _NOT_FOLLOWED
     if chosen.way is refused.way:
         what, other = "typed loads", "helper calls"
     else:

@@ -6,7 +6,7 @@ Walking the BTF of a kernel takes as long as the rest of a start.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
@@ -15,6 +15,7 @@ from ..facts.features import Features
 from ..kernel import system
 from ..kernel.notes import CACHE, Notes
 from ..plan.functions import Arguments, Candidates, find_candidates
+from ..plan.tracepoints import Tracepoint, find_tracepoints
 
 _NOTE = "types"
 
@@ -25,6 +26,7 @@ class Known:
 
     features: Features
     candidates: Candidates
+    tracepoints: Sequence[Tracepoint]
     reasons: Mapping[str, int]
     subsystems: Mapping[str, int]
 
@@ -33,6 +35,7 @@ class Known:
         return cls(
             Features.of(btf),
             find_candidates(btf),
+            find_tracepoints(btf),
             btf.enum("skb_drop_reason"),
             btf.enum("skb_drop_reason_subsys"),
         )
@@ -48,6 +51,7 @@ class Known:
                     name: [Arguments(*a) for a in several]
                     for name, several in note["candidates"].items()
                 },
+                [Tracepoint(*tracepoint) for tracepoint in note["tracepoints"]],
                 note["reasons"],
                 note["subsystems"],
             )
@@ -58,6 +62,7 @@ class Known:
         return {
             "features": asdict(self.features),
             "candidates": {name: sorted(several) for name, several in self.candidates.items()},
+            "tracepoints": list(self.tracepoints),
             "reasons": dict(self.reasons),
             "subsystems": dict(self.subsystems),
         }

@@ -18,6 +18,7 @@ from ..kernel.files import locked_memory_limit
 from ..kernel.libbpf import BpfObject, Libbpf, Map, Program
 from ..kernel.transport import QueueReader, Reader, RingReader
 from ..kernel.wake import Wake
+from ..options.config import Backend
 from ..record.layout import KernelConfig
 from .prepare import Prepared
 from .settings import make_settings
@@ -29,17 +30,20 @@ if TYPE_CHECKING:
 
 _KEY = struct.Struct("=Q")
 _DROPS = "drop_skb"
+_ENDS = ("end_kfree_skb", "end_consume_skb")  # where no program watches the allocator
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """In the kernel, and attached to nothing. ``program`` goes to the plan's functions,
-    ``followers`` and ``drops`` (None: this kernel has no such tracepoint) where their sections say.
+    """In the kernel, and attached to nothing. ``programs`` go to the plan's targets,
+    ``followers``, ``drops`` (None: this kernel has no such tracepoint) and, last, ``enders`` where
+    their sections say.
     ``resources`` frees all."""
 
     prepared: Prepared
-    program: Program
+    programs: tuple[Program, ...]
     followers: tuple[Program, ...]
+    enders: tuple[Program, ...]
     drops: Program | None
     reader: Reader
     counters: Map
@@ -62,7 +66,7 @@ def load(prepared: Prepared, wake: Wake) -> Loaded:
     with ExitStack() as stack:
         bpf_object = stack.enter_context(BpfObject(Libbpf(), elf, prepared.types.file))
         chosen = _choose_programs(bpf_object, prepared, settings)
-        if settings.track and prepared.types.own:
+        if settings.track and prepared.types.own and prepared.choice.follows:
             warnings += _unseen(chosen.followers)
         table = _fit_maps(bpf_object, prepared, settings)
         try:
@@ -80,8 +84,9 @@ def load(prepared: Prepared, wake: Wake) -> Loaded:
         barrier = stack.enter_context(Barrier())
         return Loaded(
             prepared,
-            chosen.program,
+            chosen.programs,
             chosen.followers,
+            chosen.enders,
             chosen.drops,
             reader,
             bpf_object.map("counters"),
@@ -101,6 +106,11 @@ def _first_warnings(prepared: Prepared) -> list[str]:
             "the filter asks for link addresses: on the sending side, until the kernel has made "
             "the link header, they count as 00:00:00:00:00:00"
         )
+    if prepared.way.tracepoints and prepared.config.backend is Backend.AUTO:
+        warnings.append(
+            f"this kernel lets no function be probed: its {len(prepared.plan.targets)} tracepoints "
+            "are traced; what happens to a packet between them is not seen"
+        )
     if prepared.config.filter_track_skb and not prepared.types.own:
         warnings.append(
             "this kernel has no BTF of its own: copies and clones of a packet are not followed, "
@@ -117,8 +127,9 @@ def _object(prepared: Prepared) -> str:
 
 
 class _Chosen(NamedTuple):
-    program: Program
+    programs: tuple[Program, ...]
     followers: tuple[Program, ...]
+    enders: tuple[Program, ...]
     drops: Program | None
 
 
@@ -130,14 +141,22 @@ def _choose_programs(bpf_object: BpfObject, prepared: Prepared, settings: Kernel
         wanted = hot_program(compiled) or wanted
     programs = {program.name: program for program in bpf_object.programs()}
     followers = _followers(prepared, settings, programs)
-    loaded = {wanted, *followers}
+    traced = prepared.way.programs(prepared.plan.targets, wanted)
+    enders = () if prepared.choice.follows else _ENDS
+    loaded = {*traced, *followers, *enders}
     if prepared.features.kfree_skb_arguments:
         loaded.add(_DROPS)
     for name, program in programs.items():
         program.set_autoload(name in loaded)
-    prepared.way.shape(programs[wanted], prepared.features)
+    for name in traced:
+        prepared.way.shape(programs[name], prepared.features)
     drops = programs[_DROPS] if _DROPS in loaded else None
-    return _Chosen(programs[wanted], tuple(programs[name] for name in followers), drops)
+    return _Chosen(
+        tuple(programs[name] for name in traced),
+        tuple(programs[name] for name in followers),
+        tuple(programs[name] for name in enders),
+        drops,
+    )
 
 
 def _followers(prepared: Prepared, settings: KernelConfig, names: Iterable[str]) -> tuple[str, ...]:
@@ -146,7 +165,7 @@ def _followers(prepared: Prepared, settings: KernelConfig, names: Iterable[str])
     The kernel must have the function, with as many arguments, and BTF of its own, as it wants the
     number of the function's type.
     """
-    if not prepared.types.own:
+    if not (prepared.types.own and prepared.choice.follows):
         return ()
     kinds = {"alloc"} if settings.track or settings.placed else set()
     kinds |= {"child", "copy"} if settings.track else set()

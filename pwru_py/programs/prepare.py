@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..attach.probes import Probes
+from ..attach.tracepoints import attachable
 from ..errors import FeatureUnsupportedError, NotFoundError
 from ..facts.features import Features
 from ..kernel import system
 from ..options.config import Config
 from ..plan.functions import Candidates, Plan, find_candidates, make_plan
+from ..plan.tracepoints import find_tracepoints, tracepoint_plan
 from .attachable import check_symbols, find_attachable
 from .choose import Choice, choices
 from .known import KernelTypes, Known
@@ -70,23 +72,33 @@ def _prepare(
     offered: tuple[Choice, ...],
 ) -> Prepared:
     choice, *others = offered
-    way, features = choice.way, choice.features(known.features)
+    features = choice.features(known.features)
+    plan = _plan(config, types, known, choice.way)
+    compiled = adapt(expressions, features)
+    return Prepared(
+        config, types, known, features, choice, tuple(others), plan, expressions, compiled
+    )
+
+
+def _plan(config: Config, types: KernelTypes, known: Known, way: type[Probes]) -> Plan:
+    wanted = re.compile(config.filter_func or ".*").fullmatch
+    if way.tracepoints:
+        found = [*known.tracepoints]
+        if config.kmods or config.all_kmods:
+            modules = system.module_btfs(types.btf, config.kmods, config.all_kmods)
+            found += [each for btf in modules for each in find_tracepoints(btf, btf.name)]
+        return tracepoint_plan(found, wanted, attachable)
     sources: list[tuple[str, Candidates]] = [("", known.candidates)]
     if config.kmods or config.all_kmods:
         modules = system.module_btfs(types.btf, config.kmods, config.all_kmods)
         sources += [(btf.name, find_candidates(btf)) for btf in modules]
-    attachable = find_attachable(
+    probed = find_attachable(
         {(name, module) for module, candidates in sources for name in candidates},
         types.notes,
         kprobes=way.entries,
         ids=way.trampoline,
     )
-    wanted = re.compile(config.filter_func or ".*").fullmatch
-    plan = make_plan(sources, attachable, wanted, slots=way.trampoline)
-    compiled = adapt(expressions, features)
-    return Prepared(
-        config, types, known, features, choice, tuple(others), plan, expressions, compiled
-    )
+    return make_plan(sources, probed, wanted, slots=way.trampoline)
 
 
 def filter_listing(config: Config) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import errno
 
-from ..errors import AttachError, LoadError
+from ..errors import AttachError, LoadError, PrivilegeError
 from ..kernel.files import allow_files
 from ..kernel.wake import Wake
 from .attached import Attached, attach
@@ -28,12 +28,13 @@ def start(prepared: Prepared, wake: Wake) -> Attached:
     while True:
         try:
             return attach(load(prepared, wake), wake, warnings)
-        except (LoadError, AttachError) as refusal:
+        except (LoadError, AttachError, PrivilegeError) as refusal:
             others = left(prepared.choice, prepared.others, refusal)
-            if not others or refusal.errno in _HOPELESS:
+            if not others or getattr(refusal, "errno", 0) in _HOPELESS:
                 raise
             following = prepare_next(prepared, others)
             if not following.plan.targets:
                 raise
-            warnings += (instead(prepared.choice, following.choice, refusal),)
+            if following.choice.follows or prepared.config.filter_track_skb:
+                warnings += (instead(prepared.choice, following.choice, refusal),)
             prepared = following

@@ -11,15 +11,30 @@ import struct
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import dropwhile
 from typing import Protocol, TypeVar
 
 from ..escape import escape
-from ..facts.roles import DROP_FUNCTION, DROP_TRACEPOINT, NO_VERDICT, UNSAID, is_piece
+from ..facts.roles import (
+    DROP_FUNCTION,
+    DROP_TRACEPOINT,
+    NO_VERDICT,
+    TRACEPOINT_FRAMES,
+    UNSAID,
+    is_piece,
+)
 from ..plan.functions import Target
 from . import contract, layout
 from .event import Context, Event, Frame, Icmp, Tuple
 
 _CACHE_MAX = 16384
+
+
+def _serves_tracepoint(frame: Frame) -> bool:
+    return TRACEPOINT_FRAMES.fullmatch(frame.symbol) is not None
+
+
+_SPECIAL = contract.EVENT_LINK | contract.EVENT_DROP | contract.EVENT_TRACEPOINT
 _ENTRY_BYTES = 16  # of a function, before and with ftrace's call
 _CONTEXTS = tuple(Context)
 _LABELS = {contract.L3_MPLS: "mpls", contract.L3_PPPOE: "pppoe session"}
@@ -162,7 +177,7 @@ class Decoder:
         """The events of a run of whole records."""
         targets, functions, see = self._targets, self._functions, self._packets.see
         names, tuples, contexts = self._names, self._tuples, _CONTEXTS
-        special, new = contract.EVENT_DROP | contract.EVENT_LINK, Event._make
+        special, new = _SPECIAL, Event._make
         events = []
         for (
             ts_ns, skb, addr, pid, index, netns, mark, ifindex, mtu, length, reason, proto, cpu,
@@ -173,8 +188,13 @@ class Decoder:
                 if flags & contract.EVENT_LINK:
                     self._packets.link(skb, addr)
                     continue
-                func, module, location = DROP_TRACEPOINT, "", self._given.locate(addr)
-                reason, reason_name, drop = self._dropped(flags, reason, location)
+                location = self._given.locate(addr) if addr else None
+                if flags & contract.EVENT_DROP:
+                    func, module = DROP_TRACEPOINT, ""
+                    reason, reason_name, drop = self._dropped(flags, reason, location)
+                else:
+                    func, module = targets[index]
+                    reason, reason_name, drop = -1, "", False
             else:
                 if index:
                     func, module = targets[index]
@@ -182,9 +202,11 @@ class Decoder:
                     func, module, addr = functions[addr]
                 reason, reason_name, drop = self._verdict(flags, reason, func)
             packet, parent, netns = see(
-                skb, func, netns, device=ifindex > 0, last=drop or location is not None
+                skb, func, netns, device=ifindex > 0, last=drop or func == DROP_TRACEPOINT
             )
             frames = self._stack(stack[:stack_len], addr) if stack_len else ()
+            if frames and not addr:
+                location = frames[0]
             events.append(
                 new((
                     skb, cpu, pid, names[comm], contexts[context], func, module, addr, ts_ns,
@@ -207,15 +229,22 @@ class Decoder:
         drop = telling and not flags & contract.EVENT_SHARED and not self._rules.tracepoint
         return reason, name, drop and self._given.is_drop(reason)
 
-    def _dropped(self, flags: int, reason: int, location: Frame) -> tuple[int, str, bool]:
+    def _dropped(self, flags: int, reason: int, location: Frame | None) -> tuple[int, str, bool]:
         """The same of the tracepoint."""
         reason = reason if flags & contract.EVENT_REASON else -1
         name = self._given.reason(reason) if reason >= 0 else ""
-        return reason, name, not is_piece(name, location.symbol, self._rules.pieces)
+        freed_by = location.symbol if location is not None else ""
+        return reason, name, not is_piece(name, freed_by, self._rules.pieces)
 
     def _stack(self, addrs: Sequence[int], func: int) -> tuple[Frame, ...]:
-        """The frames from the traced function on; a trampoline puts the programs before it."""
+        """The frames from the traced function on; a trampoline puts the programs before it.
+
+        ``func`` 0: from the function on that a tracepoint is in.
+        """
         frames = self._frames
+        if not func:
+            called = (frames[addr, depth == 0] for depth, addr in enumerate(addrs))
+            return tuple(dropwhile(_serves_tracepoint, called))
         for first, addr in enumerate(addrs):
             if 0 <= addr - func < _ENTRY_BYTES:
                 addrs = addrs[first:]

@@ -15,6 +15,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from pwru_py import session as tracer
+from pwru_py.attach.kprobe_multi import KprobeMulti
 from pwru_py.kernel.wake import Wake
 from pwru_py.options.config import Config
 from pwru_py.plan.functions import Plan, Skipped, Target
@@ -148,7 +149,7 @@ def install(kernel: Kernel) -> dict[str, Any]:
     def prepare(config: Config) -> Any:
         compile_all(config)
         kernel.step("prepare")
-        return SimpleNamespace(config=config, plan=kernel.plan)
+        return SimpleNamespace(config=config, plan=kernel.plan, way=KprobeMulti)
 
     def start(prepared: Any, wake: Wake) -> FakeAttached:
         attached = FakeAttached(kernel, prepared, wake)

@@ -102,10 +102,10 @@ def functions(*ids: int, module: str = "") -> list[Target]:
 
 def test_one_link_for_the_kernel(kernel: Kernel) -> None:
     fentry = probes(*functions(10, 11))
-    fentry.attach(PROGRAM)
+    fentry.attach([PROGRAM])
     assert kernel.links == [("kernel", [10, 11], [0x121, 0x221])]
     assert (fentry.attached, fentry.failed, fentry.done) == (2, [], True)
-    assert fentry.skipped(PROGRAM, final=False) == Skipped(3, whole=True)
+    assert fentry.skipped([PROGRAM], final=False) == Skipped(3, whole=True)
     fentry.detach()
     assert kernel.left() == set()
 
@@ -113,7 +113,7 @@ def test_one_link_for_the_kernel(kernel: Kernel) -> None:
 def test_what_the_kernel_refuses_is_found_by_halving(kernel: Kernel) -> None:
     kernel.refused = {13: errno.EINVAL, 200: errno.ENOENT}
     fentry = probes(*functions(*range(256)))
-    fentry.attach(PROGRAM)
+    fentry.attach([PROGRAM])
     assert [(t.btf_id, number) for t, number in fentry.failed] == [(13, 22), (200, 2)]
     assert fentry.attached == 254
     assert sorted(n for _, ids, _ in kernel.links for n in ids) == sorted(
@@ -128,19 +128,19 @@ def test_what_is_refused_to_all_is_an_error(kernel: Kernel) -> None:
     kernel.refused = {10: errno.EPERM}
     fentry = probes(*functions(10, 11))
     with pytest.raises(AttachError):
-        fentry.attach(PROGRAM)
+        fentry.attach([PROGRAM])
     assert kernel.attempts == 1
 
 
 def test_a_module_has_a_program_of_its_own(kernel: Kernel) -> None:
     fentry = probes(*functions(10), *functions(90, 91, module="veth"), *functions(11))
-    fentry.attach(PROGRAM)
+    fentry.attach([PROGRAM])
     assert [(who, ids) for who, ids, _ in kernel.links] == [
         ("kernel", [10, 11]),
         ("program for btf 7", [90, 91]),
     ]
     assert [cookies for _, _, cookies in kernel.links] == [[0x121, 0x421], [0x221, 0x321]]
-    assert fentry.skipped(PROGRAM, final=True) == Skipped(6, whole=True)
+    assert fentry.skipped([PROGRAM], final=True) == Skipped(6, whole=True)
     assert kernel.left() == {"link", "program for btf 7"}
     fentry.detach()
     assert kernel.left() == set()
@@ -148,7 +148,7 @@ def test_a_module_has_a_program_of_its_own(kernel: Kernel) -> None:
 
 def test_a_module_that_has_gone(kernel: Kernel) -> None:
     fentry = probes(*functions(10), *functions(90, module="dummy"))
-    fentry.attach(PROGRAM)
+    fentry.attach([PROGRAM])
     assert [(t.name, number) for t, number in fentry.failed] == [("f90", errno.ENOENT)]
     assert (fentry.attached, fentry.done) == (1, True)
     fentry.detach()
@@ -157,7 +157,7 @@ def test_a_module_that_has_gone(kernel: Kernel) -> None:
 def test_nothing_more_is_attached_after_an_interrupt(kernel: Kernel) -> None:
     fentry = probes(*functions(10))
     fentry._wake.set()
-    fentry.attach(PROGRAM)
+    fentry.attach([PROGRAM])
     assert kernel.links == []
 
 
@@ -181,7 +181,9 @@ def test_a_kernel_that_does_not_know_the_word() -> None:
 
 
 def test_its_programs_read_an_sk_buff_as_it_usually_lies() -> None:
-    usual = Features(True, 59, True, 1, 2, True, False, True, True, "pcpu_hot", 8, False, True, 4)
+    usual = Features(
+        True, 59, True, 1, 2, True, False, True, True, "pcpu_hot", 8, False, True, False, 4
+    )
     assert choices(Config(), usual)[0].way is FentryMulti
     for unusual in (replace(usual, adjacent=False), replace(usual, tag_bit=True)):
         assert choices(Config(), unusual)[0] == Choice(KprobeMulti, False)

@@ -92,7 +92,7 @@ PROGRAM = cast(Program, FakeProgram())
 
 def attached(kernel: Kernel, **changes: Any) -> KprobeEvents:
     probes = KprobeEvents(TARGETS, Wake(), kernel, **changes)
-    probes.attach(PROGRAM)
+    probes.attach([PROGRAM])
     if probes._thread is not None:
         probes._thread.join()
     return probes
@@ -170,7 +170,7 @@ def test_what_is_refused_is_told(kernel: Kernel) -> None:
 def test_an_event_that_cannot_be_enabled(kernel: Kernel) -> None:
     probes = KprobeEvents(TARGETS, Wake(), kernel, first=2)
     kernel.busy = {f"pwru_py/rest_{probes._session}"}
-    probes.attach(PROGRAM)
+    probes.attach([PROGRAM])
     assert probes._thread is not None
     probes._thread.join()
     assert (probes.attached, probes.begun, probes.done) == (2, 5, True)
@@ -183,7 +183,7 @@ def test_an_event_that_cannot_be_enabled(kernel: Kernel) -> None:
 def test_interrupted(kernel: Kernel) -> None:
     probes = KprobeEvents(TARGETS, Wake(), kernel, first=2)
     probes._wake.set()
-    probes.attach(PROGRAM)
+    probes.attach([PROGRAM])
     probes.detach()
     assert (probes.attached, kernel.there, kernel.enabled) == (0, {}, [])
 
@@ -228,7 +228,7 @@ def test_many_that_were_left_are_told_of(kernel: Kernel, tmp_path: Path) -> None
             probes._wake.set()
 
     kernel.remove = slow  # type: ignore[method-assign]
-    probes.attach(PROGRAM)
+    probes.attach([PROGRAM])
     assert probes.warnings[0].startswith("200 disarmed kprobe definitions of sessions that were")
     assert probes._thread is not None
     probes._thread.join()
@@ -241,19 +241,19 @@ def test_hits_that_the_kernel_skipped(
     kernel: Kernel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     probes = attached(kernel, first=2)
-    assert probes.skipped(PROGRAM, final=True) == Skipped(0, whole=False), "no kprobe_profile"
+    assert probes.skipped([PROGRAM], final=True) == Skipped(0, whole=False), "no kprobe_profile"
     own = [name.partition("/")[2] for name in kernel.enabled]
     rows = [(own[0], 10, 1), (own[1], 20, 2), (own[1], 0, 4), ("other", 5, 100)]
     (tmp_path / "kprobe_profile").write_text(
         "".join(f"  {name:<44} {hits:15} {missed:15}\n" for name, hits, missed in rows)
     )
-    assert probes.skipped(PROGRAM, final=False) == Skipped(0, whole=False), "slow to read"
-    assert probes.skipped(PROGRAM, final=True) == Skipped(7, whole=False), "not those of programs"
+    assert probes.skipped([PROGRAM], final=False) == Skipped(0, whole=False), "slow to read"
+    assert probes.skipped([PROGRAM], final=True) == Skipped(7, whole=False), "not those of programs"
     counting = attached(kernel, first=2, counts=True)
     counting._names = probes._names
     monkeypatch.setattr(bpf, "recursion_misses", lambda fd: 100)
-    assert counting.skipped(PROGRAM, final=False) == Skipped(100, whole=False)
-    assert counting.skipped(PROGRAM, final=True) == Skipped(107, whole=True)
+    assert counting.skipped([PROGRAM], final=False) == Skipped(100, whole=False)
+    assert counting.skipped([PROGRAM], final=True) == Skipped(107, whole=True)
 
 
 def test_the_files_of_tracefs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

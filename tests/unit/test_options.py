@@ -129,7 +129,8 @@ def test_buffer_size_is_rounded_up_to_a_power_of_two(size: str, size_bytes: int)
         ("--zz\udcff", "unknown flag --zz\\xff (see --help)"),
         (
             "--backend \udcff",
-            "--backend: unknown word '\\xff': give one of auto, kprobe, kprobe-multi, fentry-multi",
+            "--backend: unknown word '\\xff': give one of auto, kprobe, kprobe-multi, "
+            "fentry-multi, tracepoint",
         ),
         ("-d=x", "-d: 'x' is not a truth value: give true or false"),
         ("--$'a\nb'", "unknown flag --$a\\x0ab (see --help)"),
@@ -146,7 +147,7 @@ def test_buffer_size_is_rounded_up_to_a_power_of_two(size: str, size_bytes: int)
         (
             "--backend fentry",
             "--backend: unknown word 'fentry': give one of auto, kprobe, kprobe-multi, "
-            "fentry-multi",
+            "fentry-multi, tracepoint",
         ),
         (
             "--transport perf",

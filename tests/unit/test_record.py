@@ -366,6 +366,34 @@ def test_what_the_tracepoint_says() -> None:
     assert (event.drop, event.reason) == (False, 8), "it is told once"
 
 
+def test_other_tracepoints_are_named_by_their_cookie() -> None:
+    raw = record(target=2, func=1, flags=contract.EVENT_TRACEPOINT, reason=7)
+    raw += record(target=2, func=0, flags=contract.EVENT_TRACEPOINT)
+    located, bare = decoder(tracepoint=True).decode(raw, 0)
+    assert (located.func, located.module, located.drop) == ("veth_xmit", "veth", False)
+    assert located.location == locate(1)
+    assert (located.reason, located.reason_name) == (-1, "")
+    assert bare.location is None
+
+
+def test_a_tracepoints_stack_begins_where_the_tracepoint_is() -> None:
+    names = (
+        "bpf_prog_1a_emit",
+        "bpf_trace_run1",
+        "__traceiter_netif_rx",
+        "netif_rx",
+        "loopback_xmit",
+    )
+    raw = stacked(len(names), target=1, func=0, flags=contract.EVENT_TRACEPOINT)
+    at = iter(range(len(names)))
+    (event,) = decoder(
+        symbolize=lambda addr, innermost: Frame(addr, names[next(at)], 4, ""),
+        stride=len(raw),
+    ).decode(raw, 0)
+    assert [frame.symbol for frame in event.stack] == ["netif_rx", "loopback_xmit"]
+    assert event.location == event.stack[0]
+
+
 def test_lists_of_kernels_that_do_not_tell_pieces_from_drops() -> None:
     told, unsaid = decoder(tracepoint=True), 2
     drops = [tracepoint(2, 8), tracepoint(2, unsaid), tracepoint(2, flags=contract.EVENT_DROP)]

@@ -16,6 +16,7 @@ from pwru_py.attach.fentry_multi import FentryMulti
 from pwru_py.attach.kprobe_events import KprobeEvents
 from pwru_py.attach.kprobe_multi import KprobeMulti
 from pwru_py.attach.kprobe_perf import KprobePerf
+from pwru_py.attach.tracepoints import Tracepoints
 from pwru_py.attach.ways import WAYS
 from pwru_py.errors import (
     AttachError,
@@ -29,12 +30,12 @@ from pwru_py.kernel import system
 from pwru_py.kernel.wake import Wake
 from pwru_py.options.config import Backend, Config
 from pwru_py.programs import start as start_module
-from pwru_py.programs.choose import Choice, choices
+from pwru_py.programs.choose import Choice, choices, instead, left
 from pwru_py.programs.prepare import Prepared
 from pwru_py.programs.start import start
 
 NEWEST = Features(
-    True, 59, True, 1, 2, True, False, True, True, "__preempt_count", 0, True, True, 4
+    True, 59, True, 1, 2, True, False, True, True, "__preempt_count", 0, True, True, False, 4
 )
 OLD = replace(NEWEST, kprobe_multi=False, fentry_multi=0, cast_func=0, misses=False)
 
@@ -42,6 +43,7 @@ FENTRY = Choice(FentryMulti, True)
 MULTI, MULTI_PLAIN = Choice(KprobeMulti, True), Choice(KprobeMulti, False)
 EVENTS, EVENTS_PLAIN = Choice(KprobeEvents, True), Choice(KprobeEvents, False)
 PERF, PERF_PLAIN = Choice(KprobePerf, True), Choice(KprobePerf, False)
+POINTS, POINTS_PLAIN = Choice(Tracepoints, True), Choice(Tracepoints, False)
 ALL = (FENTRY, MULTI, MULTI_PLAIN, EVENTS, EVENTS_PLAIN, PERF, PERF_PLAIN)
 
 
@@ -88,6 +90,28 @@ def test_what_the_system_lacks(answers: System) -> None:
     answers.pmu, answers.disarmed = 8, True
     with pytest.raises(FeatureUnsupportedError, match="kprobes are switched off"):
         choices(Config(), OLD)
+
+
+def test_where_no_function_can_be_probed_tracepoints_are_left(answers: System) -> None:
+    bare = replace(NEWEST, fentry_multi=0, kprobe_multi=False, tracepoint_cookies=True)
+    answers.tracefs, answers.pmu = "", None
+    assert choices(Config(), bare) == (POINTS, POINTS_PLAIN)
+    assert choices(Config(backend=Backend.TRACEPOINT), bare) == (POINTS, POINTS_PLAIN)
+    with pytest.raises(FeatureUnsupportedError, match="no kprobes"):
+        choices(Config(backend=Backend.KPROBE), bare)
+    with pytest.raises(FeatureUnsupportedError, match="cannot be told"):
+        choices(Config(backend=Backend.TRACEPOINT), OLD)
+
+
+def test_programs_at_functions_may_be_refused(answers: System) -> None:
+    """A session that remembers packets does without them then, with the same loads."""
+    bare = replace(NEWEST, fentry_multi=0, kprobe_multi=False, tracepoint_cookies=True)
+    answers.tracefs, answers.pmu = "", None
+    first, *others = choices(Config(filter_track_skb=True), bare)
+    alone = left(first, others, PrivilegeError("no", ("CAP_BPF",)))
+    assert alone == (replace(POINTS, follows=False), replace(POINTS_PLAIN, follows=False))
+    assert left(alone[0], alone[1:], PrivilegeError("no", ("CAP_BPF",))) == ()
+    assert "is not followed" in instead(first, alone[0], LoadError("no"))
 
 
 def test_modules_without_the_right_to_their_types(answers: System) -> None:

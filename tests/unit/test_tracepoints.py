@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+from pwru_py.attach.tracepoints import Tracepoints, attachable
 from pwru_py.facts.btf import Kind
-from pwru_py.plan.tracepoints import Tracepoint, find_tracepoints
+from pwru_py.plan.functions import Skipped, Target
+from pwru_py.plan.tracepoints import Tracepoint, bare_name, find_tracepoints, tracepoint_plan
 
 from .btf_builder import Builder
 
@@ -50,3 +52,43 @@ def test_a_modules_tracepoints_use_types_of_the_kernel() -> None:
     base = kernel.btf()
     found = find_tracepoints(module.btf(base, "ath"), "ath")
     assert found == [Tracepoint("ath_tx", "ath", 2, 0, 0, typedef)]
+
+
+KFREE = Tracepoint("kfree_skb", "", 1, 3, 2, 9)
+FOUND = (
+    Tracepoint("consume_skb", "", 1, 0, 2, 8),
+    KFREE,
+    Tracepoint("napi_gro_receive_entry", "", 1, 0, 0, 7),
+    Tracepoint("subflow_check_data_avail", "", 2, 0, 0, 6),
+    Tracepoint("brand_new", "", 6, 0, 0, 5),
+    Tracepoint("ath_tx", "ath", 2, 0, 0, 4),
+)
+
+
+def test_a_plan_names_them_as_the_kernel_does() -> None:
+    plan = tracepoint_plan(FOUND, lambda name: True, attachable)
+    assert [bare_name(target.name) for target in plan.targets] == [
+        found.name for found in FOUND if found.arg < 6
+    ]
+    assert [target.name for target in plan.targets] == [
+        "skb:consume_skb",
+        "skb:kfree_skb",
+        "net:napi_gro_receive_entry",
+        "mptcp:subflow_check_data_avail",
+        "ath:ath_tx",
+    ]
+    assert plan.skipped == (Skipped("tracepoint:brand_new", "", "no program takes its arguments"),)
+
+
+def test_a_pattern_may_leave_out_the_system() -> None:
+    for pattern in ("skb:kfree_skb", "kfree_skb"):
+        plan = tracepoint_plan(FOUND, pattern.__eq__, attachable)
+        assert plan.targets == (Target("skb:kfree_skb", "", 0, 1, 3, 9, 2),)
+
+
+def test_each_place_of_the_packet_has_its_program() -> None:
+    """The program of drops serves kfree_skb."""
+    targets = tracepoint_plan(FOUND, lambda name: True, attachable).targets
+    assert Tracepoints.programs(targets, "usual") == (
+        "tracepoint_1", "tracepoint_1_located", "tracepoint_2",
+    )  # fmt: skip

@@ -1,0 +1,291 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``--backend tracepoint``: packets along the kernel's own marks, and drops made on purpose."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+
+import pytest
+
+from tests.kernel.lab import Trace
+from tests.native.net import A, B, Net
+
+UDP = "import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); "
+SEND = UDP + "s.sendto(b'x', ('10.77.2.2', 4000))"
+TO_B = "udp dst port 4000"
+HEADER = """
+import socket, struct
+def send(source, checksum):
+    s = socket.socket(socket.AF_INET, socket.SOCK_RAW, 255)
+    head = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 29, 1, 0, 64, 17, 0, socket.inet_aton(source),
+                       socket.inet_aton("10.77.2.2"))
+    s.sendto(head + struct.pack("!HHHH", 7, 4000, 9, checksum) + b"x", ("10.77.2.2", 0))
+"""
+# Takes nothing off its queue, and ends with the namespace's last process.
+SINK = """
+import os, socket, time
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2304)
+s.bind(("0.0.0.0", 4000))
+if not os.fork():
+    os.closerange(0, 3)
+    time.sleep(3)
+"""
+PROGRAM = """
+__attribute__((section("xdp"), used)) int xdp_drop(void *context) { return 1; }
+__attribute__((section("tc"), used)) int tc_drop(void *context) { return 2; }
+char terms[] __attribute__((section("license"), used)) = "GPL";
+"""
+
+
+def nft(hook: str) -> str:
+    chain = f"type filter hook {hook} priority 0;"
+    return (
+        f"nft 'add table ip t; add chain ip t c {{ {chain} }}; add rule ip t c udp dport 4000 drop'"
+    )
+
+
+INGRESS = (
+    "nft 'add table netdev t; "
+    "add chain netdev t c { type filter hook ingress device e3 priority 0; }; "
+    "add rule netdev t c udp dport 4000 drop'"
+)
+
+
+@dataclass(frozen=True)
+class Drop:
+    """A drop in namespace ``where`` (a, r, b): made by ``setup``, undone by ``undo``.
+
+    ``at``: the functions that free the packet, in kernels from 6.10 on. ``ifname``: '' before a
+    device is known.
+    """
+
+    reason: str
+    at: str
+    where: str
+    ifname: str
+    setup: str = ""
+    undo: str = ""
+    send: str = SEND
+    expression: str = TO_B
+    times: int = 1
+
+
+NFT_OFF = "nft delete table ip t"
+NFT = "nft_do_chain|nf_hook_slow"
+DROPS = {
+    "nft output": Drop("NETFILTER_DROP", NFT, "a", "", nft("output"), NFT_OFF),
+    "nft prerouting": Drop("NETFILTER_DROP", NFT, "r", "e1", nft("prerouting"), NFT_OFF),
+    "nft forward": Drop("NETFILTER_DROP", NFT, "r", "e1", nft("forward"), NFT_OFF),
+    "nft postrouting": Drop("NETFILTER_DROP", NFT, "r", "e2", nft("postrouting"), NFT_OFF),
+    "nft input": Drop("NETFILTER_DROP", NFT, "b", "e3", nft("input"), NFT_OFF),
+    "nft ingress": Drop("NETFILTER_DROP", NFT, "b", "e3", INGRESS, "nft delete table netdev t"),
+    "iptables input": Drop(
+        "NETFILTER_DROP", "nf_hook_slow", "b", "e3",
+        "iptables-legacy -A INPUT -p udp --dport 4000 -j DROP", "iptables-legacy -F INPUT",
+    ),
+    "closed port": Drop("NO_SOCKET", "__udp4_lib_rcv|udp_rcv", "b", "e3"),
+    "closed TCP port": Drop(
+        "NO_SOCKET", "tcp_v4_rcv", "b", "e3",
+        send="import socket; s = socket.socket(); s.connect_ex(('10.77.2.2', 4001))",
+        expression="tcp dst port 4001",
+    ),
+    "receive buffer full": Drop(
+        "SOCKET_RCVBUFF", "udp_queue_rcv_one_skb|__udp_enqueue_schedule_skb", "b", "e3",
+        f"python3 -I -S -c '{SINK}'", "sleep 3.2", times=4,
+        send=UDP + "[s.sendto(bytes(1000), ('10.77.2.2', 4000)) for n in range(6)]",
+    ),
+    "UDP checksum": Drop(
+        "UDP_CSUM", "__udp4_lib_rcv|udp_rcv", "b", "e3", f"python3 -I -S -c '{SINK}'", "sleep 3.2",
+        send=HEADER + "send('10.77.1.2', 77); import time; time.sleep(0.1)",
+    ),
+    "forwarding off": Drop(
+        "IP_INADDRERRORS", "ip_error", "r", "e1",
+        "sysctl -qw net.ipv4.ip_forward=0", "sysctl -qw net.ipv4.ip_forward=1",
+    ),
+    "no route": Drop(
+        "IP_INNOROUTES", "ip_error", "r", "e1",
+        "ip route del 10.77.2.0/24", "ip route add 10.77.2.0/24 dev e2 src 10.77.2.1",
+    ),
+    "hop limit": Drop(
+        "IP_INHDR", "ip_forward", "r", "e1",
+        send=UDP + "s.setsockopt(0, 2, 1); s.sendto(b'x', ('10.77.2.2', 4000))",
+    ),
+    "too big": Drop(
+        "PKT_TOO_BIG", "ip_forward", "r", "e1",
+        "ip link set e2 mtu 1000", "ip link set e2 mtu 1500",
+        send=UDP + "s.setsockopt(0, 10, 3); s.sendto(bytes(1400), ('10.77.2.2', 4000))",
+    ),
+    "reverse path": Drop(
+        "IP_RPFILTER", "ip_rcv_finish_core|ip_rcv_finish", "r", "e1",
+        "sysctl -qw net.ipv4.conf.e1.rp_filter=1", "sysctl -qw net.ipv4.conf.e1.rp_filter=0",
+        send=HEADER + "send('10.77.2.9', 0)",
+    ),
+    "loopback source": Drop(
+        "IP_LOCALNET", "ip_rcv_finish_core|ip_rcv_finish", "r", "e1",
+        send=HEADER + "send('127.0.0.9', 0)",
+    ),
+    "no neighbour": Drop(
+        "NEIGH_FAILED", "neigh_invalidate|neigh_timer_handler", "r", "e2",
+        "sysctl -qw net.ipv4.neigh.e2.mcast_solicit=1 net.ipv4.neigh.e2.retrans_time_ms=100",
+        send=UDP + "s.sendto(b'x', ('10.77.2.77', 4000)); import time; time.sleep(1)",
+    ),
+    "queue full": Drop(
+        "QDISC_DROP", "__dev_queue_xmit|__dev_xmit_skb", "a", "e0",
+        "tc qdisc add dev e0 root tbf rate 8kbit burst 1600 limit 2000",
+        "tc qdisc del dev e0 root", times=4,
+        send=UDP + "[s.sendto(bytes(1000), ('10.77.2.2', 4000)) for n in range(6)]",
+    ),
+    "generic XDP": Drop(
+        "NOT_SPECIFIED", "do_xdp_generic", "b", "e3",
+        "ip link set dev e3 xdpgeneric obj {program} sec xdp", "ip link set dev e3 xdpgeneric off",
+    ),
+    "native XDP": Drop(
+        "NOT_SPECIFIED", "veth_xdp_rcv_skb", "b", "e3",
+        "ip link set dev e3 xdpdrv obj {program} sec xdp", "ip link set dev e3 xdpdrv off",
+    ),
+    "tc ingress": Drop(
+        "TC_INGRESS", r"__netif_receive_skb_core.*|sch_handle_ingress", "r", "e1",
+        "tc qdisc add dev e1 clsact; tc filter add dev e1 ingress bpf da obj {program} sec tc",
+        "tc qdisc del dev e1 clsact",
+    ),
+    "tc egress": Drop(
+        "TC_EGRESS", "__dev_queue_xmit|sch_handle_egress", "a", "e0",
+        "tc qdisc add dev e0 clsact; tc filter add dev e0 egress bpf da obj {program} sec tc",
+        "tc qdisc del dev e0 clsact",
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def program(net: Net) -> str:
+    source, target = net.directory / "drop.c", net.directory / "drop.o"
+    source.write_text(PROGRAM)
+    command = ["clang", "-O2", "-target", "bpf", "-c", str(source), "-o", str(target)]
+    subprocess.run(command, check=True, timeout=60)
+    return str(target)
+
+
+@pytest.mark.parametrize("name", DROPS)
+def test_a_drop_has_its_reason_and_place(net: Net, program: str, name: str) -> None:
+    drop = DROPS[name]
+    if drop.setup:
+        net.run(drop.where, drop.setup.replace("{program}", program))
+    try:
+        with net.trace(drop.expression) as traces:
+            net.python("a", drop.send, check=False)
+    finally:
+        if drop.undo:
+            net.run(drop.where, drop.undo)
+    (trace,) = traces
+    drops = [e for e in trace.events if e["drop"] and e["netns"] == net.inode(drop.where)]
+    assert len(drops) == drop.times, trace.events
+    for event in drops:
+        assert event["func"] == "skb:kfree_skb"
+        assert event["drop_reason"] == drop.reason
+        assert re.fullmatch(drop.at, event["location"].partition("+")[0]), event["location"]
+        assert event["iface"] == drop.ifname
+        assert event["tuple"]["dport"] in (4000, 4001)
+    assert trace.summary["drops"][drop.reason] == drop.times
+
+
+def test_a_ping_from_end_to_end(net: Net) -> None:
+    with net.trace("icmp") as traces:
+        net.run("a", f"ping -c1 -W5 {B}")
+    (trace,) = traces
+    seen = {(e["func"], e["netns"]) for e in trace.events}
+    for namespace in "arb":
+        assert ("net:net_dev_queue", net.inode(namespace)) in seen
+        assert ("net:netif_receive_skb", net.inode(namespace)) in seen
+    last = trace.events[-1]
+    assert last["func"] in ("skb:consume_skb", "skb:kfree_skb")
+    assert last["location"]
+    assert trace.summary["packets_limited"] is False
+    assert {(e["tuple"]["saddr"], e["tuple"]["daddr"]) for e in trace.events} == {(A, B), (B, A)}
+
+
+def test_selection(net: Net) -> None:
+    chosen = ("--filter-netns", net.netns("r"), "--filter-ifname", "e2")
+    with net.trace(*chosen, "icmp") as traces:
+        net.run("a", f"ping -c1 -W5 {B}")
+    assert {(e["netns"], e["iface"]) for e in traces[0].events} == {(net.inode("r"), "e2")}
+    with net.trace("--filter-func", "net_dev_queue", "icmp") as traces:
+        net.run("a", f"ping -c1 -W5 {B}")
+    assert set(traces[0].functions) == {"net:net_dev_queue"}
+
+
+@pytest.mark.parametrize("transport", ["ring", "queue"])
+def test_the_stack_tells_where_a_tracepoint_is(net: Net, transport: str) -> None:
+    with net.trace("--output-stack", "--transport", transport, "icmp") as traces:
+        net.run("a", f"ping -c1 -W5 {B}")
+    (trace,) = traces
+    places = {e["func"]: e["location"].partition("+")[0] for e in trace.events}
+    assert places["net:net_dev_queue"] == "__dev_queue_xmit"
+    assert places["net:net_dev_start_xmit"] == "dev_hard_start_xmit"
+    first = next(e for e in trace.events if e["func"] == "net:net_dev_queue")
+    assert first["stack"][0].startswith("__dev_queue_xmit+")
+
+
+def test_each_packet_has_its_number(net: Net) -> None:
+    with net.trace("icmp and src host 10.77.1.2") as traces:
+        net.run("a", f"ping -c3 -i0.2 -W5 {B}")
+    by_sequence: dict[int, set[int]] = {}
+    for event in traces[0].events:
+        by_sequence.setdefault(event["tuple"]["icmp"]["seq"], set()).add(event["packet"])
+    assert len(by_sequence) == 3
+    assert all(len(numbers) == 1 for numbers in by_sequence.values())
+    assert traces[0].summary["packets"] == 3
+
+
+def test_no_packet_is_lost_or_told_twice(net: Net) -> None:
+    """Printed and lost are what the receiver's kernel counts."""
+    counters = (
+        "nstat -asz UdpInDatagrams UdpInErrors UdpNoPorts | awk '/Udp/ {n += $2} END {print n}'"
+    )
+    flood = UDP + "[s.sendto(b'x', ('10.77.2.2', 4000)) for n in range(20000)]"
+    before = int(net.run("b", counters))
+    with net.trace("--buffer-size", "64K", "--filter-netns", net.netns("b"), TO_B) as traces:
+        net.python("a", flood, check=False)
+    happened = int(net.run("b", counters)) - before
+    summary = traces[0].summary
+    assert happened > 0
+    assert summary["drops"] == {"NO_SOCKET": happened}
+    assert summary["drops_limited"] is False
+
+
+def test_following_where_no_program_is_let_at_functions(net: Net) -> None:
+    with net.trace("--filter-track-skb", "icmp and src host 10.77.1.2") as traces:
+        net.run("a", f"ping -c1 -W5 {B}")
+    assert "net:net_dev_queue" in traces[0].functions
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "pwru_py", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_the_list(net: Net) -> None:
+    done = run("--backend", "tracepoint", "--list-funcs")
+    assert done.returncode == 0
+    rows = dict(line.split()[:2] for line in done.stdout.splitlines()[1:])
+    assert rows["skb:kfree_skb"] == rows["net:net_dev_queue"] == "1"
+    assert rows["qdisc:qdisc_dequeue"] == "4"
+    assert re.fullmatch(r"\d+ tracepoints, 0 skipped\n", done.stderr)
+
+
+def test_a_name_that_no_tracepoint_has(net: Net) -> None:
+    done = run("--backend", "tracepoint", "--filter-func", "ip_rcv")
+    assert done.returncode == 1
+    assert done.stderr.startswith("pwru-py: no tracepoint that takes an sk_buff matches 'ip_rcv'")
+
+
+def test_text_tells_the_same(net: Net) -> None:
+    with net.tracing("--backend", "tracepoint", TO_B) as traces:
+        net.python("a", SEND)
+    (trace,) = traces
+    assert re.search(r"skb:kfree_skb +NO_SOCKET at \w+", trace.stdout)
+    assert isinstance(trace, Trace)
+    assert "drops: 1\n  1  NO_SOCKET\n" in trace.stderr
