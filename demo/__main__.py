@@ -17,7 +17,7 @@ def why_not_here() -> str:
     """'' when this kernel can trace: shown by tracing a function, or a tracepoint."""
     try:
         with Tracer(Config(filter_func="ip_rcv|kfree_skb")) as tracer:
-            print(f"# on this kernel, by its {tracer.targets} ({tracer.backend})", flush=True)
+            print(f"# on this kernel, by its {tracer.target}s ({tracer.backend})", flush=True)
             return ""
     except PwruError as error:
         return str(error)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TextIO, cast
 from . import streams
 from .errors import LoadError, OutputError, PwruError
 from .escape import printable
+from .options.config import Timestamp
 from .options.flags import Options, spell
 from .options.parse import HelpRequested, VersionRequested, parse
 
@@ -102,6 +103,8 @@ def _run(options: Options, attached: Callable[[], None]) -> int:
 
 def _list_functions(tracer: Tracer) -> int:
     """The plan: function or tracepoint, position of its sk_buff, module; what is left out."""
+    from .output.summary import plural
+
     plan = tracer.plan()
     if not plan.targets and not plan.skipped:
         raise tracer.nothing_to_trace()
@@ -115,20 +118,24 @@ def _list_functions(tracer: Tracer) -> int:
         lines.append(f"{skipped.name:<{width}}  -    {module}  skipped: {skipped.why}")
     _print("\n".join(lines))
     sys.stdout.flush()
-    _notices.write(f"{len(plan.targets)} {tracer.targets}, {len(plan.skipped)} skipped\n")
+    _notices.write(f"{plural(len(plan.targets), tracer.target)}, {len(plan.skipped)} skipped\n")
     return _STATUS_OK
 
 
 def _sink(options: Options, stream: TextIO) -> Sink:
     from .output import View, json_sink, table_sink, text_sink
 
+    timestamp = options.timestamp
+    if options.config.drops and timestamp is Timestamp.NONE:
+        timestamp = Timestamp.ABSOLUTE
     view = View(
         meta=options.output_meta,
         tuple=options.output_tuple,
         tcp_flags=options.output_tcp_flags,
         stack=options.output_stack,
         packet_id=options.output_packet_id,
-        timestamp=options.timestamp,
+        drops=options.config.drops,
+        timestamp=timestamp,
     )
     if options.output_json:
         return json_sink(stream, view)
@@ -138,6 +145,7 @@ def _sink(options: Options, stream: TextIO) -> Sink:
 
 
 def _trace(tracer: Tracer, options: Options, stream: TextIO, attached: Callable[[], None]) -> int:
+    from .output.summary import plural
     from .signals import Signals
 
     sink = _sink(options, stream)
@@ -149,7 +157,7 @@ def _trace(tracer: Tracer, options: Options, stream: TextIO, attached: Callable[
             streams.empty(stream, options.output_file)
             if _notices.isatty():
                 _done, total = tracer.progress
-                _notices.write(f"listening on {total} {tracer.targets}, Ctrl-C ends it\n")
+                _notices.write(f"listening on {plural(total, tracer.target)}, Ctrl-C ends it\n")
             sink.start()
             try:
                 _pump(tracer, options, sink, attached)
@@ -164,6 +172,11 @@ def _trace(tracer: Tracer, options: Options, stream: TextIO, attached: Callable[
 
         for line in summary_lines(tracer.summary):
             _notices.write(f"{line}\n")
+    if options.config.drops:
+        from .output.summary import explained_drops
+
+        for line in explained_drops(tracer.summary):
+            _notices.write(f"{printable(line)}\n")
     if options.debug:
         for name, number in tracer.failures:
             _notices.write(f"not attached: {name}: {os.strerror(number)}\n")

@@ -110,7 +110,9 @@ class Tracer:
         self._prepared = attached.prepared
         targets = attached.prepared.plan.targets
         # Without a function that frees packets an address used again counts as the same one.
-        self.summary.packets_limited = not any(t.name in ENDS for t in targets)
+        self.summary.packets_limited = not (
+            self.config.drops or any(t.name in ENDS for t in targets)
+        )
         reasons = attached.reasons
         self._decoder = Decoder(
             targets,
@@ -222,6 +224,8 @@ class Tracer:
         limit = self.config.limit_events
         for run in self._runs(attached):
             events = self._decoder.decode(run, offset_ns)
+            if self.config.drops:  # not the pieces of packets that have arrived
+                events = [event for event in events if event.drop]
             if limit:
                 events = events[: limit - self.summary.events]
             self._account.add(events)
@@ -284,10 +288,10 @@ class Tracer:
         return self._running().prepared.way.backend
 
     @property
-    def targets(self) -> str:
-        """What is traced: functions, or tracepoints."""
+    def target(self) -> str:
+        """What each thing traced is: a function, or a tracepoint."""
         assert self._prepared is not None
-        return self._prepared.way.targets
+        return self._prepared.way.target
 
     @property
     def attached(self) -> bool:
@@ -316,7 +320,7 @@ class Tracer:
 
     def _why_nothing(self) -> str:
         assert self._prepared is not None
-        pattern, what = self.config.filter_func, self.targets.removesuffix("s")
+        pattern, what = self.config.filter_func, self.target
         skipped = [s for s in self._prepared.plan.skipped if re.fullmatch(pattern or ".*", s.name)]
         if skipped:
             first = skipped[0]

@@ -60,8 +60,8 @@ class Probes(ABC):
     tracepoints: ClassVar[bool] = False
     """Targets are tracepoints, not functions."""
 
-    targets: ClassVar[str] = "functions"
-    """What messages call them."""
+    target: ClassVar[str] = "function"
+    """What messages call one of the targets."""
 
     ips: ClassVar[Sequence[int]] = ()
     """Where the instruction pointer can be at a hit, from the target's address."""

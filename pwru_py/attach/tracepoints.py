@@ -34,7 +34,7 @@ class Tracepoints(Probes):
     backend = Backend.TRACEPOINT
     words = "tracepoints"
     tracepoints = True
-    targets = "tracepoints"
+    target = "tracepoint"
 
     def __init__(self, targets: Sequence[Target], wake: Wake) -> None:
         super().__init__(targets, wake)

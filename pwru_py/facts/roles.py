@@ -109,6 +109,9 @@ def not_followed(hooks: Collection[str]) -> list[str]:
 UNSAID = "NOT_SPECIFIED"
 """The reason that says nothing."""
 
+NO_REASON = "no reason given by this kernel"
+"""What a summary says in place of one."""
+
 LIST_FREES = frozenset({"kfree_skb_list", "kfree_skb_list_reason", "skb_release_data"})
 """Free a list: a queue's packets, or pieces of a packet that has arrived (skb_release_data(), into
 which the others may be inlined). Before 6.4 (commit a4650da2a2d6) they free pieces as they free

@@ -136,6 +136,7 @@ class Config:
     ``filter_func``: a regular expression for whole function names, empty for all.
     ``filter_netns``: ``/proc/PID/ns/net`` or another path, ``inode:N``, ``pid:N`` or a name
     known to ``ip netns``. ``filter_ifname``: looked up in that namespace, else the own one.
+    ``drops``: packets that are dropped and nothing else, as the kernel's tracepoint tells of them.
     ``kmods``: modules whose functions are traced too; ``all_kmods``: every loaded one.
     ``limit_events``: end after so many, 0 for no limit.
     ``buffer_bytes``: the ring buffer (a power of two, from a page to 2 GiB) or, divided by the
@@ -152,6 +153,7 @@ class Config:
     filter_ifname: str = ""
     filter_mark: Mark | None = None
     filter_track_skb: bool = False
+    drops: bool = False
     kmods: tuple[str, ...] = ()
     all_kmods: bool = False
     kernel_btf: str = ""
@@ -175,6 +177,12 @@ class Config:
             raise UsageError(
                 f"buffer of {size} bytes is impossible: it must be a power of two "
                 "from 4096 to 2147483648"
+            )
+        others = self.filter_func or self.backend not in (Backend.AUTO, Backend.TRACEPOINT)
+        if self.drops and others:
+            raise UsageError(
+                "one tracepoint of the kernel tells of `drops`: leave `filter_func` and `backend` "
+                "out"
             )
         if self.limit_events < 0:
             raise UsageError(f"a limit of {self.limit_events} events is impossible: 0 is no limit")

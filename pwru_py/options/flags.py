@@ -128,6 +128,7 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
              "interface, in NS if that is given"),
         Flag("--filter-mark", "M[/MASK]", "filter_mark", Mark.parse,
              "skb->mark, decimal or 0x hexadecimal"),
+        _switch("--drops", "drops", "packets that are dropped, nothing else"),
         _switch("--filter-track-skb", "filter_track_skb",
                 "follow matched packets, through NAT too"),
         Flag("--kmods", "A,B", "kmods", names, "functions of these modules too", many=True),

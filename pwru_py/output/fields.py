@@ -22,6 +22,7 @@ from .formats import (
     format_packet,
     format_process,
     format_tuple,
+    format_verdict,
 )
 from .json_tuple import TUPLE_SCHEMA, json_tuple
 from .stamp import ISO_CHARS, ISO_PATTERN, TIME_OF_DAY_CHARS, Stamp
@@ -29,13 +30,14 @@ from .stamp import ISO_CHARS, ISO_PATTERN, TIME_OF_DAY_CHARS, Stamp
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What of an event is shown. ``meta``: the columns NETNS to LEN."""
+    """What of an event is shown. ``meta``: the columns NETNS to LEN. ``drops``: all are drops."""
 
     meta: bool = True
     tuple: bool = True
     tcp_flags: bool = False
     stack: bool = False
     packet_id: bool = False
+    drops: bool = False
     timestamp: Timestamp = Timestamp.NONE
 
 
@@ -84,12 +86,16 @@ Choice = Callable[[View, Stamp], Any]
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One row: its members in JSON, and its column, unless ``title`` is ''; see ``Column``."""
+    """One row: its members in JSON, and its column, unless ``title`` is ''; see ``Column``.
+
+    ``drop_title``: of the column where all events are drops; '' leaves it as it is.
+    """
 
     key: str
     group: Group
     members: tuple[Member, ...]
     title: str = ""
+    drop_title: str = ""
     widths: Choice = lambda view, stamp: (0, 0)  # min, ideal
     priority: int = 0
     format: Choice = lambda view, stamp: str
@@ -102,12 +108,8 @@ class Field:
         low, ideal = self.widths(view, stamp)
         text, short = self.format(view, stamp), self.short(view, stamp)
         rest = (self.reads, self.group, short)
-        return Column(self.key, self.title, low, ideal, self.priority, text, *rest)
-
-
-def columns(view: View, stamp: Stamp) -> list[Column]:
-    """The columns of a view, in the order they are shown; FUNC is always the last."""
-    return [row.column(view, stamp) for row in FIELDS if row.title and row.shown(view)]
+        title = (view.drops and self.drop_title) or self.title
+        return Column(self.key, title, low, ideal, self.priority, text, *rest)
 
 
 def members(view: View, group: Group) -> list[Member]:
@@ -159,6 +161,16 @@ def _timed(view: View) -> bool:
 
 def _meta(view: View) -> bool:
     return view.meta
+
+
+def columns(view: View, stamp: Stamp) -> list[Column]:
+    """The columns of a view, in the order they are shown; FUNC is always the last."""
+    rows = (row for row in FIELDS if row.title and row.shown(view))
+    return [row.column(view, stamp) for row in rows if not view.drops or row.key not in _NO_DROP]
+
+
+_NO_DROP = frozenset({"skb", "cpu", "mark", "proto", "mtu"})
+"""Columns that say little of a drop; JSON has them."""
 
 
 _INTEGER = {"type": "integer", "minimum": 0}
@@ -415,9 +427,10 @@ FIELDS: tuple[Field, ...] = (
             ),
         ),
         title="FUNC",
+        drop_title="DROP",
         widths=_fixed((26, 36)),
         priority=12,
-        format=_fixed(format_func),
+        format=lambda view, stamp: format_verdict if view.drops else format_func,
         reads=("func", "reason", "reason_name", "location"),
     ),
     Field(

@@ -106,6 +106,11 @@ _OTHERS: dict[str, Any] = {
                 "type": "object",
                 "additionalProperties": {"type": "integer", "minimum": 1},
             },
+            "drop_places": {
+                "description": "The same by reason and the function that freed the packets.",
+                "type": "object",
+                "additionalProperties": {"type": "integer", "minimum": 1},
+            },
             "drops_limited": {
                 "description": "Whether there may be more drops, as the kernel skipped hits.",
                 "type": "boolean",
@@ -141,6 +146,7 @@ _OTHERS: dict[str, Any] = {
             "packets",
             "packets_limited",
             "drops",
+            "drop_places",
             "drops_limited",
             "pieces",
             "replies",

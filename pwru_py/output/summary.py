@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from ..facts.roles import NO_REASON
 from ..record.event import Losses, Summary
 
 NOTICE_INTERVAL_S = 1.0
@@ -55,6 +56,20 @@ def summary_lines(summary: Summary) -> list[str]:
     if summary.failed:
         failed, tried = plural(summary.failed, "function"), summary.attached + summary.failed
         lines.append(f"not attached: {failed} of {tried} (see --debug)")
+    return lines
+
+
+def explained_drops(summary: Summary) -> list[str]:
+    """What each kind of drop means and what to check, the most frequent first."""
+    from ..facts.meanings import meaning
+
+    lines = []
+    for place, count in sorted(summary.drop_places.items(), key=lambda item: (-item[1], item[0])):
+        reason, _, function = place.partition(" at ")
+        found = meaning("" if reason == NO_REASON else reason, function)
+        lines.append(f"{count}  {place}")
+        if found is not None:
+            lines += [f"   {found.means}", f"   check: {found.check}"]
     return lines
 
 

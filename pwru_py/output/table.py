@@ -69,6 +69,7 @@ class TableSink:
     ) -> None:
         self._console = console
         self._stack = view.stack
+        self._drops = view.drops
         self._columns = columns(view, Stamp(view.timestamp, tz=tz))
         self._layout = choose(self._columns, console.width)
         self._watch = LossWatch(clock)
@@ -133,9 +134,13 @@ class TableSink:
         row = fit(layout, [slot.format(event) for slot in layout.slots])
         style = packet_style(event.skb)
         if event.drop:
-            segments = [Segment(row.before, style), Segment(event.func, DROP)]
-            if verdict := format_verdict(event):
-                segments += [Segment("  "), Segment(verdict, REASON)]
+            verdict = format_verdict(event)
+            segments = [Segment(row.before, style)]
+            if not self._drops:
+                segments.append(Segment(event.func, DROP))
+            if verdict:
+                space = [] if self._drops else [Segment("  ")]
+                segments += [*space, Segment(verdict, REASON)]
             segments.append(_NEWLINE)
         else:
             segments = [Segment(row.before + row.func, style), _NEWLINE]

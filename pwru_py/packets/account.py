@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from ..facts.roles import NO_REASON
 from ..record.event import Event, Summary
-from .drops import NO_REASON
 from .identity import Identity
 
 

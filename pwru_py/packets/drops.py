@@ -6,10 +6,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
-from ..facts.roles import ECHO_REPLIES, is_piece
+from ..facts.roles import ECHO_REPLIES, NO_REASON, is_piece
 from ..record.event import Frame, Summary
-
-NO_REASON = "no reason given by this kernel"
 
 
 class Dropped(NamedTuple):
@@ -23,6 +21,7 @@ class Dropped(NamedTuple):
 def tell(summary: Summary, dropped: Iterable[Dropped], lists: Collection[str]) -> None:
     """Puts all of them into ``summary``, in place of what it had."""
     drops: dict[str, int] = {}
+    places: dict[str, int] = {}
     pieces = replies = 0
     for reason, location, packets in dropped:
         if is_piece(reason, location.symbol, lists):
@@ -30,6 +29,9 @@ def tell(summary: Summary, dropped: Iterable[Dropped], lists: Collection[str]) -
             continue
         name = reason or NO_REASON
         drops[name] = drops.get(name, 0) + packets
+        place = f"{name} at {location.symbol}" if location.symbol else name
+        places[place] = places.get(place, 0) + packets
         if reason in ("NO_SOCKET", "") and location.symbol in ECHO_REPLIES:
             replies += packets
+    summary.drop_places = places
     summary.drops, summary.pieces, summary.replies = drops, pieces, replies

@@ -36,10 +36,13 @@ def choices(config: Config, features: Features) -> tuple[Choice, ...]:
     modules = bool(config.all_kmods or config.kmods)
     lacking: PwruError | None = None
     found: list[Choice] = []
+    wanted = Backend.TRACEPOINT if config.drops else config.backend
     for way in WAYS:
-        if config.backend not in (Backend.AUTO, way.backend):
+        if wanted not in (Backend.AUTO, way.backend):
             continue
         missing = way.lacking(features, modules=modules)
+        if config.drops and features.kfree_skb_arguments:
+            missing = None  # its program knows where it is
         if missing is not None:
             if lacking is None or not way.tracepoints:
                 lacking = missing

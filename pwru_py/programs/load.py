@@ -106,7 +106,8 @@ def _first_warnings(prepared: Prepared) -> list[str]:
             "the filter asks for link addresses: on the sending side, until the kernel has made "
             "the link header, they count as 00:00:00:00:00:00"
         )
-    if prepared.way.tracepoints and prepared.config.backend is Backend.AUTO:
+    config = prepared.config
+    if prepared.way.tracepoints and config.backend is Backend.AUTO and not config.drops:
         warnings.append(
             f"this kernel lets no function be probed: its {len(prepared.plan.targets)} tracepoints "
             "are traced; what happens to a packet between them is not seen"

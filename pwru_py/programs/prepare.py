@@ -11,6 +11,7 @@ from ..attach.probes import Probes
 from ..attach.tracepoints import attachable
 from ..errors import FeatureUnsupportedError, NotFoundError
 from ..facts.features import Features
+from ..facts.roles import DROP_TRACEPOINT
 from ..kernel import system
 from ..options.config import Config
 from ..plan.functions import Candidates, Plan, find_candidates, make_plan
@@ -81,7 +82,8 @@ def _prepare(
 
 
 def _plan(config: Config, types: KernelTypes, known: Known, way: type[Probes]) -> Plan:
-    wanted = re.compile(config.filter_func or ".*").fullmatch
+    pattern = DROP_TRACEPOINT if config.drops else config.filter_func
+    wanted = re.compile(pattern or ".*").fullmatch
     if way.tracepoints:
         found = [*known.tracepoints]
         if config.kmods or config.all_kmods:

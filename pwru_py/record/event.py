@@ -150,13 +150,14 @@ class Summary:
     """The account of a whole session, kept up while it runs.
 
     ``packets``: an skb address from its first event to its end counts once; see ``Account``.
-    ``packets_limited``: the number is rough, as the functions that free packets are not traced
-    or too many packets were under way at once. ``drops``: reason name to packets;
-    ``drops_limited``: there may be more, as the kernel skipped hits. ``replies``: drops that are
-    echo replies without a ping socket, of which raw sockets have had their copies. ``pieces``:
-    sk_buffs that were freed in a list and may be drops, or fragments of packets that arrived: this
-    kernel does not tell. ``tagged``: hits that matched but for a VLAN tag, which moves all behind
-    it (of a session with a pcap filter alone). ``attached``, ``failed``: functions.
+    ``packets_limited``: the number is rough, as the functions that free packets are not traced or
+    too many packets were under way at once. ``drops``: reason name to packets; ``drop_places``: the
+    same by reason and function, ``TTL at ip_forward``; ``drops_limited``: there may be more, as the
+    kernel skipped hits. ``replies``: drops that are echo replies without a ping socket, of which
+    raw sockets have had their copies. ``pieces``: sk_buffs that were freed in a list and may be
+    drops, or fragments of packets that arrived: this kernel does not tell. ``tagged``: hits that
+    matched but for a VLAN tag, which moves all behind it (of a session with a pcap filter alone).
+    ``attached``, ``failed``: functions.
     """
 
     events: int = 0
@@ -164,6 +165,7 @@ class Summary:
     packets_limited: bool = False
     drops: dict[str, int] = field(default_factory=dict)
     drops_limited: bool = False
+    drop_places: dict[str, int] = field(default_factory=dict)
     pieces: int = 0
     replies: int = 0
     tagged: int = 0

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.kernel.lab import FEW_FUNCTIONS, MODULE_BTF, TRAMPOLINES, Lab, Trace
+from tests.kernel.lab import FEW_FUNCTIONS, MODULE_BTF, PWRU, TRAMPOLINES, Lab, Trace
 
 PACKETS = """
 echo x > /dev/udp/10.1.0.2/9
@@ -157,3 +157,29 @@ def test_a_table_of_arguments_as_it_rarely_is(lab: Lab) -> None:
     for name in ("unknown", "nobody"):
         assert set(found[name][0]) <= {"skb:kfree_skb"}, "the tracepoint needs no table"
         assert found[name][1] >= len([name for name in functions if name != "skb:kfree_skb"])
+
+
+@pytest.mark.kernels("6.12", "newest")
+def test_tracepoints_see_the_same_packet(lab: Lab) -> None:
+    expression = "icmp[icmptype] == icmp-echo"
+    functions = "ip_rcv|icmp_rcv"
+    points = lab.listen("--output-json", "--backend", "tracepoint", "--output-stack", expression)
+    probes = lab.listen("--output-json", "--filter-func", functions, expression)
+    lab.inside("a", "ping -c1 -W5 10.1.0.2")
+    seen, probed = points.finish(), probes.finish()
+    assert seen.rc == 0, seen.stderr
+    assert {e["tuple"]["icmp"]["id"] for e in seen.events} == {
+        e["tuple"]["icmp"]["id"] for e in probed.events
+    }
+    names = {e["func"] for e in seen.events if e["netns"] == lab.inode("b")}
+    assert {"net:netif_receive_skb", "skb:consume_skb"} <= names
+    sent = next(e for e in seen.events if e["func"] == "net:net_dev_queue")
+    assert sent["location"].startswith("__dev_queue_xmit+")
+    assert sent["netns"] == lab.inode("a")
+
+
+@pytest.mark.kernels("5.10", "6.1")
+def test_tracepoints_need_cookies(lab: Lab) -> None:
+    done = lab.run(f"exec {PWRU} --backend tracepoint icmp")
+    assert done.rc == 1
+    assert "(Linux 6.10)" in done.stderr

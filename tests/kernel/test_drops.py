@@ -91,3 +91,24 @@ def test_stack_begins_at_the_function(trace: Trace) -> None:
         begin = event["location"] or event["func"] + "+"
         assert event["stack"][0].startswith(begin), event
         assert len(event["stack"]) > 3
+
+
+def test_drops_alone(lab: Lab) -> None:
+    """``--drops``: one program at one tracepoint, on every kernel."""
+    lab.run("ip netns exec b iptables-legacy -A INPUT -p udp --dport 83 -j DROP")
+    for host in ("10.1.0.2", "fd00:1::2"):  # neighbours, to be known
+        lab.inside("a", f"ping -c1 -W5 {host}")
+    arguments = ("--drops", "--filter-netns", "b", "udp dst port 83 or dst port 9")
+    with lab.tracing(*arguments) as tracing:
+        lab.inside("a", "echo x > /dev/udp/10.1.0.2/83; echo x > /dev/udp/fd00:1::2/9; true")
+    trace = tracing.trace
+    assert trace is not None
+    netfilter, closed = trace.events
+    assert netfilter["location"].startswith("nf_hook_slow+")
+    assert closed["tuple"]["daddr"] == "fd00:1::2"
+    assert {event["netns"] for event in trace.events} == {lab.inode("b")}
+    reasons = [event["drop_reason"] for event in trace.events]
+    assert reasons == (["NETFILTER_DROP", "NO_SOCKET"] if lab.has_reasons else [None, None])
+    assert trace.summary["packets_limited"] is False
+    assert sum(trace.summary["drop_places"].values()) == 2
+    assert "check: " in trace.stderr

@@ -3,8 +3,9 @@ from __future__ import annotations
 
 import pytest
 
+from pwru_py.facts.roles import NO_REASON
 from pwru_py.packets.account import Account
-from pwru_py.packets.drops import NO_REASON, Dropped, tell
+from pwru_py.packets.drops import Dropped, tell
 from pwru_py.packets.identity import Identity
 from pwru_py.record.event import Event, Frame, Summary
 

@@ -95,3 +95,10 @@ def test_words_and_lists_become_what_they_mean() -> None:
     assert config.backend is Backend.KPROBE
     assert config.transport is Transport.QUEUE
     assert config.kmods == ("veth",)
+
+
+def test_drops_are_told_by_one_tracepoint_alone() -> None:
+    assert Config(drops=True, backend=Backend.TRACEPOINT).drops
+    for other in ({"filter_func": "ip_rcv"}, {"backend": Backend.KPROBE}):
+        with pytest.raises(UsageError, match="leave `filter_func` and `backend` out"):
+            Config(drops=True, **other)

@@ -103,6 +103,13 @@ def test_where_no_function_can_be_probed_tracepoints_are_left(answers: System) -
         choices(Config(backend=Backend.TRACEPOINT), OLD)
 
 
+def test_drops_need_no_cookies(answers: System) -> None:
+    assert choices(Config(drops=True), OLD) == (POINTS_PLAIN,)
+    assert choices(Config(drops=True), NEWEST) == (POINTS, POINTS_PLAIN)
+    with pytest.raises(FeatureUnsupportedError):
+        choices(Config(drops=True), replace(OLD, kfree_skb_arguments=0))
+
+
 def test_programs_at_functions_may_be_refused(answers: System) -> None:
     """A session that remembers packets does without them then, with the same loads."""
     bare = replace(NEWEST, fentry_multi=0, kprobe_multi=False, tracepoint_cookies=True)
