@@ -26,7 +26,6 @@ static __always_inline bool device_matches(__u64 addr, struct net_device *dev, _
 static __always_inline bool meta_matches(__u64 addr)
 {
 	struct sk_buff *skb = VIEW((struct sk_buff *)addr);
-	const struct sk_buff *view = skb;
 	const struct place_of *place;
 	struct net_device *dev;
 	struct where where;
@@ -35,16 +34,8 @@ static __always_inline bool meta_matches(__u64 addr)
 		return false;
 	if (!cfg.netns && !cfg.ifindex)
 		return true;
-#if !TYPED_LOADS
-	__u64 span[DEV_SPAN];
-
-	if (cfg.adjacent) {
-		if (READ_SPAN(skb, dev, sk, span))
-			return false;
-		view = SPAN_VIEW(span, dev);
-	}
-#endif
-	find_where(skb, view, &where);
+	if (!look_where(skb, &where))
+		return false;
 	dev = where.dev;
 	if (dev)
 		return device_matches(addr, dev, where.netns);

@@ -129,6 +129,7 @@ struct config {
 	bool pages;             /* the two addresses below are known */
 	bool shared;            /* TRAMPOLINE: several programs of ours run at functions */
 	bool drops_hidden;      /* counted, and not recorded */
+	bool drop_where;        /* drops are counted by namespace and interface, too */
 	bool drop_reasons;      /* the tracepoint kfree_skb is given one */
 	bool typed_task;        /* the current task's type can be had from the kernel's own BTF */
 	__u32 hardirq_mask;     /* bits of the preempt count that tell of hard interrupts */
@@ -158,10 +159,15 @@ enum arguments_table {
 	ARGUMENTS_CROWDED = 0xff,
 };
 
-/* What drops are counted by: who freed the packet, and why; -1 where the kernel has no reasons. */
+/*
+ * What drops are counted by: who freed the packet, and why (-1 where the kernel has no reasons);
+ * with config.drop_where also where the packet was, else 0.
+ */
 struct drop_key {
 	__u64 location;
 	__u64 reason;
+	__u64 netns; /* inode number, 0 unknown */
+	char ifname[16];
 };
 
 /* Per-CPU counters, index of the map "counters". */

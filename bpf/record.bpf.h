@@ -201,9 +201,15 @@ static __always_inline void count_drop(struct bpf_raw_tracepoint_args *ctx)
 {
 	struct drop_key key = {.location = ctx->args[KFREE_LOCATION], .reason = -1};
 	__u64 none = 0, *number;
+	struct where where;
 
 	if (cfg.drop_reasons)
 		key.reason = (__u32)ctx->args[KFREE_REASON];
+	if (cfg.drop_where && look_where(VIEW((struct sk_buff *)ctx->args[KFREE_SKB]), &where)) {
+		key.netns = where.netns;
+		if (where.dev)
+			read_words((__u64 *)key.ifname, &where.dev->name, 2);
+	}
 	number = bpf_map_lookup_elem(&drops, &key);
 	if (!number) {
 		/* An interrupt may have been quicker: then there is one. */

@@ -44,6 +44,23 @@ static __always_inline void find_where(struct sk_buff *skb, const struct sk_buff
 	}
 }
 
+/* The same of an sk_buff of which nothing was read yet; false: it cannot be. */
+static __always_inline bool look_where(struct sk_buff *skb, struct where *where)
+{
+	const struct sk_buff *view = skb;
+#if !TYPED_LOADS
+	__u64 span[DEV_SPAN];
+
+	if (cfg.adjacent) {
+		if (READ_SPAN(skb, dev, sk, span))
+			return false;
+		view = SPAN_VIEW(span, dev);
+	}
+#endif
+	find_where(skb, view, where);
+	return true;
+}
+
 #define DEV_OFFSET(field) bpf_core_field_offset(struct net_device, field)
 
 static __always_inline void fill_numbers(struct event *ev, struct net_device *dev)

@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     )
     from .options.config import Backend, Config, Mark, Timestamp, Transport
     from .plan.functions import Plan, Skipped, Target
-    from .record.event import Context, Event, Frame, Icmp, Losses, Summary, TcpFlag, Tuple
+    from .record.event import Context, Dropped, Event, Frame, Icmp, Losses, Summary, TcpFlag, Tuple
     from .session import Tracer
 
 __all__ = [
-    "AttachError", "Backend", "Config", "Context", "Event", "FeatureUnsupportedError",
+    "AttachError", "Backend", "Config", "Context", "Dropped", "Event", "FeatureUnsupportedError",
     "FilterError", "Frame", "Icmp", "LoadError", "Losses", "Mark", "NotFoundError", "OutputError",
     "Plan", "PrivilegeError", "PwruError", "Skipped", "Summary", "Target", "TcpFlag", "Timestamp",
     "Tracer", "Transport", "Tuple", "UsageError", "__version__",
@@ -39,7 +39,7 @@ _HOMES = {
     "options.config": ("Backend", "Config", "Mark", "Timestamp", "Transport"),
     "plan.functions": ("Plan", "Skipped", "Target"),
     "record.event": (
-        "Context", "Event", "Frame", "Icmp", "Losses", "Summary", "TcpFlag", "Tuple",
+        "Context", "Dropped", "Event", "Frame", "Icmp", "Losses", "Summary", "TcpFlag", "Tuple",
     ),
     "session": ("Tracer",),
 }  # fmt: skip

@@ -7,6 +7,7 @@ import gc
 import os
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, TextIO, cast
 
 from . import streams
@@ -135,6 +136,7 @@ def _sink(options: Options, stream: TextIO) -> Sink:
         stack=options.output_stack,
         packet_id=options.output_packet_id,
         drops=options.config.drops,
+        counts=options.config.top,
         timestamp=timestamp,
     )
     if options.output_json:
@@ -158,11 +160,16 @@ def _trace(tracer: Tracer, options: Options, stream: TextIO, attached: Callable[
             if _notices.isatty():
                 _done, total = tracer.progress
                 _notices.write(f"listening on {plural(total, tracer.target)}, Ctrl-C ends it\n")
-            sink.start()
-            try:
-                _pump(tracer, options, sink, attached)
-            finally:
-                sink.progress(0, 0)  # whatever comes now, without a progress bar
+            if options.config.top:
+                from .top import show_top
+
+                show_top(tracer, options, stream, partial(_all_attached, options, attached))
+            else:
+                sink.start()
+                try:
+                    _pump(tracer, sink, partial(_all_attached, options, attached))
+                finally:
+                    sink.progress(0, 0)  # whatever comes now, without a progress bar
             _say_detaching(tracer)
         _warn(tracer.warnings[len(warnings) :])
         sink.losses(tracer.summary.losses)
@@ -170,7 +177,7 @@ def _trace(tracer: Tracer, options: Options, stream: TextIO, attached: Callable[
     if not stream.isatty() or options.output_json:
         from .output.summary import summary_lines
 
-        for line in summary_lines(tracer.summary):
+        for line in summary_lines(tracer.summary, seen=not options.config.top):
             _notices.write(f"{line}\n")
     if options.config.drops:
         from .output.summary import explained_drops
@@ -188,7 +195,16 @@ def _warn(warnings: Sequence[str]) -> None:
         _notices.write(f"pwru-py: {printable(spell(warning))}\n")
 
 
-def _pump(tracer: Tracer, options: Options, sink: Sink, attached: Callable[[], None]) -> None:
+def _all_attached(options: Options, attached: Callable[[], None]) -> None:
+    """Once, when everything is attached."""
+    gc.freeze()  # what a start made stays
+    gc.enable()
+    if options.ready_file:
+        streams.make_ready_file(options.ready_file)
+    attached()
+
+
+def _pump(tracer: Tracer, sink: Sink, attached: Callable[[], None]) -> None:
     """Events to the sink until a signal or the line limit."""
     ready = False
     for batch in tracer.batches():
@@ -196,10 +212,6 @@ def _pump(tracer: Tracer, options: Options, sink: Sink, attached: Callable[[], N
             sink.progress(*tracer.progress)
             if tracer.attached:
                 ready = True
-                gc.freeze()  # what a start made stays
-                gc.enable()
-                if options.ready_file:
-                    streams.make_ready_file(options.ready_file)
                 attached()
         if batch:
             sink.events(batch)

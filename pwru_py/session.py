@@ -27,7 +27,7 @@ from .programs.attached import Attached
 from .programs.prepare import Prepared, prepare
 from .programs.start import start
 from .record.decode import Decoder, DropRules, Names
-from .record.event import Event, Losses, Summary
+from .record.event import Dropped, Event, Losses, Summary
 
 _IDLE_S = 1.0
 _ATTACHING_S = 0.1
@@ -181,16 +181,16 @@ class Tracer:
         for batch in self.batches():
             yield from batch
 
-    def batches(self) -> Iterator[list[Event]]:
+    def batches(self, idle_s: float = _IDLE_S) -> Iterator[list[Event]]:
         """Events as they come out of the kernel, many at a time.
 
         An empty list says that nothing came for a while: once in the beginning, ten times a second
-        while probes are being attached, else once a second.
+        while probes are being attached, else every ``idle_s`` seconds.
         """
         attached = self._reading()
         yield []  # attached: a caller learns of it before the first packet
         while not self._stopping:
-            came = self._wait(attached, _IDLE_S if attached.probes.done else _ATTACHING_S)
+            came = self._wait(attached, idle_s if attached.probes.done else _ATTACHING_S)
             if came:
                 yield from self._read(attached)
             self._refresh()
@@ -264,6 +264,11 @@ class Tracer:
         """What the kernel counted as lost so far."""
         self._refresh()
         return self.summary.losses
+
+    def dropped(self) -> list[Dropped]:
+        """Drops so far as the kernel counts them, exact, of each reason and place."""
+        attached = self._reading()
+        return [*attached.dropped()] if attached.tells_drops else []
 
     def _refresh(self) -> None:
         attached = self._running()

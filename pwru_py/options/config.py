@@ -137,6 +137,7 @@ class Config:
     ``filter_netns``: ``/proc/PID/ns/net`` or another path, ``inode:N``, ``pid:N`` or a name
     known to ``ip netns``. ``filter_ifname``: looked up in that namespace, else the own one.
     ``drops``: packets that are dropped and nothing else, as the kernel's tracepoint tells of them.
+    ``top``: these are counted in the kernel (``Tracer.dropped``), and no event comes.
     ``kmods``: modules whose functions are traced too; ``all_kmods``: every loaded one.
     ``limit_events``: end after so many, 0 for no limit.
     ``buffer_bytes``: the ring buffer (a power of two, from a page to 2 GiB) or, divided by the
@@ -154,6 +155,7 @@ class Config:
     filter_mark: Mark | None = None
     filter_track_skb: bool = False
     drops: bool = False
+    top: bool = False
     kmods: tuple[str, ...] = ()
     all_kmods: bool = False
     kernel_btf: str = ""
@@ -184,6 +186,10 @@ class Config:
                 "one tracepoint of the kernel tells of `drops`: leave `filter_func` and `backend` "
                 "out"
             )
+        if self.top and not self.drops:
+            raise UsageError("`top` counts drops: give `drops` with it")
+        if self.top and self.limit_events:
+            raise UsageError("`top` counts, and no event comes: leave `limit_events` out")
         if self.limit_events < 0:
             raise UsageError(f"a limit of {self.limit_events} events is impossible: 0 is no limit")
         try:

@@ -70,9 +70,25 @@ def path(text: str) -> str:
 
 def line_limit(text: str) -> int:
     """A number from 1 up."""
+    return _number(text, "lines")
+
+
+def report_count(text: str) -> int:
+    """A number from 1 up."""
+    return _number(text, "reports")
+
+
+def _number(text: str, of: str) -> int:
     if not re.fullmatch("0*[1-9][0-9]{0,17}", text):
-        raise UsageError(f"{quote(text)} is not a number of lines from 1 up")
+        raise UsageError(f"{quote(text)} is not a number of {of} from 1 up")
     return int(text)
+
+
+def seconds(text: str) -> float:
+    """From a tenth of a second to a day."""
+    if not re.fullmatch(r"[0-9]{1,5}(\.[0-9]{1,3})?", text) or not 0.1 <= float(text) <= 86400:
+        raise UsageError(f"{quote(text)} is not a number of seconds from 0.1 to 86400")
+    return float(text)
 
 
 def buffer_bytes(text: str) -> int:
@@ -135,6 +151,9 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
         _switch("--all-kmods", "all_kmods", "functions of every loaded module too"),
     ),
     "what is shown, and where": (
+        _switch("--top", "top", "with --drops: count them in place, no line each"),
+        Flag("--interval", "S", "report_interval_s", seconds, "with --top: report every S seconds"),
+        Flag("--count", "N", "report_count", report_count, "with --top: N reports, then exit"),
         _switch("--output-meta", "output_meta", "columns NETNS to LEN (on unless =false)"),
         _switch("--output-tuple", "output_tuple", "addresses and ports (on unless =false)"),
         _switch("--output-tcp-flags", "output_tcp_flags", "TCP flags inside the tuple"),
@@ -204,6 +223,8 @@ class Options:
     output_json: bool = False
     output_file: str = ""
     timestamp: Timestamp = Timestamp.NONE
+    report_interval_s: float = 2.0
+    report_count: int = 0
     list_funcs: bool = False
     dump_filter: bool = False
     explain: str = ""
@@ -215,5 +236,7 @@ class Options:
             raise UsageError(
                 "`dump_filter`, `list_funcs` and `explain` each print their own: give one"
             )
+        if (self.report_count or self.report_interval_s != 2.0) and not self.config.top:
+            raise UsageError("`report_interval_s` and `report_count` are of the reports of `top`")
         if self.output_tcp_flags and not self.output_tuple:
             raise UsageError("`output_tcp_flags` is shown in the tuple: drop `output_tuple`=false")

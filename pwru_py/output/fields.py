@@ -30,7 +30,10 @@ from .stamp import ISO_CHARS, ISO_PATTERN, TIME_OF_DAY_CHARS, Stamp
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What of an event is shown. ``meta``: the columns NETNS to LEN. ``drops``: all are drops."""
+    """What of an event is shown. ``meta``: the columns NETNS to LEN. ``drops``: all are drops.
+
+    ``counts``: no event is shown, counts are.
+    """
 
     meta: bool = True
     tuple: bool = True
@@ -38,6 +41,7 @@ class View:
     stack: bool = False
     packet_id: bool = False
     drops: bool = False
+    counts: bool = False
     timestamp: Timestamp = Timestamp.NONE
 
 

@@ -16,7 +16,7 @@ _LEAST = View(meta=False, tuple=False)
 
 def schema() -> dict[str, Any]:
     """The schema of a line: an event, losses or the summary."""
-    kinds = ("event", "lost", "summary")
+    kinds = ("event", "lost", "drops", "summary")
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "A line of pwru-py --output-json",
@@ -83,6 +83,54 @@ _OTHERS: dict[str, Any] = {
             **_LOSSES,
         },
         "required": ["type", "buffer_full", "track_full", "recursion", "recursion_whole"],
+    },
+    "drops": {
+        "title": "Drops counted",
+        "description": "A report of --drops --top.",
+        "type": "object",
+        "properties": {
+            "type": {"const": "drops"},
+            "wall_ns": {"description": "When, ns since the epoch.", "type": "integer"},
+            "total": {"description": "All drops so far.", "type": "integer", "minimum": 0},
+            "kinds": {
+                "description": "The most frequent first.",
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "properties": {
+                        "reason": {"type": "string"},
+                        "function": {
+                            "description": "Who freed the packets, '' where that is hidden.",
+                            "type": "string",
+                        },
+                        "netns": {"description": "As in an event.", "type": "integer"},
+                        "ifname": {"description": "Interface, '' without one.", "type": "string"},
+                        "packets": {"description": "So far.", "type": "integer", "minimum": 1},
+                        "rate": {
+                            "description": "Packets a second since the last report.",
+                            "type": "number",
+                        },
+                        "share": {"description": "Of all drops, 0 to 1.", "type": "number"},
+                        "last_ns": {
+                            "description": "When the last report was that had more of them, ns "
+                            "since the epoch.",
+                            "type": "integer",
+                        },
+                    },
+                    "required": [
+                        "reason",
+                        "function",
+                        "netns",
+                        "ifname",
+                        "packets",
+                        "rate",
+                        "share",
+                        "last_ns",
+                    ],
+                },
+            },
+        },
+        "required": ["type", "wall_ns", "total", "kinds"],
     },
     "summary": {
         "title": "Summary",

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from textwrap import wrap
 
 from ..facts.roles import NO_REASON
 from ..record.event import Losses, Summary
@@ -41,11 +42,15 @@ def loss_notice(losses: Losses) -> str:
     return "; ".join(_loss_lines(losses)) or "nothing lost"
 
 
-def summary_lines(summary: Summary) -> list[str]:
-    """The account, a line a fact; it always says what was lost and what is unknown."""
+def summary_lines(summary: Summary, *, seen: bool = True) -> list[str]:
+    """The account, a line a fact; it always says what was lost and what is unknown.
+
+    ``seen``: events were to come, and not counts alone.
+    """
     least = "about " if summary.packets_limited and summary.packets else ""
     events = plural(summary.events, "event")
-    lines = [f"{least}{plural(summary.packets, 'packet')}, {events}", *_drop_lines(summary)]
+    lines = [f"{least}{plural(summary.packets, 'packet')}, {events}"] if seen else []
+    lines += _drop_lines(summary)
     lines += _loss_lines(summary.losses) or ["lost: nothing"]
     lines.append(_recursion_line(summary.losses))
     if summary.tagged:
@@ -69,7 +74,8 @@ def explained_drops(summary: Summary) -> list[str]:
         found = meaning("" if reason == NO_REASON else reason, function)
         lines.append(f"{count}  {place}")
         if found is not None:
-            lines += [f"   {found.means}", f"   check: {found.check}"]
+            for text in (found.means, f"check: {found.check}"):
+                lines += wrap(text, 79, initial_indent="   ", subsequent_indent="   ")
     return lines
 
 

@@ -70,6 +70,7 @@ class TableSink:
         self._console = console
         self._stack = view.stack
         self._drops = view.drops
+        self._counts = view.counts
         self._columns = columns(view, Stamp(view.timestamp, tz=tz))
         self._layout = choose(self._columns, console.width)
         self._watch = LossWatch(clock)
@@ -108,7 +109,7 @@ class TableSink:
 
     def finish(self, summary: Summary) -> None:
         self._end_progress()
-        lines = summary_lines(summary)
+        lines = summary_lines(summary, seen=not self._counts)
         segments = [_NEWLINE, Segment(lines[0], HEADER), _NEWLINE]
         for line in lines[1:]:
             lost = line.startswith(("lost: ", "not followed: ")) and line != "lost: nothing"

@@ -4,18 +4,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from typing import NamedTuple
 
 from ..facts.roles import ECHO_REPLIES, NO_REASON, is_piece
-from ..record.event import Frame, Summary
-
-
-class Dropped(NamedTuple):
-    """``reason``: '' where the kernel has none. ``location``: who freed the packets."""
-
-    reason: str
-    location: Frame
-    packets: int
+from ..record.event import Dropped, Summary
 
 
 def tell(summary: Summary, dropped: Iterable[Dropped], lists: Collection[str]) -> None:
@@ -23,7 +14,7 @@ def tell(summary: Summary, dropped: Iterable[Dropped], lists: Collection[str]) -
     drops: dict[str, int] = {}
     places: dict[str, int] = {}
     pieces = replies = 0
-    for reason, location, packets in dropped:
+    for reason, location, packets, _netns, _ifname in dropped:
         if is_piece(reason, location.symbol, lists):
             pieces += packets
             continue

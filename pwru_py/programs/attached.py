@@ -10,14 +10,14 @@ from contextlib import ExitStack
 
 from ..attach.probes import Probes
 from ..errors import AttachError, PrivilegeError
+from ..escape import escape
 from ..facts.drop_reasons import Reasons
 from ..kernel import bpf, system
 from ..kernel.libbpf import Program
 from ..kernel.wake import Wake
-from ..packets.drops import Dropped
 from ..plan.functions import Target
 from ..record import contract
-from ..record.event import Frame, Losses
+from ..record.event import Dropped, Frame, Losses
 from ..record.layout import DROP_KEY
 from .addresses import Locations, Stacks, targets_by_addr
 from .load import Loaded
@@ -68,10 +68,10 @@ class Attached:
     def dropped(self) -> Iterator[Dropped]:
         """What the tracepoint has told so far."""
         for key, count in self._loaded.dropped.per_cpu_sums(DROP_KEY.size):
-            location, reason = DROP_KEY.unpack(key)
+            location, reason, netns, ifname = DROP_KEY.unpack(key)
             known = reason != _NO_REASON
             name = self.reasons.name(reason) if known else ""
-            yield Dropped(name, self.locate(location), count)
+            yield Dropped(name, self.locate(location), count, netns, escape(ifname))
         left = self._loaded.counters.per_cpu_sum(contract.COUNT_DROPS_LEFT)
         if left:
             yield Dropped("at more places than can be told apart", Frame(0, "", 0, ""), left)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _KEY = struct.Struct("=Q")
 _DROPS = "drop_skb"
+_PLACES = 16384  # where drops are counted by namespace and interface, too
 _ENDS = ("end_kfree_skb", "end_consume_skb")  # where no program watches the allocator
 
 
@@ -205,6 +206,8 @@ def _fit_maps(bpf_object: BpfObject, prepared: Prepared, settings: KernelConfig)
     queue.set_max_entries(max(1, config.buffer_bytes // settings.record.bytes))
     bpf_object.map("tracked").set_max_entries(config.track_entries if settings.track else 1)
     bpf_object.map("places").set_max_entries(config.track_entries if settings.placed else 1)
+    if config.top:
+        bpf_object.map("drops").set_max_entries(_PLACES)
     bpf_object.map(".rodata").set_initial_value(settings.pack())
     if not prepared.way.ips:
         return ArgumentTable(b"", {})

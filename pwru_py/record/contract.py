@@ -88,10 +88,11 @@ CONFIG: Final[Members] = (
     ("pages", 47, "?"),
     ("shared", 48, "?"),
     ("drops_hidden", 49, "?"),
-    ("drop_reasons", 50, "?"),
-    ("typed_task", 51, "?"),
-    ("hardirq_mask", 52, "I"),
-    ("nmi_mask", 56, "I"),
+    ("drop_where", 50, "?"),
+    ("drop_reasons", 51, "?"),
+    ("typed_task", 52, "?"),
+    ("hardirq_mask", 56, "I"),
+    ("nmi_mask", 60, "I"),
     ("preempt_count", 64, "Q"),
     ("per_cpu_offset", 72, "Q"),
     ("page_offset_base", 80, "Q"),
@@ -99,10 +100,12 @@ CONFIG: Final[Members] = (
 )
 
 # struct drop_key
-DROP_KEY_BYTES: Final = 16
+DROP_KEY_BYTES: Final = 40
 DROP_KEY: Final[Members] = (
     ("location", 0, "Q"),
     ("reason", 8, "Q"),
+    ("netns", 16, "Q"),
+    ("ifname", 24, "16s"),
 )
 
 # enum limits

@@ -145,6 +145,37 @@ class Losses:
         return self.buffer_full
 
 
+class Dropped(NamedTuple):
+    """Drops of one kind. ``reason``: '' where the kernel has none. ``location``: who freed them.
+
+    ``netns``, ``ifname``: where they were, as in an Event, in a session with ``top``.
+    """
+
+    reason: str
+    location: Frame
+    packets: int
+    netns: int = 0
+    ifname: str = ""
+
+
+class DropRow(NamedTuple):
+    """Drops of one reason, by one function, at one interface of one namespace.
+
+    ``packets``: in all; ``share``: of all drops, 0 to 1. ``rate``: packets a second since the last
+    report. ``last_ns``: when the last report was that had more of them, nanoseconds since the
+    epoch, 0 never.
+    """
+
+    reason: str
+    function: str
+    netns: int
+    ifname: str
+    packets: int
+    rate: float
+    share: float
+    last_ns: int
+
+
 @dataclass(slots=True)
 class Summary:
     """The account of a whole session, kept up while it runs.

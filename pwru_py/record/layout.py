@@ -101,6 +101,7 @@ class KernelConfig:
     queue: bool = False
     shared: bool = False
     drops_hidden: bool = False
+    drop_where: bool = False
     drop_reasons: bool = False
     typed_task: bool = False
     hardirq_mask: int = 0

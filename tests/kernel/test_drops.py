@@ -112,3 +112,17 @@ def test_drops_alone(lab: Lab) -> None:
     assert trace.summary["packets_limited"] is False
     assert sum(trace.summary["drop_places"].values()) == 2
     assert "check: " in trace.stderr
+
+
+def test_drops_counted_in_the_kernel(lab: Lab) -> None:
+    """``--top``: no event comes, and the sums are the tracepoint's."""
+    lab.inside("a", "ping -c1 -W5 10.1.0.2")
+    arguments = ("--drops", "--top", "--interval", "0.5", "udp dst port 19")
+    with lab.tracing(*arguments) as tracing:
+        lab.inside("a", "for n in $(seq 50); do echo x > /dev/udp/10.1.0.2/19; done; sleep 1.5")
+    trace = tracing.trace
+    assert trace is not None
+    *reports, summary = trace.records
+    (kind,) = reports[-1]["kinds"]
+    assert (kind["netns"], kind["ifname"]) == (lab.inode("b"), "eth0")
+    assert kind["packets"] == reports[-1]["total"] == sum(summary["drops"].values()) == 50

@@ -3,7 +3,13 @@
 
 from __future__ import annotations
 
+import json
+import os
+import pty
 import re
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -55,3 +61,73 @@ def test_with_the_stack_and_a_selection(firewall: Net) -> None:
     with firewall.tracing(*arguments, firewall.netns("a"), "udp dst port 4000") as traces:
         firewall.python("a", SEND)
     assert traces[0].events == []
+
+
+NO_PORTS = "nstat -asz UdpNoPorts | awk '/Udp/ {print $2}'"
+FLOOD = """
+import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+for n in range(30000):
+    try:
+        s.sendto(b"x", ("10.77.2.2", 4000))
+    except ConnectionRefusedError:
+        pass
+"""
+
+
+def test_counts_in_the_kernel_are_exact(net: Net) -> None:
+    """Of a flood, against what the receiver's kernel counts by itself."""
+    before = int(net.run("b", NO_PORTS))
+    arguments = ("--drops", "--top", "--output-json", "--interval", "0.5", "udp dst port 4000")
+    with net.tracing(*arguments) as traces:
+        net.python("a", FLOOD)
+        happened = int(net.run("b", NO_PORTS)) - before
+        time.sleep(1.2)
+    (trace,) = traces
+    *reports, summary = trace.records
+    (kind,) = reports[-1]["kinds"]
+    assert kind["packets"] == reports[-1]["total"] == happened > 0
+    assert (kind["reason"], kind["function"]) == ("NO_SOCKET", "__udp4_lib_rcv")
+    assert (kind["netns"], kind["ifname"]) == (net.inode("b"), "e3")
+    assert summary["drops"] == {"NO_SOCKET": happened}
+    assert summary["drops_limited"] is False
+    assert summary["losses"]["buffer_full"] == 0
+
+
+def test_so_many_reports(net: Net) -> None:
+    command = [sys.executable, "-m", "pwru_py", "--drops", "--top", "--interval", "0.2"]
+    command += ["--count", "3", "--output-json", "host 10.99.99.99"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    kinds = [json.loads(line)["type"] for line in done.stdout.splitlines()]
+    assert kinds == ["drops"] * 3 + ["summary"]
+
+
+def test_the_table_obeys_keys_and_gives_the_terminal_back(net: Net) -> None:
+    ours, theirs = pty.openpty()
+    before = subprocess.run(["stty", "-a"], stdin=theirs, capture_output=True, check=True).stdout
+    command = [sys.executable, "-m", "pwru_py", "--drops", "--top", "--interval", "0.2"]
+    tracer = subprocess.Popen(
+        [*command, "udp dst port 4000"], stdin=theirs, stdout=theirs, stderr=theirs,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "100", "LINES": "20"},
+    )  # fmt: skip
+    shown = b""
+
+    def until(text: bytes) -> None:
+        nonlocal shown
+        while text not in shown:
+            shown += os.read(ours, 65536)
+        shown = shown[shown.index(text) :]
+
+    until(b"by count")
+    net.python("a", SEND)
+    until(b"__udp4_lib_rcv")
+    os.write(ours, b"s")
+    until(b"by rate")
+    os.write(ours, b"p")
+    until(b"paused")
+    os.write(ours, b"q")
+    until(b"check: ")
+    assert tracer.wait(30) == 0
+    after = subprocess.run(["stty", "-a"], stdin=theirs, capture_output=True, check=True).stdout
+    assert after == before

@@ -5,9 +5,9 @@ import pytest
 
 from pwru_py.facts.roles import NO_REASON
 from pwru_py.packets.account import Account
-from pwru_py.packets.drops import Dropped, tell
+from pwru_py.packets.drops import tell
 from pwru_py.packets.identity import Identity
-from pwru_py.record.event import Event, Frame, Summary
+from pwru_py.record.event import Dropped, Event, Frame, Summary
 
 from .output.samples import event
 

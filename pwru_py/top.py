@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``--drops --top``: drops counted in the kernel, read every few seconds, and the keys."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import sys
+import termios
+import time
+import tty
+from collections.abc import Callable, Iterator
+from itertools import cycle
+from typing import TYPE_CHECKING, TextIO
+
+from .output.top import ORDERS, DropReports, DropTable
+from .packets.tally import Tally
+
+if TYPE_CHECKING:
+    from .options.flags import Options
+    from .session import Tracer
+
+_KEYS_S = 0.1
+
+
+@contextlib.contextmanager
+def _keys() -> Iterator[Callable[[], str]]:
+    """What was typed since the last question; nothing where standard input is no terminal."""
+    try:
+        fd = sys.stdin.fileno()
+        before = termios.tcgetattr(fd)
+    except (AttributeError, OSError, ValueError, termios.error):
+        yield lambda: ""
+        return
+
+    def typed() -> str:
+        ready, _, _ = select.select([fd], [], [], 0)
+        return os.read(fd, 64).decode("ascii", "ignore") if ready else ""
+
+    tty.setcbreak(fd)
+    try:
+        yield typed
+    finally:
+        termios.tcsetattr(fd, termios.TCSADRAIN, before)
+
+
+def show_top(
+    tracer: Tracer, options: Options, stream: TextIO, attached: Callable[[], None]
+) -> None:
+    """Reports until a signal, the key q, or ``report_count``. ``attached``: called once it counts.
+
+    Raises what the output raises.
+    """
+    live = stream.isatty() and not options.report_count and not options.output_json
+    view = DropTable(stream) if live else DropReports(stream, as_json=options.output_json)
+    orders, paused, shown = cycle(ORDERS), False, 0
+    order = next(orders)
+    tally = Tally(time.time_ns())
+    due_s = time.monotonic() + (0 if live else options.report_interval_s)
+    rows, now_ns = tally.report((), time.time_ns()), time.time_ns()
+    try:
+        with _keys() if live else contextlib.nullcontext(str) as typed:
+            for number, _batch in enumerate(tracer.batches(_KEYS_S)):
+                if not number:
+                    attached()
+                keys = typed()
+                if "q" in keys:
+                    tracer.stop()
+                for _ in range(keys.count("s")):
+                    order = next(orders)
+                paused ^= keys.count("p") % 2 == 1
+                if time.monotonic() >= due_s and not paused:
+                    due_s += options.report_interval_s
+                    now_ns = time.time_ns()
+                    rows = tally.report(tracer.dropped(), now_ns)
+                    shown += 1
+                elif not keys:
+                    continue
+                view.show(rows, now_ns, order, paused)
+                if shown == options.report_count:
+                    tracer.stop()
+    finally:
+        view.close()
