@@ -10,15 +10,17 @@ import sys
 import termios
 import time
 import tty
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import cycle
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Protocol, TextIO
 
+from .output.prometheus import DropExporter
 from .output.top import ORDERS, DropReports, DropTable
 from .packets.tally import Tally
 
 if TYPE_CHECKING:
     from .options.flags import Options
+    from .record.event import DropRow
     from .session import Tracer
 
 _KEYS_S = 0.1
@@ -45,6 +47,22 @@ def _keys() -> Iterator[Callable[[], str]]:
         termios.tcsetattr(fd, termios.TCSADRAIN, before)
 
 
+class View(Protocol):
+    """Where reports go."""
+
+    def show(self, rows: Sequence[DropRow], now_ns: int, order: str, paused: bool) -> None:
+        """Shows one. Raises what the output raises."""
+
+    def close(self) -> None:
+        """Leaves nothing behind."""
+
+
+def _view(tracer: Tracer, options: Options, stream: TextIO, live: bool) -> View:
+    if options.prometheus:
+        return DropExporter(*options.prometheus, lambda: tracer.summary.losses.recursion or 0)
+    return DropTable(stream) if live else DropReports(stream, as_json=options.output_json)
+
+
 def show_top(
     tracer: Tracer, options: Options, stream: TextIO, attached: Callable[[], None]
 ) -> None:
@@ -52,8 +70,9 @@ def show_top(
 
     Raises what the output raises.
     """
-    live = stream.isatty() and not options.report_count and not options.output_json
-    view = DropTable(stream) if live else DropReports(stream, as_json=options.output_json)
+    live = not (options.report_count or options.output_json or options.prometheus)
+    live = live and stream.isatty()
+    view = _view(tracer, options, stream, live)
     orders, paused, shown = cycle(ORDERS), False, 0
     order = next(orders)
     tally = Tally(time.time_ns())

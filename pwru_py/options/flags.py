@@ -78,6 +78,14 @@ def report_count(text: str) -> int:
     return _number(text, "reports")
 
 
+def scrape_at(text: str) -> tuple[str, int]:
+    """(address, port), as PORT or ADDR:PORT; the address '' is this machine alone."""
+    address, _, port = text.rpartition(":")
+    if not re.fullmatch("[0-9]{1,5}", port) or int(port) > 65535:
+        raise UsageError(f"{quote(text)} is not a port from 0 to 65535, or an address:port")
+    return address.strip("[]"), int(port)
+
+
 def _number(text: str, of: str) -> int:
     if not re.fullmatch("0*[1-9][0-9]{0,17}", text):
         raise UsageError(f"{quote(text)} is not a number of {of} from 1 up")
@@ -154,6 +162,8 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
         _switch("--top", "top", "with --drops: count them in place, no line each"),
         Flag("--interval", "S", "report_interval_s", seconds, "with --top: report every S seconds"),
         Flag("--count", "N", "report_count", report_count, "with --top: N reports, then exit"),
+        Flag("--prometheus", "[ADDR:]PORT", "prometheus", scrape_at,
+             "with --drops: counts, to be scraped"),
         _switch("--output-meta", "output_meta", "columns NETNS to LEN (on unless =false)"),
         _switch("--output-tuple", "output_tuple", "addresses and ports (on unless =false)"),
         _switch("--output-tcp-flags", "output_tcp_flags", "TCP flags inside the tuple"),
@@ -225,6 +235,7 @@ class Options:
     timestamp: Timestamp = Timestamp.NONE
     report_interval_s: float = 2.0
     report_count: int = 0
+    prometheus: tuple[str, int] | None = None
     list_funcs: bool = False
     dump_filter: bool = False
     explain: str = ""
@@ -238,5 +249,7 @@ class Options:
             )
         if (self.report_count or self.report_interval_s != 2.0) and not self.config.top:
             raise UsageError("`report_interval_s` and `report_count` are of the reports of `top`")
+        if self.prometheus and (self.report_count or self.output_json):
+            raise UsageError("`prometheus` is told counts alone: leave the other output out")
         if self.output_tcp_flags and not self.output_tuple:
             raise UsageError("`output_tcp_flags` is shown in the tuple: drop `output_tuple`=false")

@@ -28,7 +28,7 @@ after its words, -- ends them. Flags without a value take =true and =false too.
 examples:
   pwru-py 'dst host 1.1.1.1 and tcp'              where do these packets go?
   pwru-py --output-stack 'dst host 1.1.1.1'       ... and who called
-  pwru-py --filter-func 'kfree_skb(_reason)?|sk_skb_reason_drop'  drops alone
+  pwru-py --drops                                 what is lost, where, and why
   pwru-py --filter-track-skb dst port 8080        follow it through NAT
   pwru-py --output-json -w trace.jsonl icmp       one JSON object a line
 
@@ -82,6 +82,8 @@ def parse(argv: Sequence[str]) -> Options:
         raise VersionRequested(f"pwru-py {__version__}")
     if wrong:
         raise UsageError(wrong)
+    if values.get("prometheus"):
+        values["top"] = True
     config = {name: value for name, value in values.items() if name in _OF_CONFIG}
     options = {name: value for name, value in values.items() if name in _OF_OPTIONS}
     return Options(Config(filter=" ".join(found.words).strip(), **config), **options)

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from urllib.request import urlopen
 
 import pytest
 
@@ -131,3 +132,20 @@ def test_the_table_obeys_keys_and_gives_the_terminal_back(net: Net) -> None:
     assert tracer.wait(30) == 0
     after = subprocess.run(["stty", "-a"], stdin=theirs, capture_output=True, check=True).stdout
     assert after == before
+
+
+def test_prometheus_scrapes_the_counts(net: Net) -> None:
+    with net.tracing("--drops", "--prometheus", "19099", "--interval", "0.2", "udp dst port 4000"):
+        net.python("a", SEND + "; s.sendto(b'x', ('10.77.2.2', 4001))")
+        time.sleep(0.6)
+        with urlopen("http://127.0.0.1:19099/metrics", timeout=5) as answer:
+            text = answer.read().decode()
+        taken = subprocess.run(
+            [sys.executable, "-m", "pwru_py", "--drops", "--prometheus", "127.0.0.1:19099"],
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+    labels = f'function="__udp4_lib_rcv",interface="e3",netns="{net.inode("b")}",reason="NO_SOCKET"'
+    assert f"pwru_drops_total{{{labels}}} 1.0" in text
+    assert "pwru_events_lost_total 0.0" in text
+    assert taken.returncode == 1
+    assert "cannot listen on 127.0.0.1 port 19099: address already in use" in taken.stderr
