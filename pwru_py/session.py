@@ -14,7 +14,7 @@ from types import TracebackType
 from .errors import NotFoundError, PwruError, UsageError
 from .escape import quote
 from .facts.roles import ENDS, LIST_FREES
-from .kernel import system
+from .kernel import netns, system
 from .kernel.clock import WallClock
 from .kernel.wake import Wake
 from .options.config import Backend, Config
@@ -70,6 +70,7 @@ class Tracer:
         self._steps = ClockSteps()
         self._stopping = False
         self._built_in: list[str] = []
+        self._counters: netns.Counters | None = None
         self._owner = 0
         self._lock = threading.Lock()
 
@@ -96,6 +97,9 @@ class Tracer:
         wake = self._wake = Wake()
         if self._stopping:
             wake.set()
+        if self.config.drops:
+            where = self.config.filter_netns
+            self._counters = netns.Counters(netns.resolve(where)[1] if where else "")
         try:
             attached = self._attached = start(self._prepared, wake)
             self._forgotten = weakref.finalize(self, _forgotten, attached, self._owner)
@@ -159,11 +163,15 @@ class Tracer:
                     self._end(self._attached)
             finally:
                 self._wake.close()
+                if self._counters is not None:
+                    self._counters.close()
 
     def _end(self, attached: Attached) -> None:
         self._forgotten.detach()
         try:
             self._refresh()
+            if self._counters is not None:
+                self.summary.silent = self._counters.rises()
         finally:
             attached.close()
 

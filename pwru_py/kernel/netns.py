@@ -8,10 +8,15 @@ import os
 import re
 import stat
 import threading
+from collections.abc import Callable
+from typing import TextIO, TypeVar
 
 from ..errors import NotFoundError, PrivilegeError, UsageError, reason
 from ..escape import quote
+from ..facts.counters import parse_dev, parse_netstat, rises
 from .rtnetlink import interface_index
+
+_T = TypeVar("_T")
 
 _CLONE_NEWNET = 0x40000000
 _NAMED = ("/run/netns", "/var/run/netns")
@@ -82,30 +87,79 @@ def ifindex(name: str, path: str, what: str) -> int:
     ``path`` leads to the namespace, '' stands for the own one;
     ``what`` names the namespace in messages. Raises NotFoundError, PrivilegeError.
     """
-    found: list[int | OSError] = []
+    try:
+        return _inside(path, lambda: interface_index(name))
+    except PermissionError as error:
+        raise PrivilegeError(
+            f"cannot look into network namespace {what}: {str(error.strerror).lower()}, "
+            "missing CAP_SYS_ADMIN",
+            ("CAP_SYS_ADMIN",),
+        ) from None
+    except OSError:
+        raise NotFoundError(f"no interface {quote(name)} in {what}: see ip link") from None
 
-    def look() -> None:
+
+class Counters:
+    """Counters of losses that are no drops, in the namespace that ``path`` leads to, '' the own.
+
+    The files stay open, as a session gives up the right to enter a namespace.
+    """
+
+    def __init__(self, path: str) -> None:
+        def look() -> list[TextIO]:
+            return [
+                open(f"/proc/thread-self/net/{name}", encoding="utf-8", errors="replace")
+                for name in _PARSERS
+            ]
+
+        try:
+            self._files = _inside(path, look)
+        except OSError:
+            self._files = []
+        self._before = self._read()
+
+    def _read(self) -> dict[str, int]:
+        found: dict[str, int] = {}
+        for file, parse in zip(self._files, _PARSERS.values(), strict=False):
+            file.seek(0)
+            found |= parse(file.read())
+        return found
+
+    def rises(self) -> dict[str, int]:
+        """What rose since the beginning; nothing where they cannot be read."""
+        try:
+            return rises(self._before, self._read())
+        except OSError:
+            return {}
+
+    def close(self) -> None:
+        for file in self._files:
+            file.close()
+
+
+_PARSERS = {"netstat": parse_netstat, "dev": parse_dev}
+
+
+def _inside(path: str, look: Callable[[], _T]) -> _T:
+    """What ``look`` finds in a namespace. Raises what it raises."""
+    found: list[_T] = []
+    failed: list[OSError] = []
+
+    def run() -> None:
         try:
             if path:
                 _enter(path)
-            found.append(interface_index(name))
+            found.append(look())
         except OSError as error:
-            found.append(error)
+            failed.append(error)
 
     # setns(2) moves one thread: a throw-away one goes, this one stays where it is.
-    thread = threading.Thread(target=look)
+    thread = threading.Thread(target=run)
     thread.start()
     thread.join()
-    (result,) = found
-    if isinstance(result, int):
-        return result
-    if isinstance(result, PermissionError):
-        raise PrivilegeError(
-            f"cannot look into network namespace {what}: {str(result.strerror).lower()}, "
-            "missing CAP_SYS_ADMIN",
-            ("CAP_SYS_ADMIN",),
-        )
-    raise NotFoundError(f"no interface {quote(name)} in {what}: see ip link")
+    if failed:
+        raise failed[0]
+    return found[0]
 
 
 def _enter(path: str) -> None:

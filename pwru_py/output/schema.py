@@ -168,6 +168,12 @@ _OTHERS: dict[str, Any] = {
                 "type": "integer",
                 "minimum": 0,
             },
+            "silent": {
+                "description": "With --drops: counters of the namespace that tell of losses which "
+                "are no drops to the kernel, of all packets there, to how much they rose.",
+                "type": "object",
+                "additionalProperties": {"type": "integer", "minimum": 1},
+            },
             "replies": {
                 "description": "Of the drops, echo replies without a ping socket: raw sockets have "
                 "had their copies before.",
@@ -199,6 +205,7 @@ _OTHERS: dict[str, Any] = {
             "pieces",
             "replies",
             "tagged",
+            "silent",
             "losses",
             "attached",
             "failed",

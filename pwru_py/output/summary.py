@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from textwrap import wrap
 
+from ..facts.counters import silent
 from ..facts.roles import NO_REASON
 from ..record.event import Losses, Summary
 
@@ -64,6 +65,15 @@ def summary_lines(summary: Summary, *, seen: bool = True) -> list[str]:
     return lines
 
 
+def _explained(means: str, check: str) -> list[str]:
+    texts = (means, f"check: {check}")
+    return [
+        line
+        for text in texts
+        for line in wrap(text, 79, initial_indent="   ", subsequent_indent="   ")
+    ]
+
+
 def explained_drops(summary: Summary) -> list[str]:
     """What each kind of drop means and what to check, the most frequent first."""
     from ..facts.meanings import meaning
@@ -74,8 +84,10 @@ def explained_drops(summary: Summary) -> list[str]:
         found = meaning("" if reason == NO_REASON else reason, function)
         lines.append(f"{count}  {place}")
         if found is not None:
-            for text in (found.means, f"check: {found.check}"):
-                lines += wrap(text, 79, initial_indent="   ", subsequent_indent="   ")
+            lines += _explained(found.means, found.check)
+    for name, count in summary.silent.items():
+        lines.append(f"silent: {count}  {name} (no drop to the kernel; of all packets there)")
+        lines += _explained(silent(name).means, silent(name).check)
     return lines
 
 

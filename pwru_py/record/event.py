@@ -188,7 +188,8 @@ class Summary:
     raw sockets have had their copies. ``pieces``: sk_buffs that were freed in a list and may be
     drops, or fragments of packets that arrived: this kernel does not tell. ``tagged``: hits that
     matched but for a VLAN tag, which moves all behind it (of a session with a pcap filter alone).
-    ``attached``, ``failed``: functions.
+    ``silent``: of a session with ``drops``, counters of its namespace that tell of losses which are
+    no drops, whatever the filter: name to how much they rose. ``attached``, ``failed``: functions.
     """
 
     events: int = 0
@@ -200,6 +201,7 @@ class Summary:
     pieces: int = 0
     replies: int = 0
     tagged: int = 0
+    silent: dict[str, int] = field(default_factory=dict)
     losses: Losses = Losses()
     attached: int = 0
     failed: int = 0

@@ -149,3 +149,34 @@ def test_prometheus_scrapes_the_counts(net: Net) -> None:
     assert "pwru_events_lost_total 0.0" in text
     assert taken.returncode == 1
     assert "cannot listen on 127.0.0.1 port 19099: address already in use" in taken.stderr
+
+
+LISTENER = """
+import os, socket, time
+s = socket.socket()
+s.bind(("0.0.0.0", 4002))
+s.listen(0)
+if not os.fork():
+    os.closerange(0, 3)
+    time.sleep(6)
+"""
+CONNECT = """
+import socket, time
+several = [socket.socket() for n in range(4)]
+for s in several:
+    s.setblocking(False)
+    s.connect_ex(("10.77.2.2", 4002))
+time.sleep(1.5)
+"""
+
+
+def test_a_full_accept_queue_is_a_silent_loss(net: Net) -> None:
+    net.python("b", LISTENER)
+    with net.tracing("--drops", "--filter-netns", net.netns("b"), "tcp dst port 4002") as traces:
+        net.python("a", CONNECT)
+    (trace,) = traces
+    assert re.search(r"^silent: \d+  ListenOverflows ", trace.stderr, re.MULTILINE)
+    assert "accept queue" in trace.stderr
+    with net.tracing("--drops", "--output-json", "--filter-netns", net.netns("r")) as traces:
+        pass
+    assert traces[0].summary["silent"] == {}
