@@ -13,7 +13,6 @@ from __future__ import annotations
 import itertools
 import json
 import shlex
-import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -172,8 +171,7 @@ class Lab:
         while self._started:
             process = self._started.pop()
             if process.poll() is None:
-                process.signal(signal.SIGKILL)
-                process.wait()
+                process.stop(timeout=400)
 
     def listen(
         self, *arguments: str, netns: str = "", through: str = PWRU, timeout: float = 120.0
