@@ -90,14 +90,14 @@ def show_top(
                     order = next(orders)
                 paused ^= keys.count("p") % 2 == 1
                 if time.monotonic() >= due_s and not paused:
-                    due_s += options.report_interval_s
+                    due_s = max(due_s + options.report_interval_s, time.monotonic())
                     now_ns = time.time_ns()
                     rows = tally.report(tracer.dropped(), now_ns)
                     shown += 1
                 elif not keys:
                     continue
                 view.show(rows, now_ns, order, paused)
-                if shown == options.report_count:
+                if 0 < options.report_count == shown:
                     tracer.stop()
     finally:
         view.close()

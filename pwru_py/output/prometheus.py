@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from ..errors import FeatureUnsupportedError, OutputError, reason
 from ..record.event import DropRow
@@ -17,20 +17,15 @@ _ROWS_MAX = 1000
 _OTHERS = ("others",) * 4
 
 
-class Lost(Protocol):
-    """How many drops may be missing from the counts."""
-
-    def __call__(self) -> int: ...
-
-
 class DropExporter:
     """Serves what ``show`` was given last, on its own thread, until ``close``.
 
-    ``address`` '' is 127.0.0.1. Beyond 1000 label sets the rest is one, ``others``. Raises
-    FeatureUnsupportedError without prometheus_client, OutputError when it cannot listen.
+    ``address`` '' is 127.0.0.1. ``lost``: how many drops may be missing. Beyond 1000 label sets the
+    rest is one, ``others``. Raises FeatureUnsupportedError without prometheus_client, OutputError
+    when it cannot listen.
     """
 
-    def __init__(self, address: str, port: int, lost: Lost) -> None:
+    def __init__(self, address: str, port: int, lost: Callable[[], int]) -> None:
         try:
             from prometheus_client import CollectorRegistry, start_http_server
         except ImportError:
