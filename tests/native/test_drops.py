@@ -137,9 +137,12 @@ def test_the_table_obeys_keys_and_gives_the_terminal_back(net: Net) -> None:
 def test_prometheus_scrapes_the_counts(net: Net) -> None:
     with net.tracing("--drops", "--prometheus", "19099", "--interval", "0.2", "udp dst port 4000"):
         net.python("a", SEND + "; s.sendto(b'x', ('10.77.2.2', 4001))")
-        time.sleep(0.6)
-        with urlopen("http://127.0.0.1:19099/metrics", timeout=5) as answer:
-            text = answer.read().decode()
+        for _ in range(100):
+            with urlopen("http://127.0.0.1:19099/metrics", timeout=5) as answer:
+                text = answer.read().decode()
+            if "pwru_drops_total{" in text:
+                break
+            time.sleep(0.1)
         taken = subprocess.run(
             [sys.executable, "-m", "pwru_py", "--drops", "--prometheus", "127.0.0.1:19099"],
             capture_output=True, text=True, timeout=60, check=False,
@@ -158,7 +161,7 @@ s.bind(("0.0.0.0", 4002))
 s.listen(0)
 if not os.fork():
     os.closerange(0, 3)
-    time.sleep(6)
+    time.sleep(30)
 """
 CONNECT = """
 import socket, time

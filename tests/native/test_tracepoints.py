@@ -24,16 +24,22 @@ def send(source, checksum):
                        socket.inet_aton("10.77.2.2"))
     s.sendto(head + struct.pack("!HHHH", 7, 4000, 9, checksum) + b"x", ("10.77.2.2", 0))
 """
-# Takes nothing off its queue, and ends with the namespace's last process.
-SINK = """
-import os, socket, time
+# A process that keeps what it opened, for a minute at most, and says its number.
+STAY = """
+import os, time
+if stays := os.fork():
+    print(stays)
+else:
+    os.closerange(0, 3)
+    time.sleep(60)
+"""
+# Takes nothing off its queue.
+SINK = f"""
+import socket
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2304)
 s.bind(("0.0.0.0", 4000))
-if not os.fork():
-    os.closerange(0, 3)
-    time.sleep(3)
-"""
+{STAY}"""
 # Likewise, with a filter that takes nothing: BPF_RET of 0, SO_ATTACH_FILTER.
 NOTHING = """
 import ctypes, struct
@@ -53,10 +59,19 @@ def send(target, protocol, payload):
     s.bind(("e0", 0))
     s.send(bytes.fromhex(target + "020000000102") + struct.pack("!H", protocol) + payload)
 """
-TUN = """
-import fcntl, os, struct
+# Opens t0 (TUNSETIFF), reads nothing, and sends until the ring is full: the device counts drops.
+TUN = f"""
+import fcntl, os, socket, struct, time
 fcntl.ioctl(os.open("/dev/net/tun", os.O_RDWR), 0x400454ca, struct.pack("16sH", b"t0", 0x1001))
-"""
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+dropped = lambda: int(open("/sys/class/net/t0/statistics/tx_dropped").read())
+enough = dropped() + 5
+for tries in range(2000):
+    if dropped() >= enough:
+        break
+    s.sendto(b"x", ("10.78.0.2", 4001))
+    time.sleep(0.005)
+{STAY}"""
 PROGRAM = """
 __attribute__((section("xdp"), used)) int xdp_drop(void *context) { return 1; }
 __attribute__((section("tc"), used)) int tc_drop(void *context) { return 2; }
@@ -71,6 +86,11 @@ def nft(hook: str) -> str:
     )
 
 
+def staying(program: str) -> str:
+    return f"python3 -I -S -c '{program}' >{{program}}.stays"
+
+
+GO = "kill $(cat {program}.stays)"
 INGRESS = (
     "nft 'add table netdev t; "
     "add chain netdev t c { type filter hook ingress device e3 priority 0; }; "
@@ -118,11 +138,11 @@ DROPS = {
     ),
     "receive buffer full": Drop(
         "SOCKET_RCVBUFF", "udp_queue_rcv_one_skb|__udp_enqueue_schedule_skb", "b", "e3",
-        f"python3 -I -S -c '{SINK}'", "sleep 3.2", times=4,
+        staying(SINK), GO, times=4,
         send=UDP + "[s.sendto(bytes(1000), ('10.77.2.2', 4000)) for n in range(6)]",
     ),
     "UDP checksum": Drop(
-        "UDP_CSUM", "__udp4_lib_rcv|udp_rcv", "b", "e3", f"python3 -I -S -c '{SINK}'", "sleep 3.2",
+        "UDP_CSUM", "__udp4_lib_rcv|udp_rcv", "b", "e3", staying(SINK), GO,
         send=HEADER + "send('10.77.1.2', 77); import time; time.sleep(0.1)",
     ),
     "forwarding off": Drop(
@@ -206,14 +226,13 @@ DROPS = {
         expression="arp or udp dst port 4000",
     ),
     "socket's filter": Drop(
-        "SOCKET_FILTER", "udp_queue_rcv_one_skb", "b", "e3",
-        f"python3 -I -S -c '{FILTERED}'", "sleep 3.2",
+        "SOCKET_FILTER", "udp_queue_rcv_one_skb", "b", "e3", staying(FILTERED), GO
     ),
     "reader of a tun stalled": Drop(
         "FULL_RING", "tun_net_xmit", "a", "t0",
         "ip tuntap add t0 mode tun; ip addr add 10.78.0.1/24 dev t0; "
-        "ip link set t0 txqueuelen 2 up", "ip link del t0", times=4,
-        send=UDP + TUN + "[s.sendto(b'x', ('10.78.0.2', 4000)) for n in range(5)]",
+        "ip link set t0 txqueuelen 2 up; " + staying(TUN), GO + "; ip link del t0", times=4,
+        send=UDP + "[s.sendto(b'x', ('10.78.0.2', 4000)) for n in range(4)]",
     ),
     "tc egress": Drop(
         "TC_EGRESS", "__dev_queue_xmit|sch_handle_egress", "a", "e0",
@@ -242,7 +261,7 @@ def test_a_drop_has_its_reason_and_place(net: Net, program: str, name: str) -> N
             net.python("a", drop.send, check=False)
     finally:
         if drop.undo:
-            net.run(drop.where, drop.undo)
+            net.run(drop.where, drop.undo.replace("{program}", program))
     (trace,) = traces
     drops = [
         e for e in trace.events
