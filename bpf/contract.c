@@ -5,7 +5,7 @@
 struct contract {
 	struct record record;
 	struct config config;
-	struct drop_key drop_key;
+	struct flow_key flow_key;
 	enum limits limits;
 	enum section section;
 	enum event_flags flags;
@@ -13,6 +13,7 @@ struct contract {
 	enum event_l3 l3;
 	enum event_ids ids;
 	enum cookie cookie;
+	enum copy copy;
 	enum arguments_table arguments;
 	enum counter counter;
 } contract;

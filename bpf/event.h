@@ -125,18 +125,20 @@ struct config {
 	bool track;
 	bool placed; /* netns or ifindex is set */
 	bool tuple;
-	bool queue;             /* events go to the queue, not to the ring */
-	bool pages;             /* the two addresses below are known */
-	bool shared;            /* TRAMPOLINE: several programs of ours run at functions */
-	bool drops_hidden;      /* counted, and not recorded */
-	bool drop_where;        /* drops are counted by namespace and interface, too */
-	bool drop_reasons;      /* the tracepoint kfree_skb is given one */
-	bool typed_task;        /* the current task's type can be had from the kernel's own BTF */
-	__u32 hardirq_mask;     /* bits of the preempt count that tell of hard interrupts */
-	__u32 nmi_mask;         /* of NMIs */
-	__u64 preempt_count;    /* from the start of a CPU's area; 0: not known */
-	__u64 per_cpu_offset;   /* address of the kernel's variable: where each area starts */
-	__u64 page_offset_base; /* addresses of the kernel's variables of these names */
+	bool queue;              /* events go to the queue, not to the ring */
+	bool pages;              /* the two addresses below are known */
+	bool shared;             /* TRAMPOLINE: several programs of ours run at functions */
+	bool drops_hidden;       /* counted, and not recorded */
+	bool drop_where;         /* drops are counted by namespace and interface, too */
+	bool drop_reasons;       /* the tracepoint kfree_skb is given one */
+	bool flows;              /* drops are counted by flow, too */
+	bool tracepoint_cookies; /* a link to a raw tracepoint has one */
+	bool typed_task;         /* the current task's type can be had from the kernel's own BTF */
+	__u32 hardirq_mask;      /* bits of the preempt count that tell of hard interrupts */
+	__u32 nmi_mask;          /* of NMIs */
+	__u64 preempt_count;     /* from the start of a CPU's area; 0: not known */
+	__u64 per_cpu_offset;    /* address of the kernel's variable: where each area starts */
+	__u64 page_offset_base;  /* addresses of the kernel's variables of these names */
 	__u64 vmemmap_base;
 };
 
@@ -168,6 +170,17 @@ struct drop_key {
 	__u64 reason;
 	__u64 netns; /* inode number, 0 unknown */
 	char ifname[16];
+};
+
+/* The same by flow. */
+struct flow_key {
+	struct drop_key drop;
+	struct event_tuple tuple;
+};
+
+/* In a copy of the program for one tracepoint, the tracepoint's number takes the place of this. */
+enum copy {
+	COPY_MARK = 0x436f7079,
 };
 
 /* Per-CPU counters, index of the map "counters". */

@@ -197,75 +197,127 @@ struct {
 	__type(value, __u64);
 } drops SEC(".maps");
 
-static __always_inline void count_drop(struct bpf_raw_tracepoint_args *ctx)
-{
-	struct drop_key key = {.location = ctx->args[KFREE_LOCATION], .reason = -1};
-	__u64 none = 0, *number;
-	struct where where;
+/*
+ * The same by flow, for --top. The least recently used gives way: what of a place's drops no flow
+ * has, Python finds by the difference. An addition may come when its flow has just given way.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 1); /* set by Python */
+	__type(key, struct flow_key);
+	__type(value, __u64);
+} flows SEC(".maps");
 
-	if (cfg.drop_reasons)
-		key.reason = (__u32)ctx->args[KFREE_REASON];
-	if (cfg.drop_where && look_where(VIEW((struct sk_buff *)ctx->args[KFREE_SKB]), &where)) {
-		key.netns = where.netns;
-		if (where.dev)
-			read_words((__u64 *)key.ifname, &where.dev->name, 2);
-	}
-	number = bpf_map_lookup_elem(&drops, &key);
+/* Adds one to the map's number of a key; false: no room. */
+static __always_inline bool add_one(void *map, const void *key)
+{
+	__u64 none = 0, *number = bpf_map_lookup_elem(map, key);
+
 	if (!number) {
-		/* An interrupt may have been quicker: then there is one. */
-		bpf_map_update_elem(&drops, &key, &none, BPF_NOEXIST);
-		number = bpf_map_lookup_elem(&drops, &key);
+		/* An interrupt, or another CPU, may have been quicker: then there is one. */
+		bpf_map_update_elem(map, key, &none, BPF_NOEXIST);
+		number = bpf_map_lookup_elem(map, key);
 	}
 	if (number)
 		__sync_fetch_and_add(number, 1);
-	else
-		count(COUNT_DROPS_LEFT);
+	return number;
 }
 
-/* Another tracepoint's: its cookie is 1 + the index in the plan; location is 0 where it has none. */
-static __noinline void emit_tracepoint(struct bpf_raw_tracepoint_args *ctx, __u64 addr,
-				       __u64 location, __u64 verdict, __u32 slot)
+static __always_inline void count_flow(struct flow_key *key, struct sk_buff *skb, __u32 slot)
+{
+	struct event *ev = bpf_map_lookup_elem(&scratch, &slot);
+	const struct sk_buff *view;
+	struct place place = {};
+	struct workspace *own;
+
+	if (!ev || !view_skb((__u64)skb, true, slot, &view, &own))
+		return;
+	place.protocol = VIEWED(skb, view, protocol);
+	fill_tuple(ev, VIEW(skb), view, &place);
+	key->tuple = ev->tuple;
+	add_one(&flows, key);
+}
+
+static __always_inline void count_drop(struct bpf_raw_tracepoint_args *ctx, __u32 slot)
+{
+	struct flow_key key = {.drop.location = ctx->args[KFREE_LOCATION], .drop.reason = -1};
+	struct sk_buff *skb = (struct sk_buff *)ctx->args[KFREE_SKB];
+	struct where where;
+
+	if (cfg.drop_reasons)
+		key.drop.reason = (__u32)ctx->args[KFREE_REASON];
+	if (cfg.drop_where && look_where(VIEW(skb), &where)) {
+		key.drop.netns = where.netns;
+		if (where.dev)
+			read_words((__u64 *)key.drop.ifname, &where.dev->name, 2);
+	}
+	if (!add_one(&drops, &key.drop))
+		count(COUNT_DROPS_LEFT);
+	if (cfg.flows)
+		count_flow(&key, skb, slot);
+}
+
+/* A record of a packet at a tracepoint; the caller sends it, and sets the rest; NULL: none. */
+static __always_inline struct event *begin_record(__u64 addr, __u64 verdict, __u32 slot)
 {
 	const struct sk_buff *view;
 	struct place place = {};
 	struct workspace *own;
 	struct event *ev;
 
-	if (paused || !view_skb(addr, true, slot, &view, &own))
-		return;
+	if (!view_skb(addr, true, slot, &view, &own))
+		return NULL;
 	ev = new_record(slot);
 	if (!ev)
-		return;
+		return NULL;
 	place.protocol = VIEWED((struct sk_buff *)addr, view, protocol);
 	fill(ev, addr, view, verdict == FOLLOWED, &place, own);
-	ev->func = location;
-	ev->target = bpf_get_attach_cookie(ctx);
 	ev->reason = 0;
+	return ev;
+}
+
+/*
+ * Of another tracepoint: 1 + the index in the plan. Where a link has no cookie (before 6.10), each
+ * tracepoint has a copy of the program, in which Python puts that number in place of COPY_MARK.
+ */
+static __always_inline __u32 which_tracepoint(struct bpf_raw_tracepoint_args *ctx)
+{
+	__u64 number;
+
+	if (cfg.tracepoint_cookies)
+		return bpf_get_attach_cookie(ctx);
+	asm volatile("%0 = %1" : "=r"(number) : "i"(COPY_MARK));
+	return number;
+}
+
+/* location is 0 where the tracepoint has none. */
+static __noinline void emit_tracepoint(struct bpf_raw_tracepoint_args *ctx, __u64 addr,
+				       __u64 location, __u64 verdict, __u32 slot)
+{
+	struct event *ev = paused ? NULL : begin_record(addr, verdict, slot);
+
+	if (!ev)
+		return;
+	ev->func = location;
+	ev->target = which_tracepoint(ctx);
 	ev->flags |= EVENT_TRACEPOINT;
 	send_record(ev, ctx);
 }
 
 static __noinline void emit_drop(struct bpf_raw_tracepoint_args *ctx, __u64 verdict, __u32 slot)
 {
-	__u64 addr = ctx->args[KFREE_SKB];
-	const struct sk_buff *view;
-	struct place place = {};
-	struct workspace *own;
 	struct event *ev;
 
 	if (paused)
 		return;
-	count_drop(ctx);
-	if (cfg.drops_hidden || !view_skb(addr, true, slot, &view, &own))
+	count_drop(ctx, slot);
+	if (cfg.drops_hidden)
 		return;
-	ev = new_record(slot);
+	ev = begin_record(ctx->args[KFREE_SKB], verdict, slot);
 	if (!ev)
 		return;
-	place.protocol = VIEWED((struct sk_buff *)addr, view, protocol);
-	fill(ev, addr, view, verdict == FOLLOWED, &place, own);
 	ev->func = ctx->args[KFREE_LOCATION];
 	ev->target = 0;
-	ev->reason = 0;
 	ev->flags |= EVENT_DROP;
 	if (cfg.drop_reasons) {
 		ev->flags |= EVENT_REASON;

@@ -21,14 +21,25 @@ if TYPE_CHECKING:
     )
     from .options.config import Backend, Config, Mark, Timestamp, Transport
     from .plan.functions import Plan, Skipped, Target
-    from .record.event import Context, Dropped, Event, Frame, Icmp, Losses, Summary, TcpFlag, Tuple
+    from .record.event import (
+        Context,
+        Dropped,
+        Event,
+        Flow,
+        Frame,
+        Icmp,
+        Losses,
+        Summary,
+        TcpFlag,
+        Tuple,
+    )
     from .session import Tracer
 
 __all__ = [
     "AttachError", "Backend", "Config", "Context", "Dropped", "Event", "FeatureUnsupportedError",
-    "FilterError", "Frame", "Icmp", "LoadError", "Losses", "Mark", "NotFoundError", "OutputError",
-    "Plan", "PrivilegeError", "PwruError", "Skipped", "Summary", "Target", "TcpFlag", "Timestamp",
-    "Tracer", "Transport", "Tuple", "UsageError", "__version__",
+    "FilterError", "Flow", "Frame", "Icmp", "LoadError", "Losses", "Mark", "NotFoundError",
+    "OutputError", "Plan", "PrivilegeError", "PwruError", "Skipped", "Summary", "Target", "TcpFlag",
+    "Timestamp", "Tracer", "Transport", "Tuple", "UsageError", "__version__",
 ]  # fmt: skip
 
 _HOMES = {
@@ -39,7 +50,8 @@ _HOMES = {
     "options.config": ("Backend", "Config", "Mark", "Timestamp", "Transport"),
     "plan.functions": ("Plan", "Skipped", "Target"),
     "record.event": (
-        "Context", "Dropped", "Event", "Frame", "Icmp", "Losses", "Summary", "TcpFlag", "Tuple",
+        "Context", "Dropped", "Event", "Flow", "Frame", "Icmp", "Losses", "Summary", "TcpFlag",
+        "Tuple",
     ),
     "session": ("Tracer",),
 }  # fmt: skip

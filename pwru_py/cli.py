@@ -109,17 +109,19 @@ def _list_functions(tracer: Tracer) -> int:
     plan = tracer.plan()
     if not plan.targets and not plan.skipped:
         raise tracer.nothing_to_trace()
-    names = [target.name for target in plan.targets] + [skipped.name for skipped in plan.skipped]
+    names = [target.name for target in plan.traced] + [skipped.name for skipped in plan.skipped]
     width = max(map(len, names))
     lines = [f"{'FUNC':<{width}}  ARG  MODULE"]
-    for target in sorted(plan.targets):
+    for target in sorted(plan.traced):
         lines.append(f"{target.name:<{width}}  {target.arg:<3}  {target.module or 'vmlinux'}")
     for skipped in sorted(plan.skipped):
         module = skipped.module or "vmlinux"
         lines.append(f"{skipped.name:<{width}}  -    {module}  skipped: {skipped.why}")
     _print("\n".join(lines))
     sys.stdout.flush()
-    _notices.write(f"{plural(len(plan.targets), tracer.target)}, {len(plan.skipped)} skipped\n")
+    more = f", {plural(len(plan.tracepoints), 'tracepoint')}" if plan.tracepoints else ""
+    traced = f"{plural(len(plan.targets), tracer.target)}{more}"
+    _notices.write(f"{traced}, {len(plan.skipped)} skipped\n")
     return _STATUS_OK
 
 
@@ -159,7 +161,10 @@ def _trace(tracer: Tracer, options: Options, stream: TextIO, attached: Callable[
             streams.empty(stream, options.output_file)
             if _notices.isatty():
                 _done, total = tracer.progress
-                _notices.write(f"listening on {plural(total, tracer.target)}, Ctrl-C ends it\n")
+                points = len(tracer.plan().tracepoints)
+                more = f" and {plural(points, 'tracepoint')}" if points else ""
+                traced = f"{plural(total, tracer.target)}{more}"
+                _notices.write(f"listening on {traced}, Ctrl-C ends it\n")
             if options.config.top:
                 from .top import show_top
 

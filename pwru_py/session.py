@@ -112,7 +112,7 @@ class Tracer:
     def _begin(self, attached: Attached) -> None:
         """What depends on the functions that are traced in the end."""
         self._prepared = attached.prepared
-        targets = attached.prepared.plan.targets
+        targets = attached.prepared.plan.traced
         # Without a function that frees packets an address used again counts as the same one.
         self.summary.packets_limited = not (
             self.config.drops or any(t.name in ENDS for t in targets)
@@ -287,7 +287,7 @@ class Tracer:
             if attached.tells_drops:
                 tell(self.summary, attached.dropped(), self._lists(attached))
             self.summary.attached = attached.probes.attached
-            self.summary.failed = len(attached.probes.failed)
+            self.summary.failed = len(attached.failed)
 
     @property
     def progress(self) -> tuple[int, int]:
@@ -319,7 +319,7 @@ class Tracer:
     @property
     def failures(self) -> list[tuple[str, int]]:
         """(function, errno) of those that the kernel refused."""
-        return [(target.name, number) for target, number in self._running().probes.failed]
+        return [(target.name, number) for target, number in self._running().failed]
 
     @property
     def warnings(self) -> tuple[str, ...]:

@@ -2,26 +2,30 @@
 """Raw tracepoints: for kernels on which no function can be probed.
 
 One program for each argument that may hold the sk_buff, opened on all its tracepoints; the cookie
-tells which one it was (6.10, commit 68ca5d4eebb8). ``kfree_skb`` has the program of drops, which
-every session has.
+tells which one it was (6.10, commit 68ca5d4eebb8). Before, each tracepoint gets a copy of the
+program that has the number in its code. ``kfree_skb`` has the program of drops, which every session
+has.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import struct
 from collections.abc import Sequence
+from itertools import starmap
 from typing import Self
 
-from ..errors import AttachError, FeatureUnsupportedError, PwruError
+from ..errors import AttachError, PwruError
 from ..facts.features import Features
 from ..facts.roles import DROP_TRACEPOINT
 from ..kernel import bpf
 from ..kernel.libbpf import Program
 from ..kernel.wake import Wake
 from ..options.config import Backend
-from ..plan.functions import Target
+from ..plan.functions import Plan, Target
 from ..plan.tracepoints import bare_name
+from ..record.contract import COPY_MARK
 from .probes import Probes, Skipped
 
 _ARGUMENTS = 5  # that have a program, bpf/pwru.bpf.c
@@ -36,24 +40,27 @@ class Tracepoints(Probes):
     tracepoints = True
     target = "tracepoint"
 
-    def __init__(self, targets: Sequence[Target], wake: Wake) -> None:
+    def __init__(self, targets: Sequence[Target], wake: Wake, *, cookies: bool) -> None:
         super().__init__(targets, wake)
+        self._cookies = cookies
         self._links: list[int] = []
+        self._copies: list[int] = []
 
     @classmethod
     def lacking(cls, features: Features, *, modules: bool) -> PwruError | None:
-        if features.tracepoint_cookies:
-            return None
-        return FeatureUnsupportedError(
-            "a program at this kernel's tracepoints cannot be told at which one it is (Linux "
-            "6.10): use another `backend`",
-            feature="cookies of raw tracepoints",
-            since="6.10",
-        )
+        return None
 
     @classmethod
     def make(cls, targets: Sequence[Target], features: Features, wake: Wake) -> Self:
-        return cls(targets, wake)
+        return cls(targets, wake, cookies=features.tracepoint_cookies)
+
+    @classmethod
+    def beside(cls, plan: Plan, features: Features, wake: Wake) -> Self:
+        """Those of ``plan`` that are traced beside functions."""
+        points = cls.make(plan.traced, features, wake)
+        points._targets = points._targets[len(plan.targets) :]
+        points.total = len(plan.tracepoints)
+        return points
 
     @classmethod
     def programs(cls, targets: Sequence[Target], usual: str) -> tuple[str, ...]:
@@ -68,26 +75,48 @@ class Tracepoints(Probes):
             if target.name == DROP_TRACEPOINT:
                 self.attached += 1
                 continue
-            program = by_name[_program(target)]
             try:
-                link = bpf.open_raw_tracepoint(program.fd, bare_name(target.name), index + 1)
+                link = self._open(by_name[_program(target)], bare_name(target.name), index + 1)
             except AttachError as error:
                 self.failed.append((target, error.errno))
             else:
                 self._links.append(link)
                 self.attached += 1
 
+    def _open(self, program: Program, name: str, number: int) -> int:
+        """A link that tells of itself by ``number``."""
+        if self._cookies:
+            return bpf.open_raw_tracepoint(program.fd, name, number)
+        fd = bpf.load_raw_tracepoint(name, numbered(program.instructions(), number))
+        self._copies.append(fd)
+        return bpf.open_raw_tracepoint(fd, name, 0)
+
     def skipped(self, programs: Sequence[Program], *, final: bool) -> Skipped:
         """Counted since 6.1 (commit 05b24ff9b2cf), before which nothing is skipped."""
-        return Skipped(sum(bpf.recursion_misses(program.fd) for program in programs), whole=True)
+        fds = (*(program.fd for program in programs), *self._copies)
+        return Skipped(sum(map(bpf.recursion_misses, fds)), whole=True)
 
     def _release(self, stack: contextlib.ExitStack) -> None:
-        while self._links:
-            stack.callback(os.close, self._links.pop())
+        for fds in (self._copies, self._links):
+            while fds:
+                stack.callback(os.close, fds.pop())
 
 
 def _program(target: Target) -> str:
     return f"tracepoint_{target.arg}" + (_LOCATED if target.location_arg else "")
+
+
+_INSN = struct.Struct("=BBhi")
+_MOVE = 0xB7  # BPF_ALU64 | BPF_MOV | BPF_K
+
+
+def numbered(instructions: bytes, number: int) -> bytes:
+    """The same with ``number`` for COPY_MARK: ``which_tracepoint()`` in bpf/record.bpf.h."""
+    changed = [
+        (code, registers, offset, number if (code, value) == (_MOVE, COPY_MARK) else value)
+        for code, registers, offset, value in _INSN.iter_unpack(instructions)
+    ]
+    return b"".join(starmap(_INSN.pack, changed))
 
 
 def attachable(target: Target) -> bool:

@@ -16,6 +16,7 @@ _MAP_CREATE, _MAP_UPDATE_ELEM = 0, 2
 _PROG_LOAD, _OBJ_GET_INFO_BY_FD, _BTF_GET_FD_BY_ID, _BTF_GET_NEXT_ID = 5, 15, 19, 23
 _RAW_TRACEPOINT_OPEN, _LINK_CREATE = 17, 28
 _MAP_TYPE_ARRAY, _MAP_TYPE_ARRAY_OF_MAPS = 2, 12
+_PROG_TYPE_RAW_TRACEPOINT = 17
 PROG_TYPE_TRACING = 26
 _ATTR_BYTES = 128
 _NAME_BYTES = 16
@@ -44,11 +45,25 @@ def load_tracing(name: str, instructions: bytes, attach_type: int, btf: int) -> 
 
     ``instructions``: relocated, as some other program was loaded of them.
     """
+    return _load(
+        PROG_TYPE_TRACING, name, instructions, f"load {name} for a module", attach_type, btf
+    )
+
+
+def load_raw_tracepoint(name: str, instructions: bytes) -> int:
+    """A program for the tracepoint ``name``; the rest as in ``load_tracing``."""
+    words = f"load a program for the tracepoint {name}"
+    return _load(_PROG_TYPE_RAW_TRACEPOINT, "tracepoint", instructions, words)
+
+
+def _load(
+    kind: int, name: str, instructions: bytes, what: str, attach_type: int = 0, btf: int = 0
+) -> int:
     code = ctypes.create_string_buffer(instructions, len(instructions))
     words = ctypes.create_string_buffer(b"Dual BSD/GPL")
     attr = struct.pack(
         "=IIQQ24x16sII36xII",
-        PROG_TYPE_TRACING,
+        kind,
         len(instructions) // 8,
         ctypes.addressof(code),
         ctypes.addressof(words),
@@ -60,7 +75,7 @@ def load_tracing(name: str, instructions: bytes, attach_type: int, btf: int) -> 
     )
     fd = _call(_PROG_LOAD, attr)
     if fd < 0:
-        raise _failed(f"load {name} for a module")
+        raise _failed(what)
     return fd
 
 

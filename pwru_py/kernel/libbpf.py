@@ -80,6 +80,10 @@ _SIGNATURES = {
     "bpf_map__set_initial_value": (c_int, (c_void_p, c_char_p, c_size_t)),
     "bpf_map_lookup_elem": (c_int, (c_int, c_void_p, c_void_p)),
     "bpf_map_get_next_key": (c_int, (c_int, c_void_p, c_void_p)),
+    "bpf_map_lookup_batch": (
+        c_int,
+        (c_int, c_void_p, c_void_p, c_void_p, c_void_p, POINTER(c_uint32), c_void_p),
+    ),
     "bpf_map_lookup_and_delete_elem": (c_int, (c_int, c_void_p, c_void_p)),
     "bpf_map_update_elem": (c_int, (c_int, c_char_p, c_char_p, c_uint64)),
     "libbpf_num_possible_cpus": (c_int, ()),
@@ -194,6 +198,29 @@ class Map:
             if not self._lib.lib.bpf_map_lookup_elem(self.fd, key, values):
                 yield key.raw, sum(values)
             before = ctypes.create_string_buffer(key.raw, key_bytes)
+
+    def entries(self, key_bytes: int, most: int) -> Iterator[tuple[bytes, int]]:
+        """Keys of a hash of at most ``most`` with their 8-byte values: BPF_MAP_LOOKUP_BATCH (5.6).
+
+        Others may come and go meanwhile. Raises LoadError.
+        """
+        keys = ctypes.create_string_buffer(key_bytes * most)
+        values = (c_uint64 * most)()
+        count, before, at = c_uint32(most), None, c_uint32()
+        while True:
+            failed = self._lib.lib.bpf_map_lookup_batch(
+                self.fd, before, ctypes.byref(at), keys, values, ctypes.byref(count), None
+            )
+            number = ctypes.get_errno() if failed else 0
+            if number not in (0, errno.ENOENT):  # that is the end
+                raise LoadError(str(_failed("cannot read a map")))
+            raw = ctypes.string_at(keys, key_bytes * count.value)
+            for index in range(count.value):
+                yield raw[index * key_bytes : (index + 1) * key_bytes], values[index]
+            if failed:
+                return
+            before = ctypes.byref(c_uint32(at.value))
+            count.value = most
 
     def update(self, key: bytes, value: bytes) -> None:
         """Sets one element. Raises LoadError."""

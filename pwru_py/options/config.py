@@ -137,7 +137,9 @@ class Config:
     ``filter_netns``: ``/proc/PID/ns/net`` or another path, ``inode:N``, ``pid:N`` or a name
     known to ``ip netns``. ``filter_ifname``: looked up in that namespace, else the own one.
     ``drops``: packets that are dropped and nothing else, as the kernel's tracepoint tells of them.
-    ``top``: these are counted in the kernel (``Tracer.dropped``), and no event comes.
+    ``top``: these are counted in the kernel (``Tracer.dropped``), and no event comes; ``flows``: by
+    flow, too.
+    ``with_tracepoints``: the kernel's tracepoints that have an sk_buff are traced beside functions.
     ``kmods``: modules whose functions are traced too; ``all_kmods``: every loaded one.
     ``limit_events``: end after so many, 0 for no limit.
     ``buffer_bytes``: the ring buffer (a power of two, from a page to 2 GiB) or, divided by the
@@ -156,6 +158,8 @@ class Config:
     filter_track_skb: bool = False
     drops: bool = False
     top: bool = False
+    flows: bool = False
+    with_tracepoints: bool = False
     kmods: tuple[str, ...] = ()
     all_kmods: bool = False
     kernel_btf: str = ""
@@ -181,13 +185,15 @@ class Config:
                 "from 4096 to 2147483648"
             )
         others = self.filter_func or self.backend not in (Backend.AUTO, Backend.TRACEPOINT)
-        if self.drops and others:
+        if self.drops and (others or self.with_tracepoints):
             raise UsageError(
-                "one tracepoint of the kernel tells of `drops`: leave `filter_func` and `backend` "
-                "out"
+                "one tracepoint of the kernel tells of `drops`: leave `filter_func`, "
+                "`with_tracepoints` and `backend` out"
             )
         if self.top and not self.drops:
             raise UsageError("`top` counts drops: give `drops` with it")
+        if self.flows and not self.top:
+            raise UsageError("`flows` are counted with `top`: give both")
         if self.top and self.limit_events:
             raise UsageError("`top` counts, and no event comes: leave `limit_events` out")
         if self.limit_events < 0:

@@ -155,6 +155,8 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
         _switch("--drops", "drops", "packets that are dropped, nothing else"),
         _switch("--filter-track-skb", "filter_track_skb",
                 "follow matched packets, through NAT too"),
+        _switch("--with-tracepoints", "with_tracepoints",
+                "the kernel's tracepoints, beside functions"),
         Flag("--kmods", "A,B", "kmods", names, "functions of these modules too", many=True),
         _switch("--all-kmods", "all_kmods", "functions of every loaded module too"),
     ),

@@ -14,7 +14,7 @@ def tell(summary: Summary, dropped: Iterable[Dropped], lists: Collection[str]) -
     drops: dict[str, int] = {}
     places: dict[str, int] = {}
     pieces = replies = 0
-    for reason, location, packets, _netns, _ifname in dropped:
+    for reason, location, packets, *_where in dropped:
         if is_piece(reason, location.symbol, lists):
             pieces += packets
             continue

@@ -46,10 +46,19 @@ class Skipped(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Targets in the order of attaching, most telling first, and all that is left out."""
+    """Targets in the order of attaching, most telling first, and all that is left out.
+
+    ``tracepoints``: those that are traced beside functions, which are the targets then.
+    """
 
     targets: tuple[Target, ...]
     skipped: tuple[Skipped, ...]
+    tracepoints: tuple[Target, ...] = ()
+
+    @property
+    def traced(self) -> tuple[Target, ...]:
+        """Everything: records tell of it by 1 + the index here."""
+        return self.targets + self.tracepoints
 
     @staticmethod
     def skip(target: Target, why: str) -> Skipped:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 from ..attach.probes import Probes
+from ..attach.tracepoints import Tracepoints
 from ..errors import AttachError, PrivilegeError
 from ..escape import escape
 from ..facts.drop_reasons import Reasons
@@ -17,10 +18,11 @@ from ..kernel.libbpf import Program
 from ..kernel.wake import Wake
 from ..plan.functions import Target
 from ..record import contract
-from ..record.event import Dropped, Frame, Losses
-from ..record.layout import DROP_KEY
+from ..record.decode import decode_tuple
+from ..record.event import Dropped, Flow, Frame, Losses
+from ..record.layout import DROP_KEY, FLOW_KEY
 from .addresses import Locations, Stacks, targets_by_addr
-from .load import Loaded
+from .load import FLOWS_MAX, Loaded
 
 
 class Attached:
@@ -30,6 +32,7 @@ class Attached:
         self,
         loaded: Loaded,
         probes: Probes,
+        points: Tracepoints,
         stacks: Stacks | None,
         drops: Program | None,
         warnings: tuple[str, ...],
@@ -37,6 +40,7 @@ class Attached:
     ) -> None:
         self.prepared = loaded.prepared
         self.probes = probes
+        self._points = points
         self.reader = loaded.reader
         self.warnings = warnings
         self.paused = self.closed = False
@@ -55,6 +59,11 @@ class Attached:
         """Whether the kernel's own tracepoint tells of drops."""
         self._drops = drops
 
+    @property
+    def failed(self) -> list[tuple[Target, int]]:
+        """What the kernel refused, with its errno."""
+        return self.probes.failed + self._points.failed
+
     def target_at(self, addr: int) -> Target | None:
         """The target probed at ``addr``, for records that do not name it."""
         return self._by_addr.get(addr)
@@ -67,14 +76,30 @@ class Attached:
 
     def dropped(self) -> Iterator[Dropped]:
         """What the tracepoint has told so far."""
+        flows = self._flows() if self.prepared.config.flows else {}
         for key, count in self._loaded.dropped.per_cpu_sums(DROP_KEY.size):
             location, reason, netns, ifname = DROP_KEY.unpack(key)
             known = reason != _NO_REASON
             name = self.reasons.name(reason) if known else ""
-            yield Dropped(name, self.locate(location), count, netns, escape(ifname))
+            yield Dropped(
+                name,
+                self.locate(location),
+                count,
+                netns,
+                escape(ifname),
+                tuple(flows.get(key, ())),
+            )
         left = self._loaded.counters.per_cpu_sum(contract.COUNT_DROPS_LEFT)
         if left:
             yield Dropped("at more places than can be told apart", Frame(0, "", 0, ""), left)
+
+    def _flows(self) -> dict[bytes, list[Flow]]:
+        """By drop_key."""
+        found: dict[bytes, list[Flow]] = {}
+        for key, packets in self._loaded.flows.entries(FLOW_KEY.size, FLOWS_MAX):
+            drop, packed = FLOW_KEY.unpack(key)
+            found.setdefault(drop, []).append(Flow(decode_tuple(packed), packets))
+        return found
 
     def drops_limited(self, losses: Losses) -> bool:
         """Whether there may be more drops than were counted."""
@@ -92,7 +117,10 @@ class Attached:
         read = self._loaded.counters.per_cpu_sum
         forgotten = read(contract.COUNT_TRACK_NEW) - read(contract.COUNT_TRACK_END)
         skipped = self.probes.skipped(self._loaded.programs, final=self.paused)
-        hits = skipped.hits + read(contract.COUNT_NESTED) + read(contract.COUNT_UNKNOWN)
+        beside = self._points.skipped(self._loaded.points, final=self.paused)
+        hits = (
+            skipped.hits + beside.hits + read(contract.COUNT_NESTED) + read(contract.COUNT_UNKNOWN)
+        )
         hits += bpf.recursion_misses(self._drops.fd) if self._drops is not None else 0
         return Losses(
             buffer_full=read(contract.COUNT_BUFFER_FULL),
@@ -121,15 +149,17 @@ def attach(loaded: Loaded, wake: Wake, warnings: tuple[str, ...]) -> Attached:
         for program in loaded.followers:
             stack.callback(program.attach().destroy)
         drops, more = _attach_drops(loaded, stack)
-        stack.callback(probes.detach)
-        if not wake.is_set:
-            probes.attach(loaded.programs)
+        points = Tracepoints.beside(prepared.plan, prepared.features, wake)
+        for each, programs in ((points, loaded.points), (probes, loaded.programs)):
+            stack.callback(each.detach)
+            if not wake.is_set:
+                each.attach(programs)
         for program in loaded.enders:
             stack.callback(program.attach().destroy)
         if probes.failed and not probes.attached:
             raise _nothing(probes.failed)
         told = (*warnings, *loaded.warnings, *more)
-        return Attached(loaded, probes, stacks, drops, told, stack.pop_all())
+        return Attached(loaded, probes, points, stacks, drops, told, stack.pop_all())
 
 
 _NO_REASON = (1 << 64) - 1

@@ -41,11 +41,8 @@ def choices(config: Config, features: Features) -> tuple[Choice, ...]:
         if wanted not in (Backend.AUTO, way.backend):
             continue
         missing = way.lacking(features, modules=modules)
-        if config.drops and features.kfree_skb_arguments:
-            missing = None  # its program knows where it is
         if missing is not None:
-            if lacking is None or not way.tracepoints:
-                lacking = missing
+            lacking = missing
             continue
         loads = [True] * features.typed_loads + [False] * (not way.trampoline)
         for typed in loads:

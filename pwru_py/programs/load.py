@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..attach.argument_table import ArgumentTable, argument_table
+from ..attach.kprobe_perf import KprobePerf
+from ..attach.tracepoints import Tracepoints
 from ..errors import LoadError, PrivilegeError
 from ..facts.roles import EVERY_COPY, not_followed
 from ..kernel.barrier import Barrier
@@ -31,24 +33,30 @@ if TYPE_CHECKING:
 _KEY = struct.Struct("=Q")
 _DROPS = "drop_skb"
 _PLACES = 16384  # where drops are counted by namespace and interface, too
+FLOWS_MAX = 16384
+"""Flows of drops that are told apart: the least recently used gives way."""
 _ENDS = ("end_kfree_skb", "end_consume_skb")  # where no program watches the allocator
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """In the kernel, and attached to nothing. ``programs`` go to the plan's targets,
-    ``followers``, ``drops`` (None: this kernel has no such tracepoint) and, last, ``enders`` where
-    their sections say.
-    ``resources`` frees all."""
+    """In the kernel, and attached to nothing.
+
+    ``programs`` go to the plan's targets, ``points`` to the tracepoints beside them. ``followers``,
+    ``drops`` (None: this kernel has no such tracepoint) and, last, ``enders`` go where their
+    sections say. ``resources`` frees all.
+    """
 
     prepared: Prepared
     programs: tuple[Program, ...]
+    points: tuple[Program, ...]
     followers: tuple[Program, ...]
     enders: tuple[Program, ...]
     drops: Program | None
     reader: Reader
     counters: Map
     dropped: Map
+    flows: Map
     switch: Map  # .bss of the object: the variable paused
     barrier: Barrier
     warnings: tuple[str, ...]
@@ -86,12 +94,14 @@ def load(prepared: Prepared, wake: Wake) -> Loaded:
         return Loaded(
             prepared,
             chosen.programs,
+            chosen.points,
             chosen.followers,
             chosen.enders,
             chosen.drops,
             reader,
             bpf_object.map("counters"),
             bpf_object.map("drops"),
+            bpf_object.map("flows"),
             bpf_object.map(".bss"),
             barrier,
             tuple(warnings),
@@ -109,9 +119,11 @@ def _first_warnings(prepared: Prepared) -> list[str]:
         )
     config = prepared.config
     if prepared.way.tracepoints and config.backend is Backend.AUTO and not config.drops:
+        why = KprobePerf.lacking(prepared.features, modules=False) or "no function can be probed"
+        points = len(prepared.plan.targets)
         warnings.append(
-            f"this kernel lets no function be probed: its {len(prepared.plan.targets)} tracepoints "
-            "are traced; what happens to a packet between them is not seen"
+            f"{why}; the kernel's {points} tracepoints are traced instead: what happens to a "
+            "packet between them is not seen"
         )
     if prepared.config.filter_track_skb and not prepared.types.own:
         warnings.append(
@@ -130,6 +142,7 @@ def _object(prepared: Prepared) -> str:
 
 class _Chosen(NamedTuple):
     programs: tuple[Program, ...]
+    points: tuple[Program, ...]
     followers: tuple[Program, ...]
     enders: tuple[Program, ...]
     drops: Program | None
@@ -144,8 +157,9 @@ def _choose_programs(bpf_object: BpfObject, prepared: Prepared, settings: Kernel
     programs = {program.name: program for program in bpf_object.programs()}
     followers = _followers(prepared, settings, programs)
     traced = prepared.way.programs(prepared.plan.targets, wanted)
+    points = Tracepoints.programs(prepared.plan.tracepoints, "")
     enders = () if prepared.choice.follows else _ENDS
-    loaded = {*traced, *followers, *enders}
+    loaded = {*traced, *points, *followers, *enders}
     if prepared.features.kfree_skb_arguments:
         loaded.add(_DROPS)
     for name, program in programs.items():
@@ -155,6 +169,7 @@ def _choose_programs(bpf_object: BpfObject, prepared: Prepared, settings: Kernel
     drops = programs[_DROPS] if _DROPS in loaded else None
     return _Chosen(
         tuple(programs[name] for name in traced),
+        tuple(programs[name] for name in points),
         tuple(programs[name] for name in followers),
         tuple(programs[name] for name in enders),
         drops,
@@ -208,6 +223,8 @@ def _fit_maps(bpf_object: BpfObject, prepared: Prepared, settings: KernelConfig)
     bpf_object.map("places").set_max_entries(config.track_entries if settings.placed else 1)
     if config.top:
         bpf_object.map("drops").set_max_entries(_PLACES)
+    if config.flows:
+        bpf_object.map("flows").set_max_entries(FLOWS_MAX)
     bpf_object.map(".rodata").set_initial_value(settings.pack())
     if not prepared.way.ips:
         return ArgumentTable(b"", {})

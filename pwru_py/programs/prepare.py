@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ..attach.probes import Probes
@@ -85,11 +86,7 @@ def _plan(config: Config, types: KernelTypes, known: Known, way: type[Probes]) -
     pattern = DROP_TRACEPOINT if config.drops else config.filter_func
     wanted = re.compile(pattern or ".*").fullmatch
     if way.tracepoints:
-        found = [*known.tracepoints]
-        if config.kmods or config.all_kmods:
-            modules = system.module_btfs(types.btf, config.kmods, config.all_kmods)
-            found += [each for btf in modules for each in find_tracepoints(btf, btf.name)]
-        return tracepoint_plan(found, wanted, attachable)
+        return _tracepoints(config, types, known, wanted)
     sources: list[tuple[str, Candidates]] = [("", known.candidates)]
     if config.kmods or config.all_kmods:
         modules = system.module_btfs(types.btf, config.kmods, config.all_kmods)
@@ -100,7 +97,21 @@ def _plan(config: Config, types: KernelTypes, known: Known, way: type[Probes]) -
         kprobes=way.entries,
         ids=way.trampoline,
     )
-    return make_plan(sources, probed, wanted, slots=way.trampoline)
+    plan = make_plan(sources, probed, wanted, slots=way.trampoline)
+    if not config.with_tracepoints:
+        return plan
+    beside = _tracepoints(config, types, known, lambda _name: True)
+    return replace(plan, skipped=plan.skipped + beside.skipped, tracepoints=beside.targets)
+
+
+def _tracepoints(
+    config: Config, types: KernelTypes, known: Known, wanted: Callable[[str], object]
+) -> Plan:
+    found = [*known.tracepoints]
+    if config.kmods or config.all_kmods:
+        modules = system.module_btfs(types.btf, config.kmods, config.all_kmods)
+        found += [each for btf in modules for each in find_tracepoints(btf, btf.name)]
+    return tracepoint_plan(found, wanted, attachable)
 
 
 def filter_listing(config: Config) -> str:

@@ -46,6 +46,8 @@ def make_settings(prepared: Prepared, warnings: list[str]) -> KernelConfig:
         shared=prepared.way.trampoline and len(modules) > 1,
         drops_hidden=config.top or hides_drops(config),
         drop_where=config.top,
+        flows=config.flows,
+        tracepoint_cookies=features.tracepoint_cookies,
         drop_reasons=features.kfree_skb_arguments >= _WITH_REASON,
         typed_task=features.typed_task,
         **_preempt_count(prepared),
@@ -55,6 +57,8 @@ def make_settings(prepared: Prepared, warnings: list[str]) -> KernelConfig:
 
 def hides_drops(config: Config) -> bool:
     """Who asks for other functions alone is not shown the tracepoint's drops; they are counted."""
+    if config.with_tracepoints:
+        return False
     wanted = re.compile(config.filter_func or ".*").fullmatch
     return not any(map(wanted, TELLS_DROPS))
 

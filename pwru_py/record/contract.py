@@ -90,7 +90,9 @@ CONFIG: Final[Members] = (
     ("drops_hidden", 49, "?"),
     ("drop_where", 50, "?"),
     ("drop_reasons", 51, "?"),
-    ("typed_task", 52, "?"),
+    ("flows", 52, "?"),
+    ("tracepoint_cookies", 53, "?"),
+    ("typed_task", 54, "?"),
     ("hardirq_mask", 56, "I"),
     ("nmi_mask", 60, "I"),
     ("preempt_count", 64, "Q"),
@@ -106,6 +108,13 @@ DROP_KEY: Final[Members] = (
     ("reason", 8, "Q"),
     ("netns", 16, "Q"),
     ("ifname", 24, "16s"),
+)
+
+# struct flow_key
+FLOW_KEY_BYTES: Final = 80
+FLOW_KEY: Final[Members] = (
+    ("drop", 0, "40s"),
+    ("tuple", 40, "40s"),
 )
 
 # enum limits
@@ -148,6 +157,9 @@ IDS_FRAGMENT: Final = 4
 COOKIE_REASON_SHIFT: Final = 4
 COOKIE_TARGET_SHIFT: Final = 8
 COOKIE_NO_REASON: Final = 15
+
+# enum copy
+COPY_MARK: Final = 1131376761
 
 # enum arguments_table
 ARGUMENTS_BITS: Final = 16

@@ -145,10 +145,18 @@ class Losses:
         return self.buffer_full
 
 
+class Flow(NamedTuple):
+    """Drops of one flow. ``tuple``: None for packets without addresses."""
+
+    tuple: Tuple | None
+    packets: int
+
+
 class Dropped(NamedTuple):
     """Drops of one kind. ``reason``: '' where the kernel has none. ``location``: who freed them.
 
-    ``netns``, ``ifname``: where they were, as in an Event, in a session with ``top``.
+    ``netns``, ``ifname``: where they were, as in an Event, in a session with ``top``. ``flows``: of
+    16 384 flows in all, the last that had drops; the others have given way.
     """
 
     reason: str
@@ -156,6 +164,15 @@ class Dropped(NamedTuple):
     packets: int
     netns: int = 0
     ifname: str = ""
+    flows: tuple[Flow, ...] = ()
+
+
+class FlowRow(NamedTuple):
+    """Drops of one flow. ``rate``: packets a second since the last report."""
+
+    tuple: Tuple | None
+    packets: int
+    rate: float
 
 
 class DropRow(NamedTuple):
@@ -163,7 +180,7 @@ class DropRow(NamedTuple):
 
     ``packets``: in all; ``share``: of all drops, 0 to 1. ``rate``: packets a second since the last
     report. ``last_ns``: when the last report was that had more of them, nanoseconds since the
-    epoch, 0 never.
+    epoch, 0 never. ``flows``: the most frequent first, those that are known.
     """
 
     reason: str
@@ -174,6 +191,7 @@ class DropRow(NamedTuple):
     rate: float
     share: float
     last_ns: int
+    flows: tuple[FlowRow, ...] = ()
 
 
 @dataclass(slots=True)

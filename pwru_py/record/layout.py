@@ -34,6 +34,7 @@ class Layout(struct.Struct):
 EVENT = Layout(contract.EVENT, contract.EVENT_BYTES)
 TUPLE = Layout(contract.EVENT_TUPLE, contract.EVENT_TUPLE_BYTES)
 NEEDS = Layout(contract.NEEDS, contract.NEEDS_BYTES)
+FLOW_KEY = Layout(contract.FLOW_KEY, contract.FLOW_KEY_BYTES)
 DROP_KEY = Layout(contract.DROP_KEY, contract.DROP_KEY_BYTES)
 CONFIG = Layout(contract.CONFIG, contract.CONFIG_BYTES)
 
@@ -103,6 +104,8 @@ class KernelConfig:
     drops_hidden: bool = False
     drop_where: bool = False
     drop_reasons: bool = False
+    flows: bool = False
+    tracepoint_cookies: bool = False
     typed_task: bool = False
     hardirq_mask: int = 0
     nmi_mask: int = 0

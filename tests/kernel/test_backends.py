@@ -159,7 +159,6 @@ def test_a_table_of_arguments_as_it_rarely_is(lab: Lab) -> None:
         assert found[name][1] >= len([name for name in functions if name != "skb:kfree_skb"])
 
 
-@pytest.mark.kernels("6.12", "newest")
 def test_tracepoints_see_the_same_packet(lab: Lab) -> None:
     expression = "icmp[icmptype] == icmp-echo"
     functions = "ip_rcv|icmp_rcv"
@@ -178,8 +177,22 @@ def test_tracepoints_see_the_same_packet(lab: Lab) -> None:
     assert sent["netns"] == lab.inode("a")
 
 
-@pytest.mark.kernels("5.10", "6.1")
-def test_tracepoints_need_cookies(lab: Lab) -> None:
-    done = lab.run(f"exec {PWRU} --backend tracepoint icmp")
-    assert done.rc == 1
-    assert "(Linux 6.10)" in done.stderr
+def test_tracepoints_beside_functions(lab: Lab) -> None:
+    """They tell when a packet ends, which these functions do not."""
+    functions = "ip_rcv|icmp_rcv"
+    expression = "icmp[icmptype] == icmp-echo"
+    arguments = ("--output-json", "--filter-func", functions, expression)
+    alone = lab.listen(*arguments)
+    beside = lab.listen("--with-tracepoints", *arguments)
+    lab.inside("a", "ping -c5 -i0.2 -W5 10.1.0.2")
+    few, all_ = alone.finish(), beside.finish()
+    assert few.rc == all_.rc == 0, few.stderr + all_.stderr
+    assert {e["func"] for e in few.events} == {"ip_rcv", "icmp_rcv"}
+    names = {e["func"] for e in all_.events}
+    assert {"ip_rcv", "icmp_rcv", "net:netif_receive_skb", "skb:consume_skb"} <= names
+    assert (all_.summary["packets"], all_.summary["packets_limited"]) == (5, False)
+    ends = [e for e in all_.events if e["func"] == "skb:consume_skb"]
+    assert [e["packet"] for e in ends] == [1, 2, 3, 4, 5]
+    assert sorted(e["ts_ns"] for e in all_.events) == [e["ts_ns"] for e in all_.events]
+    listed = lab.run(f"exec {PWRU} --with-tracepoints --list-funcs")
+    assert "skb:consume_skb" in listed.stdout

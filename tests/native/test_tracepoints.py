@@ -6,10 +6,13 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
+from pwru_py import Backend, Config, Tracer
+from pwru_py.kernel import bpf
+from pwru_py.programs.choose import Choice
 from tests.kernel.lab import Trace
 from tests.native.net import A, B, Net
 
@@ -374,3 +377,38 @@ def test_text_tells_the_same(net: Net) -> None:
     assert re.search(r"skb:kfree_skb +NO_SOCKET at \w+", trace.stdout)
     assert isinstance(trace, Trace)
     assert "drops: 1\n  1  NO_SOCKET\n" in trace.stderr
+
+
+def _functions(net: Net) -> set[str]:
+    """What a packet to a closed port of b passes, once it is there."""
+    found: set[str] = set()
+    config = Config("udp dst port 4000", filter_netns=net.netns("b"), backend=Backend.TRACEPOINT)
+    with Tracer(config) as tracer:
+        for batch in tracer.batches():
+            if not batch and not found:
+                net.python("a", SEND)
+            found |= {event.func for event in batch}
+            if any(event.drop for event in batch):
+                tracer.stop()
+    return found - {"icmp:icmp_send"}  # whose rate is limited
+
+
+def test_a_kernel_without_cookies_gets_a_copy_for_each_tracepoint(
+    net: Net, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As before 6.10: the number of the tracepoint is in the program's code."""
+    with_cookies = _functions(net)
+    of = Choice.features
+    monkeypatch.setattr(
+        Choice, "features", lambda self, known: replace(of(self, known), tracepoint_cookies=False)
+    )
+    loaded: list[str] = []
+    load = bpf.load_raw_tracepoint
+
+    def counted(name: str, code: bytes) -> int:
+        loaded.append(name)
+        return load(name, code)
+
+    monkeypatch.setattr(bpf, "load_raw_tracepoint", counted)
+    assert _functions(net) == with_cookies >= {"net:netif_receive_skb", "skb:kfree_skb"}
+    assert len(loaded) == len(set(loaded)) > 20

@@ -99,6 +99,14 @@ def test_words_and_lists_become_what_they_mean() -> None:
 
 def test_drops_are_told_by_one_tracepoint_alone() -> None:
     assert Config(drops=True, backend=Backend.TRACEPOINT).drops
-    for other in ({"filter_func": "ip_rcv"}, {"backend": Backend.KPROBE}):
-        with pytest.raises(UsageError, match="leave `filter_func` and `backend` out"):
+    for other in (
+        {"filter_func": "ip_rcv"},
+        {"backend": Backend.KPROBE},
+        {"with_tracepoints": True},
+    ):
+        with pytest.raises(
+            UsageError, match="leave `filter_func`, `with_tracepoints` and `backend`"
+        ):
             Config(drops=True, **other)
+    with pytest.raises(UsageError, match="give both"):
+        Config(drops=True, flows=True)

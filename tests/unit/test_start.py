@@ -35,16 +35,24 @@ from pwru_py.programs.prepare import Prepared
 from pwru_py.programs.start import start
 
 NEWEST = Features(
-    True, 59, True, 1, 2, True, False, True, True, "__preempt_count", 0, True, True, False, 4
+    True, 59, True, 1, 2, True, False, True, True, "__preempt_count", 0, True, True, True, 4
 )
-OLD = replace(NEWEST, kprobe_multi=False, fentry_multi=0, cast_func=0, misses=False)
+OLD = replace(
+    NEWEST,
+    kprobe_multi=False,
+    fentry_multi=0,
+    cast_func=0,
+    misses=False,
+    tracepoint_cookies=False,
+)
 
 FENTRY = Choice(FentryMulti, True)
 MULTI, MULTI_PLAIN = Choice(KprobeMulti, True), Choice(KprobeMulti, False)
 EVENTS, EVENTS_PLAIN = Choice(KprobeEvents, True), Choice(KprobeEvents, False)
 PERF, PERF_PLAIN = Choice(KprobePerf, True), Choice(KprobePerf, False)
 POINTS, POINTS_PLAIN = Choice(Tracepoints, True), Choice(Tracepoints, False)
-ALL = (FENTRY, MULTI, MULTI_PLAIN, EVENTS, EVENTS_PLAIN, PERF, PERF_PLAIN)
+PROBES = (FENTRY, MULTI, MULTI_PLAIN, EVENTS, EVENTS_PLAIN, PERF, PERF_PLAIN)
+ALL = (*PROBES, POINTS, POINTS_PLAIN)
 
 
 @dataclass
@@ -75,44 +83,43 @@ def test_every_backend_has_a_row() -> None:
 
 def test_the_best_first(answers: System) -> None:
     assert choices(Config(), NEWEST) == ALL
-    assert choices(Config(), OLD) == (EVENTS_PLAIN, PERF_PLAIN)
+    assert choices(Config(), OLD) == (EVENTS_PLAIN, PERF_PLAIN, POINTS_PLAIN)
     assert choices(Config(), replace(NEWEST, fentry_multi=0)) == ALL[1:]
-    assert choices(Config(), NEWEST.without_own_btf()) == (MULTI_PLAIN, EVENTS_PLAIN, PERF_PLAIN)
+    plain = (MULTI_PLAIN, EVENTS_PLAIN, PERF_PLAIN, POINTS_PLAIN)
+    assert choices(Config(), NEWEST.without_own_btf()) == plain
 
 
 def test_what_the_system_lacks(answers: System) -> None:
     answers.tracefs = ""
-    assert choices(Config(), OLD) == (PERF_PLAIN,)
+    probe = Config(backend=Backend.KPROBE)
+    assert choices(probe, OLD) == (PERF_PLAIN,)
     answers.pmu = None
     with pytest.raises(FeatureUnsupportedError, match="no kprobes"):
-        choices(Config(), OLD)
-    assert choices(Config(), NEWEST) == (FENTRY, MULTI, MULTI_PLAIN)
+        choices(probe, OLD)
+    assert choices(Config(), NEWEST) == (FENTRY, MULTI, MULTI_PLAIN, POINTS, POINTS_PLAIN)
     answers.pmu, answers.disarmed = 8, True
     with pytest.raises(FeatureUnsupportedError, match="kprobes are switched off"):
-        choices(Config(), OLD)
+        choices(probe, OLD)
 
 
 def test_where_no_function_can_be_probed_tracepoints_are_left(answers: System) -> None:
-    bare = replace(NEWEST, fentry_multi=0, kprobe_multi=False, tracepoint_cookies=True)
+    bare = replace(NEWEST, fentry_multi=0, kprobe_multi=False)
     answers.tracefs, answers.pmu = "", None
     assert choices(Config(), bare) == (POINTS, POINTS_PLAIN)
+    assert choices(Config(), OLD) == (POINTS_PLAIN,)
     assert choices(Config(backend=Backend.TRACEPOINT), bare) == (POINTS, POINTS_PLAIN)
     with pytest.raises(FeatureUnsupportedError, match="no kprobes"):
         choices(Config(backend=Backend.KPROBE), bare)
-    with pytest.raises(FeatureUnsupportedError, match="cannot be told"):
-        choices(Config(backend=Backend.TRACEPOINT), OLD)
 
 
-def test_drops_need_no_cookies(answers: System) -> None:
+def test_drops_have_one_way(answers: System) -> None:
     assert choices(Config(drops=True), OLD) == (POINTS_PLAIN,)
     assert choices(Config(drops=True), NEWEST) == (POINTS, POINTS_PLAIN)
-    with pytest.raises(FeatureUnsupportedError):
-        choices(Config(drops=True), replace(OLD, kfree_skb_arguments=0))
 
 
 def test_programs_at_functions_may_be_refused(answers: System) -> None:
     """A session that remembers packets does without them then, with the same loads."""
-    bare = replace(NEWEST, fentry_multi=0, kprobe_multi=False, tracepoint_cookies=True)
+    bare = replace(NEWEST, fentry_multi=0, kprobe_multi=False)
     answers.tracefs, answers.pmu = "", None
     first, *others = choices(Config(filter_track_skb=True), bare)
     alone = left(first, others, PrivilegeError("no", ("CAP_BPF",)))
@@ -132,7 +139,7 @@ def test_modules_without_the_right_to_their_types(answers: System) -> None:
 def test_what_is_asked_for(answers: System) -> None:
     assert choices(Config(backend=Backend.FENTRY_MULTI), NEWEST) == (FENTRY,)
     assert choices(Config(backend=Backend.KPROBE_MULTI), NEWEST) == (MULTI, MULTI_PLAIN)
-    assert choices(Config(backend=Backend.KPROBE), NEWEST) == ALL[3:]
+    assert choices(Config(backend=Backend.KPROBE), NEWEST) == PROBES[3:]
     for backend in (Backend.FENTRY_MULTI, Backend.KPROBE_MULTI):
         with pytest.raises(FeatureUnsupportedError, match=f"no {backend.value}"):
             choices(Config(backend=backend), OLD)
@@ -209,7 +216,7 @@ def test_refused_typed_loads_lead_to_plain_ones_for_good(kernel: Kernel) -> None
 
 def test_the_last_refusal_is_the_error(kernel: Kernel) -> None:
     kernel.loads = {choice: LoadError(f"refused {choice.way.words}") for choice in ALL}
-    with pytest.raises(LoadError, match=r"refused kprobe \(perf events\)"):
+    with pytest.raises(LoadError, match="refused tracepoints"):
         started(kernel)
     with pytest.raises(LoadError, match="refused fentry-multi"):
         started(kernel, (FENTRY,))
