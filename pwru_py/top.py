@@ -15,7 +15,7 @@ from itertools import cycle
 from typing import TYPE_CHECKING, Protocol, TextIO
 
 from .output.prometheus import DropExporter
-from .output.top import ORDERS, DropReports, DropTable
+from .output.top import FLOWS_CHOICES, ORDERS, DropReports, DropTable, Look
 from .packets.tally import Tally
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def _keys() -> Iterator[Callable[[], str]]:
 class View(Protocol):
     """Where reports go."""
 
-    def show(self, rows: Sequence[DropRow], now_ns: int, order: str, paused: bool) -> None:
+    def show(self, rows: Sequence[DropRow], now_ns: int, look: Look) -> None:
         """Shows one. Raises what the output raises."""
 
     def close(self) -> None:
@@ -73,8 +73,8 @@ def show_top(
     live = not (options.report_count or options.output_json or options.prometheus)
     live = live and stream.isatty()
     view = _view(tracer, options, stream, live)
-    orders, paused, shown = cycle(ORDERS), False, 0
-    order = next(orders)
+    orders, flows, shown = cycle(ORDERS), cycle(FLOWS_CHOICES), 0
+    look = Look(next(orders), False, next(flows))
     tally = Tally(time.time_ns())
     due_s = time.monotonic() + (0 if live else options.report_interval_s)
     rows, now_ns = tally.report((), time.time_ns()), time.time_ns()
@@ -86,17 +86,21 @@ def show_top(
                 keys = typed()
                 if "q" in keys:
                     tracer.stop()
-                for _ in range(keys.count("s")):
-                    order = next(orders)
-                paused ^= keys.count("p") % 2 == 1
-                if time.monotonic() >= due_s and not paused:
+                for key in keys:
+                    if key == "s":
+                        look = look._replace(order=next(orders))
+                    elif key == "f":
+                        look = look._replace(flows=next(flows))
+                    elif key == "p":
+                        look = look._replace(paused=not look.paused)
+                if time.monotonic() >= due_s and not look.paused:
                     due_s = max(due_s + options.report_interval_s, time.monotonic())
                     now_ns = time.time_ns()
                     rows = tally.report(tracer.dropped(), now_ns)
                     shown += 1
                 elif not keys:
                     continue
-                view.show(rows, now_ns, order, paused)
+                view.show(rows, now_ns, look)
                 if 0 < options.report_count == shown:
                     tracer.stop()
     finally:

@@ -84,6 +84,8 @@ def parse(argv: Sequence[str]) -> Options:
         raise UsageError(wrong)
     if values.get("prometheus"):
         values["top"] = True
+    elif values.get("top"):
+        values["flows"] = True
     config = {name: value for name, value in values.items() if name in _OF_CONFIG}
     options = {name: value for name, value in values.items() if name in _OF_OPTIONS}
     return Options(Config(filter=" ".join(found.words).strip(), **config), **options)

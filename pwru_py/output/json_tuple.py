@@ -5,17 +5,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..record.event import Event
+from ..record.event import Event, Tuple
 from .formats import flag_names
 from .protocols import TCP, icmp_name
 
 
 def json_tuple(event: Event) -> dict[str, Any] | None:
     """As ``TUPLE_SCHEMA`` describes; None without addresses."""
-    packet = event.tuple
+    return json_addresses(event.tuple, event.tcp_flags)
+
+
+def json_addresses(packet: Tuple | None, tcp_flags: int = 0) -> dict[str, Any] | None:
+    """The same of a packet whose TCP flags nobody knows."""
     if packet is None:
         return None
-    flags = event.tcp_flags if packet.proto == TCP and packet.has_ports else 0
+    flags = tcp_flags if packet.proto == TCP and packet.has_ports else 0
     members: dict[str, Any] = {
         "saddr": packet.saddr,
         "daddr": packet.daddr,

@@ -12,6 +12,8 @@ from ..record.event import DropRow
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
+    from .top import Look
+
 _LABELS = ("reason", "function", "netns", "interface")
 _ROWS_MAX = 1000
 _OTHERS = ("others",) * 4
@@ -67,7 +69,7 @@ class DropExporter:
         lost.add_metric((), self._lost())
         yield lost
 
-    def show(self, rows: Sequence[DropRow], now_ns: int, order: str, paused: bool) -> None:
+    def show(self, rows: Sequence[DropRow], now_ns: int, look: Look) -> None:
         self._rows = rows
 
     def close(self) -> None:

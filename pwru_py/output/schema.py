@@ -10,6 +10,7 @@ import json
 from typing import Any
 
 from .fields import FIELDS, View
+from .json_tuple import TUPLE_SCHEMA
 
 _LEAST = View(meta=False, tuple=False)
 
@@ -116,6 +117,32 @@ _OTHERS: dict[str, Any] = {
                             "since the epoch.",
                             "type": "integer",
                         },
+                        "flows": {
+                            "description": "Its busiest flows, at most 100.",
+                            "type": "array",
+                            "items": {
+                                "type": "object",
+                                "properties": {
+                                    "tuple": TUPLE_SCHEMA,
+                                    "packets": {
+                                        "description": "So far.",
+                                        "type": "integer",
+                                        "minimum": 0,
+                                    },
+                                    "rate": {
+                                        "description": "Packets a second since the last report.",
+                                        "type": "number",
+                                    },
+                                },
+                                "required": ["tuple", "packets", "rate"],
+                            },
+                        },
+                        "other_flows": {
+                            "description": "Packets of all other flows, those included that are "
+                            "no longer told apart.",
+                            "type": "integer",
+                            "minimum": 0,
+                        },
                     },
                     "required": [
                         "reason",
@@ -126,6 +153,8 @@ _OTHERS: dict[str, Any] = {
                         "rate",
                         "share",
                         "last_ns",
+                        "flows",
+                        "other_flows",
                     ],
                 },
             },

@@ -90,9 +90,48 @@ def test_counts_in_the_kernel_are_exact(net: Net) -> None:
     assert kind["packets"] == reports[-1]["total"] == happened > 0
     assert (kind["reason"], kind["function"]) == ("NO_SOCKET", "__udp4_lib_rcv")
     assert (kind["netns"], kind["ifname"]) == (net.inode("b"), "e3")
+    (flow,) = kind["flows"]
+    assert flow["tuple"]["daddr"] == B
+    assert (flow["tuple"]["dport"], flow["packets"]) == (4000, happened)
+    assert kind["other_flows"] == 0
     assert summary["drops"] == {"NO_SOCKET": happened}
     assert summary["drops_limited"] is False
     assert summary["losses"]["buffer_full"] == 0
+
+
+PORTS = """
+import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+for n in range(40000):
+    try:
+        s.sendto(b"x", ("10.77.2.2", 20000 + n))
+    except ConnectionRefusedError:
+        pass
+"""
+
+
+def test_more_flows_than_are_told_apart(net: Net) -> None:
+    """40 000 flows of one drop each: the last ones are known, and all are counted."""
+    before = int(net.run("b", NO_PORTS))
+    arguments = (
+        "--drops",
+        "--top",
+        "--output-json",
+        "--interval",
+        "0.5",
+        "udp dst portrange 1-65535",
+    )
+    with net.tracing(*arguments, "--filter-netns", net.netns("b")) as traces:
+        net.python("a", PORTS)
+        happened = int(net.run("b", NO_PORTS)) - before
+        time.sleep(1.2)
+    *reports, _summary = traces[0].records
+    (kind,) = reports[-1]["kinds"]
+    assert kind["packets"] == happened > 16384
+    known = sum(flow["packets"] for flow in kind["flows"])
+    assert len(kind["flows"]) == 100
+    assert kind["other_flows"] == happened - known
+    assert all(flow["packets"] == 1 for flow in kind["flows"])
 
 
 def test_so_many_reports(net: Net) -> None:
@@ -123,6 +162,9 @@ def test_the_table_obeys_keys_and_gives_the_terminal_back(net: Net) -> None:
     until(b"by count")
     net.python("a", SEND)
     until(b"__udp4_lib_rcv")
+    until(b"->10.77.2.2:4000(udp)")
+    os.write(ours, b"ff")
+    until(b"by count")
     os.write(ours, b"s")
     until(b"by rate")
     os.write(ours, b"p")
