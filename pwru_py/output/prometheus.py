@@ -15,16 +15,16 @@ if TYPE_CHECKING:
     from .top import Look
 
 _LABELS = ("reason", "function", "netns", "interface")
-_ROWS_MAX = 1000
+_LABELS_MAX = 1000
 _OTHERS = ("others",) * 4
 
 
 class DropExporter:
     """Serves what ``show`` was given last, on its own thread, until ``close``.
 
-    ``address`` '' is 127.0.0.1. ``lost``: how many drops may be missing. Beyond 1000 label sets the
-    rest is one, ``others``. Raises FeatureUnsupportedError without prometheus_client, OutputError
-    when it cannot listen.
+    ``address`` '' is 127.0.0.1. ``lost``: how many drops may be missing. The first 1000 label sets
+    that are shown keep their own, as a counter must not fall; all others are one, ``others``.
+    Raises FeatureUnsupportedError without prometheus_client, OutputError when it cannot listen.
     """
 
     def __init__(self, address: str, port: int, lost: Callable[[], int]) -> None:
@@ -36,6 +36,7 @@ class DropExporter:
                 feature="prometheus_client",
             ) from None
         self._rows: Sequence[DropRow] = ()
+        self._labels: set[tuple[str, ...]] = set()
         self._lost = lost
         registry = CollectorRegistry()
         registry.register(self)
@@ -56,12 +57,16 @@ class DropExporter:
         drops = CounterMetricFamily(
             "pwru_drops", "Packets that the kernel dropped, by its own word.", labels=_LABELS
         )
-        rows = self._rows
-        for row in rows[:_ROWS_MAX]:
+        others = 0
+        for row in self._rows:
             labels = (row.reason, row.function, str(row.netns), row.ifname)
-            drops.add_metric(labels, row.packets)
-        if len(rows) > _ROWS_MAX:
-            drops.add_metric(_OTHERS, sum(row.packets for row in rows[_ROWS_MAX:]))
+            if labels in self._labels or len(self._labels) < _LABELS_MAX:
+                self._labels.add(labels)
+                drops.add_metric(labels, row.packets)
+            else:
+                others += row.packets
+        if others:
+            drops.add_metric(_OTHERS, others)
         yield drops
         lost = CounterMetricFamily(
             "pwru_events_lost", "Hits that were skipped: there may be as many drops more."
