@@ -201,9 +201,11 @@ import os, socket, time
 s = socket.socket()
 s.bind(("0.0.0.0", 4002))
 s.listen(0)
-if not os.fork():
+if stays := os.fork():
+    print(stays)
+else:
     os.closerange(0, 3)
-    time.sleep(30)
+    time.sleep(60)
 """
 CONNECT = """
 import socket, time
@@ -215,10 +217,38 @@ time.sleep(1.5)
 """
 
 
+# SYNs of hosts that do not exist, so that no answer ends the wait for their last ACK.
+SYNS = """
+import socket, struct
+b = socket.inet_aton("10.77.2.2")
+s = socket.socket(socket.AF_INET, socket.SOCK_RAW, 255)
+for n in range(40):
+    a = bytes((10, 77, 1, 100 + n))
+    tcp = struct.pack("!HHIIBBHHH", 9, 4002, 1, 0, 0x50, 2, 100, 0, 0)
+    total = sum(struct.unpack("!16H", a + b + struct.pack("!HH", 6, 20) + tcp))
+    total = (total & 0xFFFF) + (total >> 16)
+    tcp = tcp[:16] + struct.pack("!H", ~total & 0xFFFF) + tcp[18:]
+    head = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 40, 1, 0, 64, 6, 0, a, b)
+    s.sendto(head + tcp, ("10.77.2.2", 0))
+"""
+
+
+def test_a_flood_of_syns_without_cookies_is_a_silent_loss(net: Net) -> None:
+    net.run("b", "sysctl -qw net.ipv4.tcp_syncookies=0")
+    stays = net.python("b", LISTENER.replace("4002", "4003"))
+    with net.tracing("--drops", "--filter-netns", net.netns("b"), "tcp dst port 4003") as traces:
+        net.python("a", SYNS.replace("4002", "4003"))
+        time.sleep(0.2)
+    net.run("b", f"kill {stays.strip()}; sysctl -qw net.ipv4.tcp_syncookies=1")
+    assert re.search(r"^silent: \d+  TCPReqQFullDrop ", traces[0].stderr, re.MULTILINE)
+    assert "tcp_max_syn_backlog" in traces[0].stderr
+
+
 def test_a_full_accept_queue_is_a_silent_loss(net: Net) -> None:
-    net.python("b", LISTENER)
+    stays = net.python("b", LISTENER)
     with net.tracing("--drops", "--filter-netns", net.netns("b"), "tcp dst port 4002") as traces:
         net.python("a", CONNECT)
+    net.run("b", f"kill {stays}")
     (trace,) = traces
     assert re.search(r"^silent: \d+  ListenOverflows ", trace.stderr, re.MULTILINE)
     assert "accept queue" in trace.stderr
