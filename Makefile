@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PACKAGES := $(shell grep -v '^\#' debian-packages.txt)
 BPF := pwru_py/bpf/places.txt
-C_FILES = $(shell find bpf bench -name '*.[ch]')
+C_FILES = $(shell find bpf bench tests -name '*.[ch]')
 
 .PHONY: demo test quick lint format unit kernel soak wheel bench generated clean
 

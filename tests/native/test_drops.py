@@ -11,10 +11,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
 
+from pwru_py.kernel.libbpf import BpfObject, Libbpf
 from tests.native.net import B, Net
 from tests.native.test_tracepoints import NFT_OFF, SEND, nft
 
@@ -97,6 +99,47 @@ def test_counts_in_the_kernel_are_exact(net: Net) -> None:
     assert summary["drops"] == {"NO_SOCKET": happened}
     assert summary["drops_limited"] is False
     assert summary["losses"]["buffer_full"] == 0
+
+
+MARKED = """
+import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, 0x7275)
+for n in range({count}):
+    try:
+        s.sendto(b"x", ("127.0.0.1", 4000))
+    except ConnectionRefusedError:
+        pass
+"""
+
+
+def test_the_sum_is_what_another_program_counts(net: Net) -> None:
+    """A program of its own at the same tracepoint: ``truth.bpf.c``."""
+    count = 1_000_000
+    target = net.directory / "truth.o"
+    source = Path(__file__).with_name("truth.bpf.c")
+    command = ["clang", "-O2", "-g", "-target", "bpf", "-I/usr/include/x86_64-linux-gnu"]
+    subprocess.run([*command, "-c", str(source), "-o", str(target)], check=True, timeout=60)
+    arguments = (
+        "--drops",
+        "--top",
+        "--output-json",
+        "--interval",
+        "0.5",
+        "--filter-mark",
+        "0x7275",
+    )
+    with BpfObject(Libbpf(), target.read_bytes()) as truth, net.tracing(*arguments) as traces:
+        truth.load()
+        (program,) = truth.programs()
+        link = program.attach()
+        net.python("b", MARKED.format(count=count))
+        link.destroy()
+        happened = truth.map("dropped").per_cpu_sum(0)
+        time.sleep(1.2)
+    *reports, summary = traces[0].records
+    assert reports[-1]["total"] == sum(summary["drops"].values()) == happened == count
+    assert summary["losses"]["recursion"] == 0
 
 
 PORTS = """
