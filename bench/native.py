@@ -23,6 +23,7 @@ from pathlib import Path
 
 from bench.inside import bpfstat
 from bench.table import Series, markdown
+from pwru_py.kernel.libbpf import BpfObject, Libbpf
 from tests.native.net import Net
 from tests.vm.kernels import PROJECT
 
@@ -103,12 +104,65 @@ def measure(net: Net, tree: Path, case: Case) -> float:
     """Nanoseconds a hit."""
     with _tracing(net, tree, case.arguments):
         time.sleep(0.3)
-        before = _runs(case)
-        net.python(
-            "a", f"import sys; sys.argv[1:] = {[str(case.count), str(case.pause_s)]}\n{_SEND}"
-        )
-        after = _runs(case)
+        return _cost(net, case)
+
+
+def _cost(net: Net, case: Case) -> float:
+    arguments = [str(case.count), str(case.pause_s)]
+    before = _runs(case)
+    net.python("a", f"import sys; sys.argv[1:] = {arguments}\n{_SEND}")
+    after = _runs(case)
     return (after[0] - before[0]) / max(1, after[1] - before[1])
+
+
+def measure_by_stack(net: Net) -> float:
+    """Nanoseconds a drop of a program that counts by reason and stack."""
+    target = net.directory / "stacks.o"
+    command = ["clang", "-O2", "-g", "-target", "bpf", "-I/usr/include/x86_64-linux-gnu"]
+    source = Path(__file__).with_name("stacks.bpf.c")
+    subprocess.run([*command, "-c", str(source), "-o", str(target)], check=True)
+    with BpfObject(Libbpf(), target.read_bytes()) as counter:
+        counter.load()
+        (program,) = counter.programs()
+        link = program.attach()
+        cost = _cost(net, Case("", (), 10000, 0, ("count_stacks",)))
+        link.destroy()
+    return cost
+
+
+_ANSWER = """
+import os, socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind(("0.0.0.0", 4002))
+if not os.fork():
+    os.closerange(0, 3)
+    said = b""
+    while said != b"end":
+        said, sender = s.recvfrom(9)
+        s.sendto(said, sender)
+"""
+_ASK = """
+import socket, time
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.connect(("10.77.2.2", 4002))
+s.settimeout(5)
+began = time.perf_counter()
+for n in range(10000):
+    s.send(b"x")
+    s.recv(9)
+print(10000 / (time.perf_counter() - began))
+s.send(b"end")
+s.recv(9)
+"""
+
+
+def measure_rate(net: Net, tree: Path, *, traced: bool) -> float:
+    """Questions and answers a second over UDP: nothing is dropped."""
+    net.python("b", _ANSWER)
+    if not traced:
+        return float(net.python("a", _ASK))
+    with _tracing(net, tree, ("--drops", "--output-json")):
+        return float(net.python("a", _ASK))
 
 
 def main() -> None:
@@ -126,6 +180,19 @@ def main() -> None:
                     series.append(measure(net, tree.absolute(), case))
             rows.append([f"{case.title}, ns", *(str(Series.of(series)) for series in found)])
             print(*rows[-1], sep="  ", file=sys.stderr)
+        ratios = [
+            Series.of(
+                measure_rate(net, tree.absolute(), traced=True)
+                / measure_rate(net, tree.absolute(), traced=False)
+                for _ in range(given.rounds)
+            )
+            for tree in given.tree
+        ]
+        title = "UDP round trips a second with --drops, of those without"
+        rows.append([title, *map(str, ratios)])
+        by_stack = Series.of(measure_by_stack(net) for _ in range(given.rounds))
+        others = [""] * (len(given.tree) - 1)
+        rows.append(["a drop counted by reason and stack, ns", str(by_stack), *others])
     os.close(stats)
     print(markdown(["", *map(str, given.tree)], rows))
 
