@@ -63,12 +63,16 @@ def parse_netstat(text: str) -> dict[str, int]:
 
 
 def parse_dev(text: str) -> dict[str, int]:
-    """/proc/net/dev: ``eth0: receive errors`` and ``eth0: receive overruns`` of each interface."""
+    """/proc/net/dev: ``eth0: receive errors`` and ``eth0: receive overruns`` of each interface.
+
+    ``errs`` are all errors: ``frame`` has some of them again (struct rtnl_link_stats64). ``drop`` is
+    left out, as it has what the kernel frees as a drop, too.
+    """
     found: dict[str, int] = {}
     for line in text.splitlines()[2:]:
         name, _, numbers = line.rpartition(":")
-        _bytes, _packets, errors, _drop, fifo, frame, *_ = map(int, numbers.split())
-        found[f"{name.strip()}: receive errors"] = errors + frame
+        _bytes, _packets, errors, _drop, fifo, *_ = map(int, numbers.split())
+        found[f"{name.strip()}: receive errors"] = errors
         found[f"{name.strip()}: receive overruns"] = fifo
     return found
 
