@@ -341,17 +341,18 @@ static __always_inline __u64 filter_hot(__u64 addr, struct place *place, const b
 					const bool flat)
 {
 	struct sk_buff *skb = VIEW((struct sk_buff *)addr);
-	__u64 word, mac, network, start, proto, verdict;
+	__u64 word, mac, network, tail, start, proto, verdict;
 	__s64 length;
 	const void *packet, *frame;
 	__u8 first;
 
-	word = HEADERS_WORD(skb);
-	mac = word >> 48;
-	network = word << 16 >> 48;
+	word = PLACES_WORD(skb);
+	network = word & 0xffff;
+	mac = word << 32 >> 48;
+	tail = word >> 32;
 	if (tag && VLAN_WORD(skb))
 		return filter_cold(addr, place);
-	if (FIELD(skb, tail) <= network)
+	if (tail <= network)
 		return filter_cold(addr, place); /* nothing there, or in pages alone */
 	if (network - mac == ETH_HLEN) {
 		start = (__u64)FIELD(skb, head) + mac;
@@ -360,7 +361,7 @@ static __always_inline __u64 filter_hot(__u64 addr, struct place *place, const b
 	} else if (mac == HEADER_UNSET && network) {
 		start = (__u64)FIELD(skb, head) + network - ETH_HLEN;
 		packet = VIEW((const void *)start);
-		proto = (__be16)word;
+		proto = FIELD(skb, protocol);
 		first = *(const __u8 *)(packet + ETH_HLEN);
 		if (!surely_ipv4(proto, first)) {
 			if (!may_be_ip(proto))

@@ -102,6 +102,8 @@ static __always_inline bool has_tag(struct sk_buff *skb, const struct headers *h
  * mac_header | tail | head.
  */
 #define VLAN_WORD(view) (*(const __u32 *)((const void *)(view) + OFFSET(vlan_proto)))
+/* network_header, mac_header | tail: one load, not aligned, tells whether a packet has a header. */
+#define PLACES_WORD(view) (*(const __u64 *)((const void *)(view) + OFFSET(network_header)))
 #define HEADERS_WORD(view) (*(const __u64 *)((const void *)(view) + OFFSET(protocol)))
 
 /*

@@ -119,4 +119,5 @@ def _adjacent(btf: Btf) -> bool:
         and at("vlan_tci") == vlan + 2
         and at("network_header") == protocol + 4
         and at("mac_header") == protocol + 6
+        and tail == protocol + 8
     )

@@ -395,6 +395,24 @@ def test_following_where_no_program_is_let_at_functions(net: Net) -> None:
     assert "net:net_dev_queue" in traces[0].functions
 
 
+MISMATCH = """
+import socket
+s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+s.sendto(bytes.fromhex("020000000101020000000102") + b"\\x88\\xb5" + bytes(60), ("e0", 0x0800))
+"""
+
+
+def test_the_frame_says_its_ethertype(net: Net) -> None:
+    """A packet socket sets skb->protocol to what its address says, here IPv4."""
+    with net.trace("ether proto 0x88b5") as traces:
+        net.python("a", MISMATCH)
+    sent = [e for e in traces[0].events if e["func"] == "net:net_dev_queue"]
+    assert [e["proto"] for e in sent] == [0x0800]
+    with net.trace("ip") as traces:
+        net.python("a", MISMATCH)
+    assert [e for e in traces[0].events if e["netns"] == net.inode("a")] == []
+
+
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "pwru_py", *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
