@@ -65,8 +65,8 @@ def parse_netstat(text: str) -> dict[str, int]:
 def parse_dev(text: str) -> dict[str, int]:
     """/proc/net/dev: ``eth0: receive errors`` and ``eth0: receive overruns`` of each interface.
 
-    ``errs`` are all errors: ``frame`` has some of them again (struct rtnl_link_stats64). ``drop`` is
-    left out, as it has what the kernel frees as a drop, too.
+    ``errs`` are all errors: ``frame`` has some of them again (struct rtnl_link_stats64). ``drop``
+    is left out, as it has what the kernel frees as a drop, too.
     """
     found: dict[str, int] = {}
     for line in text.splitlines()[2:]:

@@ -16,6 +16,7 @@ VMLINUX_BTF = "/sys/kernel/btf/vmlinux"
 TRACEFS = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
 FTRACE = "available_filter_functions"
 KPROBE_PMU = "/sys/bus/event_source/devices/kprobe/type"
+FTRACE_ENABLED = "/proc/sys/kernel/ftrace_enabled"
 KPROBES_ENABLED = "/sys/kernel/debug/kprobes/enabled"
 BLACKLIST = "/sys/kernel/debug/kprobes/blacklist"
 KALLSYMS = "/proc/kallsyms"
@@ -211,6 +212,11 @@ def writable_tracefs() -> str:
 def kprobes_disarmed() -> bool:
     """Whether somebody has switched all kprobes off."""
     return (read(KPROBES_ENABLED) or b"1").strip() == b"0"
+
+
+def ftrace_disabled() -> bool:
+    """Whether somebody has switched ftrace off: what is probed through it is never hit then."""
+    return (read(FTRACE_ENABLED) or b"1").strip() == b"0"
 
 
 def kprobe_pmu() -> int | None:

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 
 from ..attach.probes import Probes
 from ..attach.ways import WAYS
-from ..errors import AttachError, PrivilegeError, PwruError
+from ..errors import AttachError, FeatureUnsupportedError, PrivilegeError, PwruError
 from ..facts.features import Features
+from ..kernel import system
 from ..options.config import Backend, Config
 
 
@@ -41,6 +42,8 @@ def choices(config: Config, features: Features) -> tuple[Choice, ...]:
         if wanted not in (Backend.AUTO, way.backend):
             continue
         missing = way.lacking(features, modules=modules)
+        if not way.tracepoints:
+            missing = missing or ftrace_off()
         if missing is not None:
             lacking = missing
             continue
@@ -53,6 +56,17 @@ def choices(config: Config, features: Features) -> tuple[Choice, ...]:
         assert lacking is not None, "every backend has a row"
         raise lacking
     return tuple(found)
+
+
+def ftrace_off() -> PwruError | None:
+    """Why no function can be probed, where the kernel attaches and then calls nobody."""
+    if not system.ftrace_disabled():
+        return None
+    return FeatureUnsupportedError(
+        "ftrace is switched off, through which functions are probed: sysctl "
+        "kernel.ftrace_enabled=1",
+        feature="ftrace",
+    )
 
 
 def left(refused: Choice, others: Sequence[Choice], why: PwruError) -> tuple[Choice, ...]:

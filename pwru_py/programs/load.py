@@ -22,6 +22,7 @@ from ..kernel.transport import QueueReader, Reader, RingReader
 from ..kernel.wake import Wake
 from ..options.config import Backend
 from ..record.layout import KernelConfig
+from .choose import ftrace_off
 from .prepare import Prepared
 from .settings import make_settings
 from .splice import OUTER, hot_program, object_bytes
@@ -119,11 +120,11 @@ def _first_warnings(prepared: Prepared) -> list[str]:
         )
     config = prepared.config
     if prepared.way.tracepoints and config.backend is Backend.AUTO and not config.drops:
-        why = KprobePerf.lacking(prepared.features, modules=False) or "no function can be probed"
+        why = ftrace_off() or KprobePerf.lacking(prepared.features, modules=False)
         points = len(prepared.plan.targets)
         warnings.append(
-            f"{why}; the kernel's {points} tracepoints are traced instead: what happens to a "
-            "packet between them is not seen"
+            f"{why or 'no function can be probed'}; the kernel's {points} tracepoints are traced "
+            "instead: what happens to a packet between them is not seen"
         )
     if prepared.config.filter_track_skb and not prepared.types.own:
         warnings.append(

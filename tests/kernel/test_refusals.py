@@ -54,6 +54,28 @@ def test_links_are_refused(lab: Lab) -> None:
         assert "invalid argument" in line
 
 
+@pytest.mark.kernels("5.10", "6.1", "6.12")  # 7.3 lets nobody switch it off
+def test_ftrace_is_switched_off(lab: Lab) -> None:
+    """Then the kernel attaches probes that are never hit: tracepoints tell instead."""
+    try:
+        switched = lab.run("sysctl -qw kernel.ftrace_enabled=0")
+        assert switched.rc == 0, switched.stderr
+        tracing = lab.listen("--output-json", "icmp")
+        lab.inside("a", "ping -c1 -W5 10.1.0.2")
+        trace = tracing.finish()
+        (said,) = warnings(trace)
+        assert said.startswith("pwru-py: ftrace is switched off")
+        assert "tracepoints are traced instead" in said
+        assert "net:netif_receive_skb" in trace.functions
+        for name in backends(lab):
+            done = lab.run(f"exec pwru-py --backend {name} --filter-func ip_rcv icmp")
+            assert done.rc == 1
+            assert "sysctl kernel.ftrace_enabled=1" in done.stderr
+    finally:
+        lab.run("sysctl -qw kernel.ftrace_enabled=1")
+    traced(lab)
+
+
 def test_what_is_asked_for_by_name_is_not_replaced(lab: Lab) -> None:
     for name in backends(lab)[1:]:
         refuse = f"python -m tests.kernel.inside.refuse {LINK_CREATE} {EINVAL}"

@@ -62,6 +62,7 @@ class System:
     tracefs: str = "/sys/kernel/tracing"
     pmu: int | None = 8
     disarmed: bool = False
+    ftrace: bool = True
     sys_admin: bool = True
 
 
@@ -72,6 +73,7 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> System:
     monkeypatch.setattr(system, "text_start", lambda: 0x1000)
     monkeypatch.setattr(system, "kprobe_pmu", lambda: made.pmu)
     monkeypatch.setattr(system, "kprobes_disarmed", lambda: made.disarmed)
+    monkeypatch.setattr(system, "ftrace_disabled", lambda: not made.ftrace)
     monkeypatch.setattr(system, "has_capability", lambda number: made.sys_admin)
     return made
 
@@ -110,6 +112,14 @@ def test_where_no_function_can_be_probed_tracepoints_are_left(answers: System) -
     assert choices(Config(backend=Backend.TRACEPOINT), bare) == (POINTS, POINTS_PLAIN)
     with pytest.raises(FeatureUnsupportedError, match="no kprobes"):
         choices(Config(backend=Backend.KPROBE), bare)
+
+
+def test_without_ftrace_a_probe_would_attach_and_never_be_hit(answers: System) -> None:
+    answers.ftrace = False
+    assert choices(Config(), NEWEST) == (POINTS, POINTS_PLAIN)
+    for backend in (Backend.FENTRY_MULTI, Backend.KPROBE_MULTI, Backend.KPROBE):
+        with pytest.raises(FeatureUnsupportedError, match="ftrace is switched off"):
+            choices(Config(backend=backend), NEWEST)
 
 
 def test_drops_have_one_way(answers: System) -> None:
