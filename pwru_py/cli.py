@@ -165,14 +165,15 @@ def _trace(tracer: Tracer, options: Options, stream: TextIO, attached: Callable[
                 more = f" and {plural(points, 'tracepoint')}" if points else ""
                 traced = f"{plural(total, tracer.target)}{more}"
                 _notices.write(f"listening on {traced}, Ctrl-C ends it\n")
-            if options.config.top:
+            if options.config.top and not options.summary_only:
                 from .top import show_top
 
                 show_top(tracer, options, stream, partial(_all_attached, options, attached))
             else:
-                sink.start()
+                if not options.summary_only:
+                    sink.start()
                 try:
-                    _pump(tracer, sink, partial(_all_attached, options, attached))
+                    _pump(tracer, sink, partial(_all_attached, options, attached), options)
                 finally:
                     sink.progress(0, 0)  # whatever comes now, without a progress bar
             _say_detaching(tracer)
@@ -209,7 +210,7 @@ def _all_attached(options: Options, attached: Callable[[], None]) -> None:
     attached()
 
 
-def _pump(tracer: Tracer, sink: Sink, attached: Callable[[], None]) -> None:
+def _pump(tracer: Tracer, sink: Sink, attached: Callable[[], None], options: Options) -> None:
     """Events to the sink until a signal or the line limit."""
     ready = False
     for batch in tracer.batches():
@@ -218,7 +219,7 @@ def _pump(tracer: Tracer, sink: Sink, attached: Callable[[], None]) -> None:
             if tracer.attached:
                 ready = True
                 attached()
-        if batch:
+        if batch and not options.summary_only:
             sink.events(batch)
         sink.losses(tracer.summary.losses)
 

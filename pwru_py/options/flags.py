@@ -172,6 +172,7 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
         _switch("--output-stack", "output_stack", "the callers, beneath each event"),
         _switch("--output-packet-id", "output_packet_id", "number each packet; 9<7: made of 7"),
         _switch("--output-json", "output_json", "one JSON object a line"),
+        _switch("--summary-only", "summary_only", "no line an event, the summary at the end alone"),
         Flag("--timestamp", "MODE", "timestamp", word(Timestamp),
              "none, current, relative or absolute"),
         Flag("-w --output-file", "FILE", "output_file", path,
@@ -233,6 +234,7 @@ class Options:
     output_packet_id: bool = False
     output_stack: bool = False
     output_json: bool = False
+    summary_only: bool = False
     output_file: str = ""
     timestamp: Timestamp = Timestamp.NONE
     report_interval_s: float = 2.0
@@ -249,9 +251,10 @@ class Options:
             raise UsageError(
                 "`dump_filter`, `list_funcs` and `explain` each print their own: give one"
             )
-        if (self.report_count or self.report_interval_s != 2.0) and not self.config.top:
+        shown = self.config.top and not self.summary_only
+        if (self.report_count or self.report_interval_s != 2.0) and not shown:
             raise UsageError("`report_interval_s` and `report_count` are of the reports of `top`")
-        if self.prometheus and (self.report_count or self.output_json):
+        if self.prometheus and (self.report_count or self.output_json or self.summary_only):
             raise UsageError("`prometheus` is told counts alone: leave the other output out")
         if self.output_tcp_flags and not self.output_tuple:
             raise UsageError("`output_tcp_flags` is shown in the tuple: drop `output_tuple`=false")

@@ -86,6 +86,8 @@ def parse(argv: Sequence[str]) -> Options:
         values["top"] = True
     elif values.get("top"):
         values["flows"] = True
+    elif values.get("drops") and values.get("summary_only") and not values.get("limit_events"):
+        values["top"] = True  # the kernel counts, and sends nothing
     config = {name: value for name, value in values.items() if name in _OF_CONFIG}
     options = {name: value for name, value in values.items() if name in _OF_OPTIONS}
     return Options(Config(filter=" ".join(found.words).strip(), **config), **options)

@@ -13,7 +13,7 @@ from rich.style import Style
 
 from ..record.event import Event, Losses, Summary
 from .fields import View, columns
-from .formats import format_frame, format_verdict
+from .formats import cell_width, format_frame, format_verdict
 from .stamp import Stamp
 from .summary import LossWatch, loss_notice, summary_lines
 from .widths import Layout, choose, cut, fit
@@ -78,6 +78,7 @@ class TableSink:
         self._progress: Progress | None = None
         self._task: TaskID | None = None
         self._redraw_s = float("-inf")
+        self._meanings: dict[tuple[str, str], str] = {}
 
     def start(self) -> None:
         self._print(self._header())
@@ -142,12 +143,26 @@ class TableSink:
             if verdict:
                 space = [] if self._drops else [Segment("  ")]
                 segments += [*space, Segment(verdict, REASON)]
+                if self._drops:
+                    used = cell_width(row.before.rpartition("\n")[2] + verdict)
+                    segments += self._means(event, layout.width - used)
             segments.append(_NEWLINE)
         else:
             segments = [Segment(row.before + row.func, style), _NEWLINE]
         if self._stack:
             segments += self._frames(event, layout)
         return segments
+
+    def _means(self, event: Event, room: int) -> list[Segment]:
+        """What the drop means, where that fits into the rest of its line."""
+        from ..facts.meanings import meaning
+
+        kind = event.reason_name, event.location.symbol if event.location is not None else ""
+        if kind not in self._meanings:
+            found = meaning(*kind)
+            self._meanings[kind] = f"  {found.means}" if found else ""
+        text = self._meanings[kind]
+        return [Segment(text, DIM)] if text and cell_width(text) <= room else []
 
     def _frames(self, event: Event, layout: Layout) -> list[Segment]:
         lines = [cut(f"    {format_frame(frame)}", layout.width) + "\n" for frame in event.stack]

@@ -142,6 +142,19 @@ def test_the_sum_is_what_another_program_counts(net: Net) -> None:
     assert summary["losses"]["recursion"] == 0
 
 
+def test_the_summary_alone(net: Net) -> None:
+    """The kernel counts, and no event comes."""
+    for output in ((), ("--output-json",)):
+        with net.tracing("--drops", "--summary-only", *output, "udp dst port 4000") as traces:
+            net.python("a", SEND)
+        (trace,) = traces
+        assert [json.loads(line)["type"] for line in trace.stdout.splitlines()] == (
+            ["summary"] if output else []
+        )
+        assert "drops: 1\n  1  NO_SOCKET\n" in trace.stderr
+        assert "No socket" in trace.stderr
+
+
 PORTS = """
 import socket
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)

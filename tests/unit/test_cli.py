@@ -99,6 +99,19 @@ def test_the_limit_cuts_a_batch(kernel: Kernel, run: Run) -> None:
     assert done.err_lines[0] == "2 packets, 4 events"
 
 
+def test_the_summary_alone(kernel: Kernel, run: Run) -> None:
+    kernel.records = [raw for n in range(2) for raw in packet(n)]
+    done = run("-c", "6", "--summary-only")
+    assert (done.status, done.out) == (0, "")
+    assert done.err_lines[:3] == ["2 packets, 6 events", "drops: 2", "  2  NOT_SPECIFIED"]
+    kernel.records = packet()
+    (line,) = run("-c", "3", "--summary-only", "--output-json").lines
+    assert json.loads(line)["type"] == "summary"
+    wrong = run("--drops", "--top", "--count", "3", "--summary-only")
+    assert wrong.status == 2
+    assert "--count" in wrong.err
+
+
 def test_a_file(kernel: Kernel, run: Run, tmp_path: Path) -> None:
     kernel.records = packet()
     target = tmp_path / "trace.jsonl"

@@ -76,6 +76,17 @@ def test_golden_200() -> None:
     assert plain(stream) == GOLDEN
 
 
+@pytest.mark.parametrize(("width", "told"), [(200, True), (120, False), (80, False)])
+def test_what_a_drop_means_where_there_is_room(width: int, told: bool) -> None:
+    sink, stream = table(width, View(drops=True))
+    sink.events([drop(), drop(reason_name="NOBODY_KNOWS")])
+    lines = plain(stream).splitlines()
+    means = "  A netfilter rule, policy or hook dropped the packet."
+    assert any(line.endswith(f"NETFILTER_DROP{means}") for line in lines) is told
+    assert lines[-1].endswith("NOBODY_KNOWS")
+    assert all(len(line) <= width for line in lines)
+
+
 def test_one_colour_for_a_packet_and_red_for_a_drop() -> None:
     sink, stream = table(80)
     sink.events(JOURNEY)
