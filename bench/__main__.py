@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench import filter, flood, growth, kprobes, stacks, start
+from bench import drops, filter, flood, growth, kprobes, stacks, start
 from bench.picture import draw
 from bench.table import Row, markdown
 from bench.tools import Tool, peer, pwru_py
@@ -36,6 +36,7 @@ QUESTIONS = {
     "stacks": stacks.QUESTION,
     "flood": flood.QUESTION,
     "growth": growth.QUESTION,
+    "drops": drops.QUESTION,
 }
 HEAD = """\
 # pwru-py beside pwru
@@ -81,7 +82,8 @@ def _rows(name: str, kernel: str, kept: Kept) -> list[Row]:
 
 
 def _table(name: str, kernel: str, kept: Kept) -> str:
-    head = ["", *kept[name][kernel]["tools"], "ratio", "goal"]
+    tools = QUESTIONS[name].heads or kept[name][kernel]["tools"]
+    head = ["", *tools, "ratio", "goal"]
     return markdown(head, [row.cells() for row in _rows(name, kernel, kept)])
 
 

@@ -20,7 +20,8 @@ BACKENDS = {"newest": ("fentry-multi", "kprobe-multi")}
 class Question:
     """``measure``: a kernel and the two tools to (its release, what JSON can hold).
 
-    ``rows``: a kernel and what was measured to the lines of a table.
+    ``rows``: a kernel and what was measured to the lines of a table. ``heads``: of its columns,
+    where they are not the two tools.
     """
 
     title: str
@@ -28,6 +29,7 @@ class Question:
     kernels: tuple[str, ...]
     measure: Callable[[str, Sequence[Tool]], tuple[str, Any]]
     rows: Callable[[str, Any], list[Row]]
+    heads: tuple[str, ...] = ()
 
 
 def variants(kernel: str, tools: Sequence[Tool]) -> list[Tool]:

@@ -72,6 +72,24 @@ def inside(namespace: str) -> Iterator[None]:
             _libc.setns(home.fileno(), _CLONE_NEWNET)
 
 
+class Batch:
+    """The same payload again and again, many packets for each system call."""
+
+    def __init__(self, connected: socket.socket, payload: bytes) -> None:
+        self._socket = connected
+        self._vector = _Vector(payload, len(payload))
+        self._messages = (_Message * _BATCH)()
+        for message in self._messages:
+            message.iov, message.iovlen = ctypes.pointer(self._vector), 1
+
+    def send(self, packets: int) -> int:
+        """Up to 32 of them; returns how many."""
+        done = int(_libc.sendmmsg(self._socket.fileno(), self._messages, min(_BATCH, packets), 0))
+        if done < 0:
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+        return done
+
+
 class Flow:
     """Packets of one kind from namespace a to b: ``udp``, to a port, or ``icmp``.
 
@@ -91,26 +109,19 @@ class Flow:
                 self._socket = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
                 payload = struct.pack("!BBHHH", 0, 0, 0xFFFF, 0, 0) + _PAYLOAD
             self._socket.connect((TARGET, port))
-        vector = _Vector(payload, len(payload))
-        self._batch = (_Message * _BATCH)()
-        for message in self._batch:
-            message.iov, message.iovlen = ctypes.pointer(vector), 1
+        self._batch = Batch(self._socket, payload)
         room = ctypes.create_string_buffer(256)
         self._room = _Vector(ctypes.cast(room, ctypes.c_char_p), len(room))
         self._taken = (_Message * _BATCH)()
         for message in self._taken:
             message.iov, message.iovlen = ctypes.pointer(self._room), 1
-        self._keep = (vector, room)
+        self._keep = room
 
     def send(self, packets: int) -> int:
         """Sends ``packets``; returns how many."""
         sent = 0
         while sent < packets:
-            batch = min(_BATCH, packets - sent)
-            done = _libc.sendmmsg(self._socket.fileno(), self._batch, batch, 0)
-            if done < 0:
-                raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-            sent += done
+            sent += self._batch.send(packets - sent)
             while _libc.recvmmsg(
                 self._sink.fileno(), self._taken, _BATCH, socket.MSG_DONTWAIT, None
             ) == _BATCH:  # fmt: skip

@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A flood of drops under tools that tell of drops; inside the guest."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bench.inside import bpfstat
+from bench.inside.traffic import Batch, inside, make_network
+
+# A host that b is not: b does not forward, drops the packet and answers nothing.
+NOWHERE = "10.2.0.77"
+_NEIGHBOUR = f"""
+ip -n a neigh replace {NOWHERE} lladdr $(ip netns exec b cat /sys/class/net/eth0/address) dev eth0
+"""
+_CHUNK = 256
+
+
+class Tool:
+    """A tool at work. ``words``: what it prints on either stream once it counts, or a file."""
+
+    def __init__(self, tool: Mapping[str, Any]) -> None:
+        words = tool["words"]
+        if words.startswith("/"):
+            Path(words).unlink(missing_ok=True)
+        begin = time.monotonic()
+        self.process = subprocess.Popen(
+            tool["argv"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            env={**os.environ, **tool["env"]},
+        )  # fmt: skip
+        assert self.process.stdin is not None
+        if tool["says"]:
+            self.process.stdin.write(tool["says"].encode())
+            self.process.stdin.flush()
+        self.said = b""
+        if words.startswith("/"):
+            while not os.path.exists(words) and time.monotonic() < begin + 240:
+                time.sleep(0.005)
+        else:
+            self._await(words.encode(), begin + 240)
+        self.start_s = time.monotonic() - begin
+
+    def _await(self, words: bytes, end: float) -> None:
+        assert self.process.stdout is not None
+        while words not in self.said:
+            if not select.select([self.process.stdout], [], [], max(0, end - time.monotonic()))[0]:
+                raise TimeoutError(self.said.decode(errors="replace")[-2000:])
+            more = os.read(self.process.stdout.fileno(), 65536)
+            if not more:
+                raise RuntimeError(self.said.decode(errors="replace")[-2000:])
+            self.said += more
+
+    def read(self) -> None:
+        """Takes what it has printed, so that its pipe is never full."""
+        assert self.process.stdout is not None
+        while select.select([self.process.stdout], [], [], 0)[0]:
+            more = os.read(self.process.stdout.fileno(), 1 << 20)
+            if not more:
+                return
+            self.said = (self.said + more)[-(1 << 20) :]
+
+    def cpu_s(self) -> float:
+        return time.clock_gettime(~self.process.pid << 3 | 2)
+
+    def peak_kb(self) -> int:
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        found = re.search(r"VmHWM:\s*(\d+)", status)
+        return int(found[1]) if found else 0
+
+    def stop(self) -> None:
+        self.process.send_signal(signal.SIGINT)
+        try:
+            self.process.communicate(timeout=60)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.communicate()
+
+
+class Drops:
+    """Packets from a that b drops."""
+
+    def __init__(self) -> None:
+        with inside("a"):
+            self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            self._socket.connect((NOWHERE, 5000))
+        self._batch = Batch(self._socket, bytes(32))
+
+    def rate(self, seconds: float, tool: Tool | None = None) -> tuple[float, int]:
+        """(drops a second, drops)."""
+        begin, sent = time.monotonic(), 0
+        while (passed := time.monotonic() - begin) < seconds:
+            for _ in range(_CHUNK // 32):
+                sent += self._batch.send(32)
+            if tool is not None:
+                tool.read()
+        return sent / passed, sent
+
+
+def measure(tool: Mapping[str, Any], drops: Drops, seconds: float) -> dict[str, Any]:
+    """Of one start: seconds to listen, without and with it drops a second, CPU, memory."""
+    bare, _ = drops.rate(seconds)
+    running = Tool(tool)
+    try:
+        time.sleep(1)
+        before, cpu = _programs(tool), running.cpu_s()
+        traced, sent = drops.rate(seconds, running)
+        time.sleep(1.5)
+        running.read()
+        after = _programs(tool)
+        found = {
+            "start_s": running.start_s,
+            "bare": bare,
+            "traced": traced,
+            "cpu_us": (running.cpu_s() - cpu) / sent * 1e6,
+            "peak_kb": running.peak_kb(),
+            "run_ns": (after[0] - before[0]) / max(1, after[1] - before[1]),
+        }
+    finally:
+        running.stop()
+    return found
+
+
+def _programs(tool: Mapping[str, Any]) -> tuple[int, int]:
+    found = bpfstat.programs(tool["programs"]) if tool["programs"] else []
+    return sum(p.run_ns for p in found), sum(p.runs for p in found)
+
+
+def main() -> None:
+    plan = json.loads(Path(sys.argv[1]).read_text())
+    make_network()
+    subprocess.run(["bash", "-ec", _NEIGHBOUR], check=True)
+    bpfstat.enable()
+    drops = Drops()
+    found: dict[str, dict[str, list[float]]] = {tool["name"]: {} for tool in plan["tools"]}
+    for number in range(plan["rounds"] + 1):
+        for tool in plan["tools"]:
+            one = measure(tool, drops, plan["seconds"])
+            if number:  # the first start reads files
+                for key, value in one.items():
+                    found[tool["name"]].setdefault(key, []).append(value)
+    json.dump(found, sys.stdout)
+
+
+if __name__ == "__main__":
+    main()
