@@ -50,11 +50,11 @@ def _others(root: Path) -> list[Tool]:
             argv=argv,
             env={"LD_LIBRARY_PATH": folders},
             programs=programs,
-            files=(argv[0], *libraries),
+            files=(program, *libraries),
         )
-        for name, argv, programs in (
-            ("bpftrace", (trace, "-e", _ONE_LINER), ("kfree_skb",)),
-            ("dropwatch", (watch,), ()),
+        for name, program, argv, programs in (
+            ("bpftrace", trace, (trace, "-e", _ONE_LINER), ("kfree_skb",)),
+            ("dropwatch", watch, ("/usr/bin/stdbuf", "-o0", watch, "-l", "kas"), ()),
         )
     ]
 

@@ -201,7 +201,8 @@ class Tracer:
             came = self._wait(attached, idle_s if attached.probes.done else _ATTACHING_S)
             if came:
                 yield from self._read(attached)
-            self._refresh()
+            if not self.config.top:  # its reports ask the kernel, and keys come between them
+                self._refresh()
             if not came:
                 yield []
         if attached.closed:  # closed meanwhile

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .session import Tracer
 
 _KEYS_S = 0.1
+_IDLE_S = 1.0
 
 
 @contextlib.contextmanager
@@ -59,7 +60,7 @@ class View(Protocol):
 
 def _view(tracer: Tracer, options: Options, stream: TextIO, live: bool) -> View:
     if options.prometheus:
-        return DropExporter(*options.prometheus, lambda: tracer.summary.losses.recursion or 0)
+        return DropExporter(*options.prometheus, lambda: tracer.losses().recursion or 0)
     return DropTable(stream) if live else DropReports(stream, as_json=options.output_json)
 
 
@@ -80,7 +81,8 @@ def show_top(
     rows, now_ns = tally.report((), time.time_ns()), time.time_ns()
     try:
         with _keys() if live else contextlib.nullcontext(str) as typed:
-            for number, _batch in enumerate(tracer.batches(_KEYS_S)):
+            idle_s = _KEYS_S if live else min(options.report_interval_s, _IDLE_S)
+            for number, _batch in enumerate(tracer.batches(idle_s)):
                 if not number:
                     attached()
                 keys = typed()

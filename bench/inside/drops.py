@@ -21,7 +21,8 @@ from bench.inside.traffic import Batch, inside, make_network
 
 # A host that b is not: b does not forward, drops the packet and answers nothing.
 NOWHERE = "10.2.0.77"
-_NEIGHBOUR = f"""
+_PREPARE = f"""
+modprobe drop_monitor
 ip -n a neigh replace {NOWHERE} lladdr $(ip netns exec b cat /sys/class/net/eth0/address) dev eth0
 """
 _CHUNK = 256
@@ -139,7 +140,7 @@ def _programs(tool: Mapping[str, Any]) -> tuple[int, int]:
 def main() -> None:
     plan = json.loads(Path(sys.argv[1]).read_text())
     make_network()
-    subprocess.run(["bash", "-ec", _NEIGHBOUR], check=True)
+    subprocess.run(["bash", "-ec", _PREPARE], check=True)
     bpfstat.enable()
     drops = Drops()
     found: dict[str, dict[str, list[float]]] = {tool["name"]: {} for tool in plan["tools"]}
