@@ -279,6 +279,23 @@ class Btf:
             if word == 0 and self._own_kind(index) in kinds
         }
 
+    def _offsets_with(self, prefix: bytes) -> set[int]:
+        """Where strings stand that begin so, in the base, too."""
+        found = {m.start() + 1 for m in re.finditer(b"\0" + re.escape(prefix), self._strings)}
+        if self._strings.startswith(prefix):  # a module's do not begin with an empty one
+            found.add(0)
+        own = {offset + self._first_str for offset in found}
+        return own | self.base._offsets_with(prefix) if self.base else own
+
+    def named_with(self, prefix: str, kind: int) -> list[TypeId]:
+        """Own types of a kind whose names begin so: one pass over all."""
+        offsets, words = self._offsets_with(prefix.encode()), self._words
+        return [
+            TypeId(index + self._first_id)
+            for index, at in enumerate(self._starts)
+            if words[at] in offsets and self._own_kind(index) == kind
+        ]
+
     def functions(self) -> Iterator[Function]:
         """Every function of this BTF, without those of its base."""
         words = self._words

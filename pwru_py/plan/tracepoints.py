@@ -39,13 +39,12 @@ class Tracepoint(NamedTuple):
 def find_tracepoints(btf: Btf, module: str = "") -> list[Tracepoint]:
     """Those of one BTF, without those of its base, by name."""
     skb = SkbTypes(btf)
-    pointers = btf.referring(skb.prototypes, (Kind.PTR,))
     found = []
-    for typedef in btf.referring(pointers, (Kind.TYPEDEF,)):
-        name = btf.type_name(typedef)
-        if name.startswith(_PREFIX):
-            proto = btf.target(btf.target(typedef))
-            found.append(_tracepoint(btf, skb, name[len(_PREFIX) :], module, proto, typedef))
+    for typedef in btf.named_with(_PREFIX, Kind.TYPEDEF):
+        proto = btf.target(btf.target(typedef))
+        if proto in skb.prototypes:
+            name = btf.type_name(typedef)[len(_PREFIX) :]
+            found.append(_tracepoint(btf, skb, name, module, proto, typedef))
     return sorted(tracepoint for tracepoint in found if tracepoint.arg)
 
 
