@@ -261,8 +261,8 @@ static __always_inline struct frame *find_frame(__u64 addr, const struct headers
 		__verdict && __found->caplen + 1 >= __verdict; \
 	})
 
-/* Any frame, any filter. */
-static __noinline __u64 pcap_filter(__u64 addr, __u32 slot)
+/* Any frame, any filter. Not static: so the verifier walks it once, and not once for each call. */
+__noinline __u64 pcap_filter(__u64 addr, __u32 slot)
 {
 	struct link link = {};
 	struct headers h;
@@ -351,9 +351,9 @@ static __always_inline __u64 filter_hot(__u64 addr, struct place *place, const b
 	mac = word << 32 >> 48;
 	tail = word >> 32;
 	if (tag && VLAN_WORD(skb))
-		return filter_cold(addr, place);
+		goto cold;
 	if (tail <= network)
-		return filter_cold(addr, place); /* nothing there, or in pages alone */
+		goto cold; /* nothing there, or in pages alone */
 	if (network - mac == ETH_HLEN) {
 		start = (__u64)FIELD(skb, head) + mac;
 		packet = VIEW((const void *)start);
@@ -365,7 +365,7 @@ static __always_inline __u64 filter_hot(__u64 addr, struct place *place, const b
 		first = *(const __u8 *)(packet + ETH_HLEN);
 		if (!surely_ipv4(proto, first)) {
 			if (!may_be_ip(proto))
-				return filter_cold(addr, place);
+				goto cold;
 			if (!protocol_tells(proto, HEADER_UNSET) && !FIELD(skb, _skb_refdst))
 				return REJECT;
 			proto = network_protocol(proto, first);
@@ -373,7 +373,7 @@ static __always_inline __u64 filter_hot(__u64 addr, struct place *place, const b
 	} else if (mac == HEADER_UNSET) {
 		return REJECT; /* no header yet */
 	} else {
-		return filter_cold(addr, place);
+		goto cold;
 	}
 	asm volatile("" : "=r"(frame)); /* such a filter looks into none */
 	verdict = RUN_FILTER_HERE(FILTER_CAPACITY, frame, start, packet, proto);
@@ -390,6 +390,8 @@ static __always_inline __u64 filter_hot(__u64 addr, struct place *place, const b
 	place->proto = proto;
 	place->protocol = word;
 	return length + 1 >= (__s64)verdict ? MATCH : REJECT;
+cold: /* in one place: the verifier walks what is called once for each call */
+	return filter_cold(addr, place);
 }
 
 #else
@@ -418,7 +420,7 @@ static __always_inline __u64 filter_hot(__u64 addr, struct place *place, const b
 		READ_SPAN(skb, vlan_proto, head, span);
 		view = SPAN_VIEW(span, vlan_proto);
 		if (VLAN_WORD(view))
-			return filter_cold(addr, place);
+			goto cold;
 	} else {
 		READ_SPAN(skb, protocol, head, span);
 		view = SPAN_VIEW(span, protocol);
@@ -426,7 +428,7 @@ static __always_inline __u64 filter_hot(__u64 addr, struct place *place, const b
 	mac = view->mac_header;
 	network = view->network_header;
 	if (view->tail <= network)
-		return filter_cold(addr, place); /* nothing there, or in pages alone */
+		goto cold; /* nothing there, or in pages alone */
 	if (!flat) {
 		frame = bpf_map_lookup_elem(&frames, &zero);
 		if (!frame)
@@ -444,7 +446,7 @@ static __always_inline __u64 filter_hot(__u64 addr, struct place *place, const b
 		proto = view->protocol;
 		if (!surely_ipv4(proto, frame->bytes[ETH_HLEN])) {
 			if (!may_be_ip(proto))
-				return filter_cold(addr, place);
+				goto cold;
 			if (!protocol_tells(proto, HEADER_UNSET) && !FIELD(skb, _skb_refdst))
 				return REJECT;
 			proto = network_protocol(proto, frame->bytes[ETH_HLEN]);
@@ -453,7 +455,7 @@ static __always_inline __u64 filter_hot(__u64 addr, struct place *place, const b
 	} else if (mac == HEADER_UNSET) {
 		return REJECT; /* no header yet */
 	} else {
-		return filter_cold(addr, place);
+		goto cold;
 	}
 	verdict = RUN_FILTER(FILTER_CAPACITY, frame);
 	if (!verdict)
@@ -473,6 +475,8 @@ static __always_inline __u64 filter_hot(__u64 addr, struct place *place, const b
 	if (length + ETH_HLEN + 1 < (__s64)verdict)
 		return REJECT;
 	return tag ? MATCH : UNTAGGED;
+cold:
+	return filter_cold(addr, place);
 }
 
 #endif
