@@ -20,6 +20,7 @@ from ..errors import AttachError, PwruError
 from ..facts.features import Features
 from ..facts.roles import DROP_TRACEPOINT
 from ..kernel import bpf
+from ..kernel.files import allow_files
 from ..kernel.libbpf import Program
 from ..kernel.wake import Wake
 from ..options.config import Backend
@@ -30,6 +31,8 @@ from .probes import Probes, Skipped
 
 _ARGUMENTS = 5  # that have a program, bpf/pwru.bpf.c
 _LOCATED = "_located"
+_FILES_EACH = 2  # a link, and a copy of the program
+_FILES_ELSE = 64
 
 
 class Tracepoints(Probes):
@@ -68,6 +71,10 @@ class Tracepoints(Probes):
         return tuple(sorted(names))
 
     def attach(self, programs: Sequence[Program]) -> None:
+        count = sum(target.name != DROP_TRACEPOINT for _, target in self._targets)
+        if count:
+            needed = _FILES_EACH * count + _FILES_ELSE
+            allow_files(needed, f"cannot attach to {count} tracepoints")
         by_name = {program.name: program for program in programs}
         for index, target in self._targets:
             if self._ending:

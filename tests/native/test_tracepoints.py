@@ -427,6 +427,16 @@ def test_the_list(net: Net) -> None:
     assert re.fullmatch(r"\d+ tracepoints, 0 skipped\n", done.stderr)
 
 
+def test_few_open_files(net: Net) -> None:
+    command = f"{sys.executable} -m pwru_py --backend tracepoint"
+    few = ["bash", "-c", f"ulimit -n 64; exec setpriv --bounding-set -sys_resource {command}"]
+    done = subprocess.run(few, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert "tracepoints with at most 64 open files" in done.stderr
+    assert "ulimit -Hn" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
 def test_a_name_that_no_tracepoint_has(net: Net) -> None:
     done = run("--backend", "tracepoint", "--filter-func", "ip_rcv")
     assert done.returncode == 1
