@@ -66,7 +66,7 @@ def summary_lines(summary: Summary, *, seen: bool = True) -> list[str]:
 
 
 def _explained(means: str, check: str) -> list[str]:
-    texts = (means, f"check: {check}")
+    texts = (means, check)
     return [
         line
         for text in texts

@@ -52,7 +52,7 @@ def test_a_line_tells_reason_and_place_and_the_end_what_it_means(firewall: Net) 
     end = trace.stderr.splitlines()
     at = end.index("1  NETFILTER_DROP at nft_do_chain")
     assert "rule" in end[at + 1]
-    assert end[at + 2].startswith("   check: ")
+    assert end[at + 2].startswith("   Read nft list ruleset")
 
 
 def test_with_the_stack_and_a_selection(firewall: Net) -> None:
@@ -226,7 +226,7 @@ def test_the_table_obeys_keys_and_gives_the_terminal_back(net: Net) -> None:
     os.write(ours, b"p")
     until(b"paused")
     os.write(ours, b"q")
-    until(b"check: ")
+    until(b"Check ss -ln")
     assert tracer.wait(30) == 0
     after = subprocess.run(["stty", "-a"], stdin=theirs, capture_output=True, check=True).stdout
     assert after == before

@@ -44,4 +44,4 @@ def test_each_counter_has_a_meaning() -> None:
 def test_the_account_names_them() -> None:
     lines = explained_drops(Summary(silent={"ListenOverflows": 3}))
     assert lines[0] == "silent: 3  ListenOverflows (no drop to the kernel; of all packets there)"
-    assert any(line.startswith("   check: ") for line in lines)
+    assert any(line.startswith("   Compare Recv-Q") for line in lines)
