@@ -56,10 +56,10 @@ struct event_tuple {
 	__u8 daddr[16];
 	__be16 sport;
 	__be16 dport;
-	__u8 l3;  /* enum event_l3 */
-	__u8 l4;  /* IP protocol behind all extension headers */
-	__u8 ids; /* enum event_ids */
-	__u8 icmp_type;
+	__u8 l3;        /* enum event_l3 */
+	__u8 l4;        /* IP protocol behind all extension headers */
+	__u8 ids;       /* enum event_ids */
+	__u8 icmp_type; /* of ARP the operation */
 };
 
 struct event {

@@ -152,6 +152,7 @@ static __always_inline void read_arp(struct event *ev, unsigned char *at, unsign
 	if (!is_arp(words[0]))
 		return;
 	ev->tuple.l3 = L3_ARP;
+	ev->tuple.icmp_type = words[0] >> 56; /* the operation's low byte: the others are 0 */
 	read_words(words, at + 12, 2);
 	*(__u32 *)ev->tuple.saddr = words[0] >> 16;
 	*(__u32 *)ev->tuple.daddr = words[1] >> 32;

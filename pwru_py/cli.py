@@ -162,6 +162,8 @@ def _trace(tracer: Tracer, options: Options, stream: TextIO, attached: Callable[
             if _notices.isatty():
                 _done, total = tracer.progress
                 points = len(tracer.plan().tracepoints)
+                if tracer.target == "tracepoint":
+                    total, points = total + points, 0
                 more = f" and {plural(points, 'tracepoint')}" if points else ""
                 traced = f"{plural(total, tracer.target)}{more}"
                 _notices.write(f"listening on {traced}, Ctrl-C ends it\n")

@@ -19,6 +19,7 @@ from .kernel.clock import WallClock
 from .kernel.wake import Wake
 from .options.config import Backend, Config
 from .packets.account import Account
+from .packets.arp import ArpWatch
 from .packets.drops import tell
 from .packets.identity import Identity
 from .packets.steps import ClockSteps
@@ -71,6 +72,7 @@ class Tracer:
         self._stopping = False
         self._built_in: list[str] = []
         self._counters: netns.Counters | None = None
+        self._arp = ArpWatch(0)
         self._owner = 0
         self._lock = threading.Lock()
 
@@ -99,7 +101,9 @@ class Tracer:
             wake.set()
         if self.config.drops:
             where = self.config.filter_netns
-            self._counters = netns.Counters(netns.resolve(where)[1] if where else "")
+            inode, path = netns.resolve(where) if where else (netns.current_inode(), "")
+            self._counters = netns.Counters(path)
+            self._arp = ArpWatch(inode)
         try:
             attached = self._attached = start(self._prepared, wake)
             self._forgotten = weakref.finalize(self, _forgotten, attached, self._owner)
@@ -172,6 +176,9 @@ class Tracer:
             self._refresh()
             if self._counters is not None:
                 self.summary.silent = self._counters.rises()
+                ignored = self._arp.ignored(self._counters.own_addresses())
+                for ifname, packets in ignored.items():
+                    self.summary.silent[f"{ifname}: ARP requests ignored"] = packets
         finally:
             attached.close()
 
@@ -234,6 +241,7 @@ class Tracer:
         for run in self._runs(attached):
             events = self._decoder.decode(run, offset_ns)
             if self.config.drops:  # not the pieces of packets that have arrived
+                self._arp.see(events)
                 events = [event for event in events if event.drop]
             if limit:
                 events = events[: limit - self.summary.events]

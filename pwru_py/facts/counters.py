@@ -6,6 +6,7 @@ A counter is of a whole namespace: it knows nothing of a filter.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -46,6 +47,11 @@ SILENT = {
         "Read ethtool -S and -g; raise the ring with ethtool -G, or spread it over queues.",
         "net/core/net-procfs.c: dev_seq_printf_stats()",
     ),
+    "ARP requests ignored": Silent(
+        "The host has the address that an ARP request asks for, and did not answer.",
+        "Read net.ipv4.conf.DEV.arp_ignore and arp_filter; the greater of DEV and all counts.",
+        "net/ipv4/arp.c: arp_process()",
+    ),
 }
 """By what ``rises`` calls them, the interface's name left out."""
 
@@ -75,6 +81,11 @@ def parse_dev(text: str) -> dict[str, int]:
         found[f"{name.strip()}: receive errors"] = errors
         found[f"{name.strip()}: receive overruns"] = fifo
     return found
+
+
+def parse_own_addresses(text: str) -> set[str]:
+    """/proc/net/fib_trie: each address of the host, on a line before that of ``/32 host LOCAL``."""
+    return set(re.findall(r"\|-- (\S+)\n\s+/32 host LOCAL", text))
 
 
 def rises(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, int]:

@@ -54,6 +54,9 @@ caller.
 CONSUMED_TRACEPOINT = "skb:consume_skb"
 """The end of a packet that is no drop, called when nobody else holds it (net/core/skbuff.c)."""
 
+QUEUED_TRACEPOINT = "net:net_dev_queue"
+"""A packet comes to its device's queue (__dev_queue_xmit() in net/core/dev.c)."""
+
 FREES_LAST = frozenset(
     {"__kfree_skb", "skb_release_head_state", "kfree_skb_partial", CONSUMED_TRACEPOINT}
 )

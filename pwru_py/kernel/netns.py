@@ -13,7 +13,7 @@ from typing import TextIO, TypeVar
 
 from ..errors import NotFoundError, PrivilegeError, UsageError, reason
 from ..escape import quote
-from ..facts.counters import parse_dev, parse_netstat, rises
+from ..facts.counters import parse_dev, parse_netstat, parse_own_addresses, rises
 from .rtnetlink import interface_index
 
 _T = TypeVar("_T")
@@ -109,11 +109,12 @@ class Counters:
         def look() -> list[TextIO]:
             return [
                 open(f"/proc/thread-self/net/{name}", encoding="utf-8", errors="replace")
-                for name in _PARSERS
+                for name in (*_PARSERS, _ADDRESSES)
             ]
 
         try:
             self._files = _inside(path, look)
+            self._addresses = self._files[-1]
         except OSError:
             self._files = []
         self._before = self._read()
@@ -132,12 +133,21 @@ class Counters:
         except OSError:
             return {}
 
+    def own_addresses(self) -> set[str]:
+        """IPv4 addresses of the namespace now; none where they cannot be read."""
+        try:
+            self._addresses.seek(0)
+            return parse_own_addresses(self._addresses.read())
+        except (AttributeError, OSError):
+            return set()
+
     def close(self) -> None:
         for file in self._files:
             file.close()
 
 
 _PARSERS = {"netstat": parse_netstat, "dev": parse_dev}
+_ADDRESSES = "fib_trie"
 
 
 def _inside(path: str, look: Callable[[], _T]) -> _T:

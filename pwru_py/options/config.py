@@ -126,6 +126,14 @@ _CHECKS: dict[str, Callable[[str, object], object]] = {
 }
 
 
+_ARP_ALONE = re.compile(r"\s*arp\b(?!.*(\bor\b|\|\|))", re.DOTALL)
+
+
+def is_arp(expression: str) -> bool:
+    """Whether a pcap expression is for ARP alone: it begins with ``arp``, and has no ``or``."""
+    return _ARP_ALONE.match(expression) is not None
+
+
 @dataclass(frozen=True, slots=True)
 class Config:
     """One tracing session. Every field has the default that the command line has.
@@ -176,6 +184,11 @@ class Config:
             value = _CHECKS[str(column.type)](column.name, getattr(self, column.name))
             object.__setattr__(self, column.name, value)
         self._check_ranges()
+
+    @property
+    def watches_arp(self) -> bool:
+        """Whether ARP requests without an answer are told: of drops, and where events come."""
+        return self.drops and not self.top and is_arp(self.filter)
 
     def _check_ranges(self) -> None:
         size = self.buffer_bytes

@@ -12,7 +12,7 @@ from typing import Any
 from .._version import __version__
 from ..errors import UsageError
 from ..escape import printable
-from .config import Config
+from .config import Config, is_arp
 from .flags import BY_NAME, GROUPS, PWRU_ONLY, Flag, Options
 
 USAGE = """\
@@ -86,11 +86,13 @@ def parse(argv: Sequence[str]) -> Options:
         values["top"] = True
     elif values.get("top"):
         values["flows"] = True
-    elif values.get("drops") and values.get("summary_only") and not values.get("limit_events"):
+    expression = " ".join(found.words).strip()
+    alone = values.get("drops") and values.get("summary_only")
+    if alone and not values.get("limit_events") and not is_arp(expression):
         values["top"] = True  # the kernel counts, and sends nothing
     config = {name: value for name, value in values.items() if name in _OF_CONFIG}
     options = {name: value for name, value in values.items() if name in _OF_OPTIONS}
-    return Options(Config(filter=" ".join(found.words).strip(), **config), **options)
+    return Options(Config(filter=expression, **config), **options)
 
 
 def _tell_apart(argv: Sequence[str]) -> _Found:

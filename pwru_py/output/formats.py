@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Callable
 
 from ..record.event import Context, Event, Frame, TcpFlag, Tuple
-from .protocols import TCP, icmp_text, protocol_name
+from .protocols import TCP, arp_name, icmp_text, protocol_name
 
 Format = Callable[[Event], str]
 
@@ -52,7 +52,8 @@ def flag_names(tcp_flags: int) -> str:
 def format_tuple(packet: Tuple | None, tcp_flags: int = 0) -> str:
     """``10.0.0.2:45146->1.1.1.1:80(tcp)``, '' without addresses.
 
-    Without ports: ``10.0.0.2->1.1.1.1(icmp echo id 7 seq 1)``, ``10.0.0.2->1.1.1.1(udp fragment)``.
+    Without ports: ``10.0.0.2->1.1.1.1(icmp echo id 7 seq 1)``, ``10.0.0.2->1.1.1.1(udp fragment)``,
+    ``10.0.0.1->10.0.0.2(arp request)``.
     Without addresses: ``mpls 100``.
     """
     if packet is None:
@@ -65,6 +66,8 @@ def format_tuple(packet: Tuple | None, tcp_flags: int = 0) -> str:
             proto += " " + icmp_text(packet.proto, packet.icmp)
         elif packet.fragment:
             proto += " fragment"
+        elif packet.arp:
+            proto += f" {arp_name(packet.arp)}"
         return f"{packet.saddr}->{packet.daddr}({proto})"
     if tcp_flags and packet.proto == TCP:
         proto += ":" + flag_names(tcp_flags)

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..record.event import Event, Tuple
 from .formats import flag_names
-from .protocols import TCP, icmp_name
+from .protocols import TCP, arp_name, icmp_name
 
 
 def json_tuple(event: Event) -> dict[str, Any] | None:
@@ -34,6 +34,8 @@ def json_addresses(packet: Tuple | None, tcp_flags: int = 0) -> dict[str, Any] |
         members["icmp"] = {"type": kind, "name": name, "id": ident, "seq": sequence}
     if packet.fragment:
         members["fragment"] = True
+    if packet.arp:
+        members["arp"] = {"operation": packet.arp, "name": arp_name(packet.arp)}
     if packet.label:
         members["label"] = packet.label
     return members
@@ -109,6 +111,23 @@ TUPLE_SCHEMA: dict[str, Any] = {
             "description": "true in a later fragment, which has no ports of its own. Absent in "
             "other packets.",
             "const": True,
+        },
+        "arp": {
+            "description": "The operation of an ARP packet. Absent in other packets.",
+            "type": "object",
+            "properties": {
+                "operation": {
+                    "description": "1 asks for the MAC address of daddr, 2 answers.",
+                    "type": "integer",
+                    "minimum": 1,
+                    "maximum": 255,
+                },
+                "name": {
+                    "description": '"request", "reply", or "operation 8".',
+                    "type": "string",
+                },
+            },
+            "required": ["operation", "name"],
         },
         "label": {
             "description": 'What a packet is whose inside is no IP: "mpls 100", "pppoe session '

@@ -94,6 +94,11 @@ def icmp_name(proto: int, kind: int) -> str:
     return (_ICMP6_TYPES if proto == _ICMP6 else _ICMP_TYPES).get(kind, "")
 
 
+def arp_name(operation: int) -> str:
+    """``request``, ``reply``, else ``operation 8`` (RFC 826, RFC 5494)."""
+    return {1: "request", 2: "reply"}.get(operation, f"operation {operation}")
+
+
 def icmp_text(proto: int, icmp: Icmp) -> str:
     """``echo id 7 seq 1``, ``unreachable``, ``type 200``."""
     name = icmp_name(proto, icmp.type) or f"type {icmp.type}"

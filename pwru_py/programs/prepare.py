@@ -15,6 +15,7 @@ from ..facts.features import Features
 from ..facts.roles import DROP_TRACEPOINT
 from ..kernel import system
 from ..options.config import Config
+from ..packets.arp import WATCHED
 from ..plan.functions import Candidates, Plan, find_candidates, make_plan
 from ..plan.tracepoints import find_tracepoints, tracepoint_plan
 from .attachable import check_symbols, find_attachable
@@ -86,7 +87,11 @@ def _plan(config: Config, types: KernelTypes, known: Known, way: type[Probes]) -
     pattern = DROP_TRACEPOINT if config.drops else config.filter_func
     wanted = re.compile(pattern or ".*").fullmatch
     if way.tracepoints:
-        return _tracepoints(config, types, known, wanted)
+        plan = _tracepoints(config, types, known, wanted)
+        if config.watches_arp:
+            beside = _tracepoints(config, types, known, WATCHED.__contains__)
+            return replace(plan, tracepoints=beside.targets)
+        return plan
     sources: list[tuple[str, Candidates]] = [("", known.candidates)]
     if config.kmods or config.all_kmods:
         modules = system.module_btfs(types.btf, config.kmods, config.all_kmods)

@@ -72,7 +72,7 @@ def decode_tuple(raw: bytes) -> Tuple | None:
     else:
         return None
     if l3 == contract.L3_ARP:
-        l4 = -1
+        return Tuple(source, target, 0, 0, -1, False, arp=icmp_type)
     if ids == contract.IDS_PORTS:
         return Tuple(source, target, _swap(sport), _swap(dport), l4, True)
     icmp = None

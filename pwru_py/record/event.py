@@ -55,7 +55,8 @@ class Tuple(NamedTuple):
     IP protocol number, after IPv6 extension headers; -1 for ARP. ``icmp``: None unless the packet
     is an ICMP message with its header. ``fragment``: a later fragment, one without that header.
     ``label``: ``mpls 100`` or ``pppoe session 7`` of a packet with no IP within; addresses are ''
-    then and ``proto`` is -1.
+    then and ``proto`` is -1. ``arp``: the operation of an ARP packet, 1 a request, 2 a reply; 0 of
+    others.
     """
 
     saddr: str
@@ -67,6 +68,7 @@ class Tuple(NamedTuple):
     icmp: Icmp | None = None
     fragment: bool = False
     label: str = ""
+    arp: int = 0
 
 
 class Frame(NamedTuple):

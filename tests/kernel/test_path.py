@@ -62,6 +62,8 @@ def test_arp_on_both_sides(lab: Lab, pings: Trace) -> None:
     asks = [e["tuple"] for e in arp if e["func"] == "arp_xmit" and e["netns"] == lab.inode("a")]
     assert (asks[0]["saddr"], asks[0]["daddr"]) == ("10.1.0.1", "10.1.0.2")
     assert asks[0]["sport"] == asks[0]["dport"] == 0
+    assert asks[0]["arp"] == {"operation": 1, "name": "request"}
+    assert any(e["tuple"]["arp"]["name"] == "reply" for e in arp)
 
 
 def test_stacks_name_modules(lab: Lab) -> None:

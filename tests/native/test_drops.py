@@ -311,3 +311,30 @@ def test_a_full_accept_queue_is_a_silent_loss(net: Net) -> None:
     with net.tracing("--drops", "--output-json", "--filter-netns", net.netns("r")) as traces:
         pass
     assert traces[0].summary["silent"] == {}
+
+
+ASK = """
+import socket, struct, time
+s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+s.bind(("e0", 0))
+me = bytes.fromhex("020000000102")
+for target in ("10.77.2.1", "10.77.2.1", "10.77.1.1", "10.77.1.99"):
+    s.send(b"\\xff" * 6 + me + struct.pack(
+        "!HHHBBH6s4s6s4s", 0x806, 1, 0x800, 6, 4, 1, me, socket.inet_aton("10.77.1.2"), bytes(6),
+        socket.inet_aton(target)))
+time.sleep(0.3)
+"""
+
+
+def test_an_arp_request_that_is_ignored(net: Net) -> None:
+    """With arp_ignore=1 the address of another interface is not told; all else is answered."""
+    arguments = ("--drops", "--output-json", "--filter-netns", net.netns("r"), "arp")
+    for ignore, silent in ((0, {}), (1, {"e1: ARP requests ignored": 2})):
+        net.run("r", f"sysctl -qw net.ipv4.conf.e1.arp_ignore={ignore}")
+        with net.tracing(*arguments) as traces:
+            net.python("a", ASK)
+        (trace,) = traces
+        assert trace.summary["silent"] == silent
+        assert ("arp_filter" in trace.stderr) is bool(silent)
+        assert trace.events == []
+    net.run("r", "sysctl -qw net.ipv4.conf.e1.arp_ignore=0")

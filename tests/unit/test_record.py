@@ -214,6 +214,10 @@ def test_the_largest_values() -> None:
             packed_tuple("10.0.0.1", "10.0.0.2", proto=0, l3=contract.L3_ARP),
             Tuple("10.0.0.1", "10.0.0.2", 0, 0, -1, False),
         ),
+        (
+            packed_tuple("10.0.0.1", "10.0.0.2", proto=0, l3=contract.L3_ARP, icmp_type=2),
+            Tuple("10.0.0.1", "10.0.0.2", 0, 0, -1, False, arp=2),
+        ),
         (packed_tuple(), None),
         (packed_tuple("0.0.0.0", "1.1.1.1", l3=9), None),
         (labelled(contract.L3_MPLS, 100), Tuple("", "", 0, 0, -1, False, label="mpls 100")),
@@ -239,7 +243,7 @@ def test_what_is_packed_is_decoded(data: st.DataObject, sport: int, dport: int, 
     assert decoded is not None
     # RFC 5952 leaves it open how addresses with an IPv4 address in them end.
     assert (ip_address(decoded.saddr), ip_address(decoded.daddr)) == (saddr, daddr)
-    assert decoded[2:] == (sport, dport, proto, bool(sport or dport), None, False, "")
+    assert decoded[2:] == (sport, dport, proto, bool(sport or dport), None, False, "", 0)
 
 
 @given(st.binary(min_size=layout.EVENT.size, max_size=layout.EVENT.size))

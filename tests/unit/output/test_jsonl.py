@@ -103,6 +103,9 @@ def expected_tuple(packet: Tuple, tcp_flags: int) -> dict[str, Any]:
         shown["icmp"] |= {"id": packet.icmp.id, "seq": packet.icmp.seq}
     if packet.fragment:
         shown["fragment"] = True
+    if packet.arp:
+        names = {1: "request", 2: "reply", 8: "operation 8"}
+        shown["arp"] = {"operation": packet.arp, "name": names[packet.arp]}
     return shown | ({"label": packet.label} if packet.label else {})
 
 
@@ -183,6 +186,7 @@ def test_zeros_are_kept_and_none_is_null() -> None:
         ),
         (FRAGMENT, {"fragment": True}),
         (ARP._replace(saddr="", daddr="", label="mpls 100"), {"label": "mpls 100"}),
+        (ARP._replace(arp=2), {"arp": {"operation": 2, "name": "reply"}}),
     ],
 )
 def test_icmp_and_fragments(packet: Tuple, more: dict[str, Any]) -> None:
@@ -229,7 +233,8 @@ ICMPS = st.none() | st.builds(Icmp, st.sampled_from([3, 8, 77]), st.none() | POR
 PROTOS = st.sampled_from([-1, 1, 6, 17, 58])
 LABEL = st.sampled_from(["", "mpls 16"])
 BOOL = st.booleans()
-TUPLES = st.builds(Tuple, WORD, WORD, PORT, PORT, PROTOS, BOOL, ICMPS, BOOL, LABEL)
+ARPS = st.sampled_from([0, 1, 2, 8])
+TUPLES = st.builds(Tuple, WORD, WORD, PORT, PORT, PROTOS, BOOL, ICMPS, BOOL, LABEL, ARPS)
 FRAMES = st.lists(st.builds(Frame, U64, WORD, U32, WORD), max_size=3).map(tuple)
 EVENTS = st.builds(
     Event, skb=U64, cpu=st.integers(0, 3), pid=U32, comm=WORD,
