@@ -228,7 +228,8 @@ DROPS = {
     ),
     "neighbour's queue full": Drop(
         "NEIGH_QUEUEFULL", "__neigh_event_send", "r", "e2",
-        "sysctl -qw net.ipv4.neigh.e2.unres_qlen_bytes=0",
+        "sysctl -qw net.ipv4.neigh.e2.unres_qlen_bytes=0 net.ipv4.neigh.e2.mcast_solicit=3 "
+        "net.ipv4.neigh.e2.retrans_time_ms=1000",
         "sysctl -qw net.ipv4.neigh.e2.unres_qlen_bytes=212992; ip neigh flush dev e2", times=5,
         send=UDP + "[s.sendto(bytes(900), ('10.77.2.78', 4000)) for n in range(6)]",
     ),
