@@ -66,7 +66,6 @@ class Tracer:
         self._attached: Attached | None = None
         self._wake: Wake | None = None
         self._identity = Identity()
-        self._account = Account(self.summary, self._identity, drops=False)
         self._clock = WallClock()
         self._steps = ClockSteps()
         self._stopping = False
