@@ -115,6 +115,9 @@ def rows(kernel: str, results: Any) -> list[Row]:
                 continue
             series = [Series.of(value * scale for value in one[key]) for one in (ours, theirs)]
             found.append(Row.of(f"{kernel}, {name}: {title}", series, goal))
+        rates = [Series.of(one["arriving"]) for one in (ours, theirs)]
+        title = "packets that arrive, with / without"
+        found.append(Row.of(f"{kernel}, {name}: {title}", rates, 0.97, at_least=True))
     return found
 
 

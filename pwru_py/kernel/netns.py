@@ -14,7 +14,6 @@ from typing import TextIO, TypeVar
 from ..errors import NotFoundError, PrivilegeError, UsageError, reason
 from ..escape import quote
 from ..facts.counters import parse_dev, parse_netstat, parse_own_addresses, rises
-from .rtnetlink import interface_index
 
 _T = TypeVar("_T")
 
@@ -87,6 +86,8 @@ def ifindex(name: str, path: str, what: str) -> int:
     ``path`` leads to the namespace, '' stands for the own one;
     ``what`` names the namespace in messages. Raises NotFoundError, PrivilegeError.
     """
+    from .rtnetlink import interface_index
+
     try:
         return _inside(path, lambda: interface_index(name))
     except PermissionError as error:

@@ -8,6 +8,7 @@ import struct
 from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from mmap import PAGESIZE
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..attach.argument_table import ArgumentTable, argument_table
@@ -20,7 +21,7 @@ from ..kernel.files import locked_memory_limit
 from ..kernel.libbpf import BpfObject, Libbpf, Map, Program
 from ..kernel.transport import QueueReader, Reader, RingReader
 from ..kernel.wake import Wake
-from ..options.config import Backend
+from ..options.config import Backend, Config
 from ..record.layout import KernelConfig
 from .choose import ftrace_off
 from .prepare import Prepared
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 _KEY = struct.Struct("=Q")
 _DROPS = "drop_skb"
-_PLACES = 16384  # where drops are counted by namespace and interface, too
+_PLACES = 4096  # where drops are counted by namespace and interface, too
 FLOWS_MAX = 16384
 """Flows of drops that are told apart: the least recently used gives way."""
 _ENDS = ("end_kfree_skb", "end_consume_skb")  # where no program watches the allocator
@@ -217,9 +218,9 @@ def _fit_maps(bpf_object: BpfObject, prepared: Prepared, settings: KernelConfig)
     ring, queue = bpf_object.map("ring"), bpf_object.map("queue")
     ring.set_autocreate(not settings.queue)
     queue.set_autocreate(settings.queue)
-    ring.set_max_entries(config.buffer_bytes)
+    ring.set_max_entries(_buffer_bytes(config))
     queue.set_value_size(settings.record.bytes)
-    queue.set_max_entries(max(1, config.buffer_bytes // settings.record.bytes))
+    queue.set_max_entries(max(1, _buffer_bytes(config) // settings.record.bytes))
     bpf_object.map("tracked").set_max_entries(config.track_entries if settings.track else 1)
     bpf_object.map("places").set_max_entries(config.track_entries if settings.placed else 1)
     if config.top:
@@ -241,7 +242,12 @@ def _open_reader(
     size = settings.record.bytes
     if settings.queue:
         return QueueReader(bpf_object.map("queue"), size, wake.fd)
-    return RingReader(bpf_object.map("ring"), prepared.config.buffer_bytes, size, wake.fd)
+    return RingReader(bpf_object.map("ring"), _buffer_bytes(prepared.config), size, wake.fd)
+
+
+def _buffer_bytes(config: Config) -> int:
+    """What is counted in maps sends no event."""
+    return PAGESIZE if config.top else config.buffer_bytes
 
 
 def _cannot_lock(limit_bytes: int) -> PrivilegeError:

@@ -107,6 +107,8 @@ def adapt(compiled: dict[str, CompiledFilter], features: Features) -> dict[str, 
 
     Raises FilterError as ``compile_expression``: such a filter can be longer.
     """
+    if not compiled:
+        return compiled  # without a filter the compiler need not even be imported
     cast = cast_of(features)
     if cast is None:
         return compiled
