@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import select
 import signal
 import socket
 import subprocess
@@ -26,50 +25,36 @@ modprobe drop_monitor
 ip -n a neigh replace {NOWHERE} lladdr $(ip netns exec b cat /sys/class/net/eth0/address) dev eth0
 """
 _CHUNK = 256
+_OUTPUT = Path("/tmp/drops-output")
 
 
 class Tool:
-    """A tool at work. ``words``: what it prints on either stream once it counts, or a file."""
+    """A tool at work, its output in a file that nobody reads meanwhile.
+
+    ``words``: what it prints on either stream once it counts, or the path of a file that it makes.
+    """
 
     def __init__(self, tool: Mapping[str, Any]) -> None:
         words = tool["words"]
+        shown = _OUTPUT
         if words.startswith("/"):
-            Path(words).unlink(missing_ok=True)
+            shown, words = Path(words), ""
+        shown.unlink(missing_ok=True)
         begin = time.monotonic()
-        self.process = subprocess.Popen(
-            tool["argv"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            env={**os.environ, **tool["env"]},
-        )  # fmt: skip
+        with _OUTPUT.open("wb") as output:
+            self.process = subprocess.Popen(
+                tool["argv"], stdin=subprocess.PIPE, stdout=output, stderr=subprocess.STDOUT,
+                env={**os.environ, **tool["env"]},
+            )  # fmt: skip
         assert self.process.stdin is not None
         if tool["says"]:
             self.process.stdin.write(tool["says"].encode())
             self.process.stdin.flush()
-        self.said = b""
-        if words.startswith("/"):
-            while not os.path.exists(words) and time.monotonic() < begin + 240:
-                time.sleep(0.005)
-        else:
-            self._await(words.encode(), begin + 240)
+        while not (shown.exists() and words in shown.read_text(errors="replace")):
+            if self.process.poll() is not None or time.monotonic() > begin + 240:
+                raise RuntimeError(_OUTPUT.read_text(errors="replace")[-2000:])
+            time.sleep(0.002)
         self.start_s = time.monotonic() - begin
-
-    def _await(self, words: bytes, end: float) -> None:
-        assert self.process.stdout is not None
-        while words not in self.said:
-            if not select.select([self.process.stdout], [], [], max(0, end - time.monotonic()))[0]:
-                raise TimeoutError(self.said.decode(errors="replace")[-2000:])
-            more = os.read(self.process.stdout.fileno(), 65536)
-            if not more:
-                raise RuntimeError(self.said.decode(errors="replace")[-2000:])
-            self.said += more
-
-    def read(self) -> None:
-        """Takes what it has printed, so that its pipe is never full."""
-        assert self.process.stdout is not None
-        while select.select([self.process.stdout], [], [], 0)[0]:
-            more = os.read(self.process.stdout.fileno(), 1 << 20)
-            if not more:
-                return
-            self.said = (self.said + more)[-(1 << 20) :]
 
     def cpu_s(self) -> float:
         return time.clock_gettime(~self.process.pid << 3 | 2)
@@ -99,14 +84,12 @@ class Traffic:
         self.arriving = Flow("udp").send
 
 
-def rate(send: Callable[[int], int], seconds: float, tool: Tool | None = None) -> tuple[float, int]:
+def rate(send: Callable[[int], int], seconds: float) -> tuple[float, int]:
     """(packets a second, packets)."""
     begin, sent = time.monotonic(), 0
     while (passed := time.monotonic() - begin) < seconds:
         for _ in range(_CHUNK // 32):
             sent += send(32)
-        if tool is not None:
-            tool.read()
     return sent / passed, sent
 
 
@@ -116,37 +99,36 @@ def measure(tool: Mapping[str, Any], traffic: Traffic, seconds: float) -> dict[s
     The tool has told of one drop before its CPU is counted: to name the place of a first drop, all
     of the kernel's symbols are read once.
     """
+    arrived, _ = rate(traffic.arriving, seconds)
     bare, _ = rate(traffic.dropped, seconds)
-    arriving, _ = rate(traffic.arriving, seconds)
     running = Tool(tool)
     try:
         traffic.dropped(1)
         time.sleep(1.5)
+        arriving, _ = rate(traffic.arriving, seconds)
         cpu = running.cpu_s()
-        traced, sent = rate(traffic.dropped, seconds, running)
+        traced, sent = rate(traffic.dropped, seconds)
         time.sleep(1.5)
-        running.read()
         cpu = running.cpu_s() - cpu
         found = {
             "start_s": running.start_s,
             "bare": bare,
             "traced": traced,
-            "arrived": arriving,
-            "arriving": rate(traffic.arriving, seconds, running)[0],
+            "arriving": arriving / arrived,
             "cpu_us": cpu / sent * 1e6,
             "peak_kb": running.peak_kb(),
-            "run_ns": _run_ns(tool, traffic, seconds, running),
+            "run_ns": _run_ns(tool, traffic, seconds),
         }
     finally:
         running.stop()
     return found
 
 
-def _run_ns(tool: Mapping[str, Any], traffic: Traffic, seconds: float, running: Tool) -> float:
+def _run_ns(tool: Mapping[str, Any], traffic: Traffic, seconds: float) -> float:
     bpfstat.enable()
     try:
         before = _programs(tool)
-        rate(traffic.dropped, seconds / 3, running)
+        rate(traffic.dropped, seconds / 3)
         after = _programs(tool)
     finally:
         bpfstat.enable(False)
