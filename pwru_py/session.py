@@ -69,7 +69,7 @@ class Tracer:
         self._clock = WallClock()
         self._steps = ClockSteps()
         self._stopping = False
-        self._built_in: list[str] = []
+        self._notes: list[str] = []
         self._counters: netns.Counters | None = None
         self._arp = ArpWatch(0)
         self._owner = 0
@@ -90,7 +90,7 @@ class Tracer:
         assert self._prepared is not None
         if not plan.targets:
             raise self.nothing_to_trace()
-        self._built_in = [
+        self._notes = [
             f"{name} is part of this kernel, not a module: its functions are traced without `kmods`"
             for name in system.built_in(self.config.kmods)
         ]
@@ -102,6 +102,7 @@ class Tracer:
             where = self.config.filter_netns
             inode, path = netns.resolve(where) if where else (netns.current_inode(), "")
             self._counters = netns.Counters(path)
+            self._notes += self._xdp_note(self._counters.xdp_programs())
             self._arp = ArpWatch(inode)
         try:
             attached = self._attached = start(self._prepared, wake)
@@ -140,6 +141,19 @@ class Tracer:
             stride=attached.reader.stride,
         )
         self._account = Account(self.summary, self._identity, drops=not attached.tells_drops)
+
+    def _xdp_note(self, programs: dict[str, int]) -> list[str]:
+        """What is lost before it is a packet: no tracepoint tells of it."""
+        wanted = self.config.filter_ifname
+        found = [
+            f"{name} (program {number})"
+            for name, number in sorted(programs.items())
+            if wanted in ("", name)
+        ]
+        return [
+            f"an XDP program runs in the driver of {', '.join(found)}: frames that it drops become "
+            "no packets and are not seen; ethtool -S may count them"
+        ] if found else []  # fmt: skip
 
     @staticmethod
     def _lists(attached: Attached) -> frozenset[str]:
@@ -333,7 +347,7 @@ class Tracer:
     def warnings(self) -> tuple[str, ...]:
         """What a user should know about this session: one line each, the later ones at its end."""
         attached = self._running()
-        return (*self._built_in, *attached.warnings, *attached.probes.warnings)
+        return (*self._notes, *attached.warnings, *attached.probes.warnings)
 
     def nothing_to_trace(self) -> NotFoundError:
         """The error for a plan without targets."""

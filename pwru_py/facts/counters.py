@@ -40,12 +40,17 @@ SILENT = {
         "A device counted frames that it could not take: none of them became a packet.",
         "Read ip -s -s link and ethtool -S; for WireGuard the sender's address may be outside of "
         "allowed-ips.",
-        "net/core/net-procfs.c: dev_seq_printf_stats()",
+        "include/uapi/linux/if_link.h: rx_errors",
     ),
     "receive overruns": Silent(
-        "A device had no room for frames: its ring was full.",
+        "A device lost frames as they did not fit into the buffers that the host gave it.",
         "Read ethtool -S and -g; raise the ring with ethtool -G, or spread it over queues.",
-        "net/core/net-procfs.c: dev_seq_printf_stats()",
+        "include/uapi/linux/if_link.h: rx_fifo_errors",
+    ),
+    "frames missed": Silent(
+        "A device had no free buffer for frames: the host did not empty its ring in time.",
+        "Read ethtool -S and -g; raise the ring with ethtool -G, or use more queues.",
+        "include/uapi/linux/if_link.h: rx_missed_errors",
     ),
     "ARP requests ignored": Silent(
         "The host has the address that an ARP request asks for, and did not answer.",
@@ -68,19 +73,17 @@ def parse_netstat(text: str) -> dict[str, int]:
     return {name: number for name, number in found.items() if name in SILENT}
 
 
-def parse_dev(text: str) -> dict[str, int]:
-    """/proc/net/dev: ``eth0: receive errors`` and ``eth0: receive overruns`` of each interface.
+def of_device(name: str, errors: int, overruns: int, missed: int) -> dict[str, int]:
+    """What a device did not take, as ``rises`` calls it.
 
-    ``errs`` are all errors: ``frame`` has some of them again (struct rtnl_link_stats64). ``drop``
-    is left out, as it has what the kernel frees as a drop, too.
+    ``errors`` have its frame errors in them. Its ``rx_dropped`` is left out: it counts what the
+    kernel frees as a drop.
     """
-    found: dict[str, int] = {}
-    for line in text.splitlines()[2:]:
-        name, _, numbers = line.rpartition(":")
-        _bytes, _packets, errors, _drop, fifo, *_ = map(int, numbers.split())
-        found[f"{name.strip()}: receive errors"] = errors
-        found[f"{name.strip()}: receive overruns"] = fifo
-    return found
+    return {
+        f"{name}: receive errors": errors,
+        f"{name}: receive overruns": overruns,
+        f"{name}: frames missed": missed,
+    }
 
 
 def parse_own_addresses(text: str) -> set[str]:
@@ -89,11 +92,13 @@ def parse_own_addresses(text: str) -> set[str]:
 
 
 def rises(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, int]:
-    """What rose, by how much; a counter that is new began at 0."""
+    """What rose, by how much.
+
+    A counter that is new tells nothing: a device brings its own along when it comes from another
+    namespace, or gets another name.
+    """
     return {
-        name: count - before.get(name, 0)
-        for name, count in after.items()
-        if count > before.get(name, 0)
+        name: after[name] - count for name, count in before.items() if after.get(name, 0) > count
     }
 
 

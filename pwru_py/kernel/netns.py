@@ -13,7 +13,7 @@ from typing import TextIO, TypeVar
 
 from ..errors import NotFoundError, PrivilegeError, UsageError, reason
 from ..escape import quote
-from ..facts.counters import parse_dev, parse_netstat, parse_own_addresses, rises
+from ..facts.counters import of_device, parse_netstat, parse_own_addresses, rises
 
 _T = TypeVar("_T")
 
@@ -107,48 +107,60 @@ class Counters:
     """
 
     def __init__(self, path: str) -> None:
-        def look() -> list[TextIO]:
-            return [
-                open(f"/proc/thread-self/net/{name}", encoding="utf-8", errors="replace")
-                for name in (*_PARSERS, _ADDRESSES)
-            ]
+        from .rtnetlink import Links
+
+        def look() -> tuple[TextIO, TextIO, Links]:
+            return _own_file("netstat"), _own_file("fib_trie"), Links()
 
         try:
-            self._files = _inside(path, look)
-            self._addresses = self._files[-1]
+            self._sources: tuple[TextIO, TextIO, Links] | None = _inside(path, look)
         except OSError:
-            self._files = []
+            self._sources = None
         self._before = self._read()
 
     def _read(self) -> dict[str, int]:
-        found: dict[str, int] = {}
-        for file, parse in zip(self._files, _PARSERS.values(), strict=False):
-            file.seek(0)
-            found |= parse(file.read())
+        """Nothing where they cannot be read."""
+        if self._sources is None:
+            return {}
+        counted, _, links = self._sources
+        try:
+            counted.seek(0)
+            found = parse_netstat(counted.read())
+            for name, link in links.read().items():
+                found |= of_device(name, link.errors, link.overruns, link.missed)
+        except OSError:
+            return {}
         return found
 
     def rises(self) -> dict[str, int]:
-        """What rose since the beginning; nothing where they cannot be read."""
+        """What rose since the beginning."""
+        return rises(self._before, self._read())
+
+    def xdp_programs(self) -> dict[str, int]:
+        """Numbers of the XDP programs in drivers, by interface; what they drop is no packet yet."""
         try:
-            return rises(self._before, self._read())
+            links = self._sources[2].read() if self._sources else {}
         except OSError:
             return {}
+        return {name: link.xdp for name, link in links.items() if link.xdp}
 
     def own_addresses(self) -> set[str]:
         """IPv4 addresses of the namespace now; none where they cannot be read."""
+        if self._sources is None:
+            return set()
         try:
-            self._addresses.seek(0)
-            return parse_own_addresses(self._addresses.read())
-        except (AttributeError, OSError):
+            self._sources[1].seek(0)
+            return parse_own_addresses(self._sources[1].read())
+        except OSError:
             return set()
 
     def close(self) -> None:
-        for file in self._files:
-            file.close()
+        for source in self._sources or ():
+            source.close()
 
 
-_PARSERS = {"netstat": parse_netstat, "dev": parse_dev}
-_ADDRESSES = "fib_trie"
+def _own_file(name: str) -> TextIO:
+    return open(f"/proc/thread-self/net/{name}", encoding="utf-8", errors="replace")
 
 
 def _inside(path: str, look: Callable[[], _T]) -> _T:

@@ -1,19 +1,64 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One question to rtnetlink(7): which interface has this name."""
+"""Two questions to rtnetlink(7): which interface has this name, and what have devices not taken."""
 
 from __future__ import annotations
 
 import os
 import socket
 import struct
+import sys
+from collections.abc import Iterator
+from typing import NamedTuple
 
-_RTM_GETLINK, _NLMSG_ERROR, _NLM_F_REQUEST = 18, 2, 1
-_IFLA_IFNAME, _IFLA_ALT_IFNAME = 3, 53
+_RTM_GETLINK, _NLMSG_ERROR, _NLMSG_DONE = 18, 2, 3
+_NLM_F_REQUEST, _NLM_F_DUMP = 1, 0x300
+_IFLA_IFNAME, _IFLA_STATS64, _IFLA_XDP, _IFLA_ALT_IFNAME = 3, 23, 43, 53
+_IFLA_XDP_ATTACHED, _IFLA_XDP_PROG_ID, _IFLA_XDP_DRV_PROG_ID = 2, 4, 5
+_XDP_ATTACHED_DRV = 1
+_NESTED = 0x3FFF  # without NLA_F_NESTED and NLA_F_NET_BYTEORDER
 _NAME_BYTES, _ALT_NAME_BYTES = 16, 128  # with the zero at the end: IFNAMSIZ, ALTIFNAMSIZ
 _HEADER = struct.Struct("=IHHII")  # struct nlmsghdr
 _LINK = struct.Struct("=BxHiII")  # struct ifinfomsg
 _ATTRIBUTE = struct.Struct("=HH")  # struct rtattr
+_STATISTICS = struct.Struct("=16Q")  # struct rtnl_link_stats64 as far as rx_missed_errors
 _ANSWER_BYTES = 1 << 17
+
+
+class Link(NamedTuple):
+    """What an interface has not taken since its start (struct rtnl_link_stats64), in frames.
+
+    ``errors``: all that were bad. ``overruns``: ``rx_fifo_errors``. ``missed``: no room for them.
+    ``xdp``: the number of the XDP program in its driver, 0 without one.
+    """
+
+    errors: int
+    overruns: int
+    missed: int
+    xdp: int = 0
+
+
+class Links:
+    """Every interface of the namespace in which this is made.
+
+    Its socket stays in that namespace. Raises OSError, as ``read`` does.
+    """
+
+    def __init__(self) -> None:
+        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
+
+    def read(self) -> dict[str, Link]:
+        """By the interface's name."""
+        body = _LINK.pack(0, 0, 0, 0, 0)
+        flags = _NLM_F_REQUEST | _NLM_F_DUMP
+        head = _HEADER.pack(_HEADER.size + len(body), _RTM_GETLINK, flags, 1, 0)
+        self._socket.sendto(head + body, (0, 0))
+        found: dict[str, Link] = {}
+        while not take_links(self._socket.recv(_ANSWER_BYTES), found):
+            pass
+        return found
+
+    def close(self) -> None:
+        self._socket.close()
 
 
 def interface_index(name: str) -> int:
@@ -44,3 +89,41 @@ def parse(answer: bytes) -> int:
         (number,) = struct.unpack_from("=i", answer, _HEADER.size)
         raise OSError(-number, os.strerror(-number))
     return int(_LINK.unpack_from(answer, _HEADER.size)[2])
+
+
+def take_links(answer: bytes, found: dict[str, Link]) -> bool:
+    """Puts each interface of a part of a dump into ``found``; true: it was the last part.
+
+    Raises OSError for the error in it.
+    """
+    at = 0
+    while at + _HEADER.size <= len(answer):
+        size, kind, *_ = _HEADER.unpack_from(answer, at)
+        if kind == _NLMSG_DONE:
+            return True
+        message = answer[at : at + size]
+        if kind == _NLMSG_ERROR:
+            parse(message)
+        own = dict(_attributes(message[_HEADER.size + _LINK.size :]))
+        if len(counted := own.get(_IFLA_STATS64, b"")) >= _STATISTICS.size:
+            numbers = _STATISTICS.unpack_from(counted)
+            name = os.fsdecode(own.get(_IFLA_IFNAME, b"").rstrip(b"\0"))
+            xdp = _driver_program(own.get(_IFLA_XDP, b""))
+            found[name] = Link(numbers[4], numbers[14], numbers[15], xdp)
+        at += size + 3 & ~3
+    return False
+
+
+def _driver_program(nested: bytes) -> int:
+    """Where another one runs as generic XDP, too, the driver's has its own attribute."""
+    own = {kind: int.from_bytes(value, sys.byteorder) for kind, value in _attributes(nested)}
+    alone = own.get(_IFLA_XDP_ATTACHED) == _XDP_ATTACHED_DRV
+    return own.get(_IFLA_XDP_DRV_PROG_ID, own.get(_IFLA_XDP_PROG_ID, 0) if alone else 0)
+
+
+def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
+    at = 0
+    while at + _ATTRIBUTE.size <= len(data):
+        size, kind = _ATTRIBUTE.unpack_from(data, at)
+        yield kind & _NESTED, data[at + _ATTRIBUTE.size : at + size]
+        at += max(size, _ATTRIBUTE.size) + 3 & ~3

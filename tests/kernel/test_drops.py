@@ -127,3 +127,75 @@ def test_drops_counted_in_the_kernel(lab: Lab) -> None:
     (kind,) = reports[-1]["kinds"]
     assert (kind["netns"], kind["ifname"]) == (lab.inode("b"), "eth0")
     assert kind["packets"] == reports[-1]["total"] == sum(summary["drops"].values()) == 50
+
+
+def test_a_vlan_that_a_bridge_port_does_not_take(lab: Lab) -> None:
+    lab.run("ip link set br0 type bridge vlan_filtering 1")
+    lab.inside("a", "ip link add link eth0 name eth0.7 type vlan id 7; ip link set eth0.7 up; "
+               "ip addr add 10.17.0.1/24 dev eth0.7; "
+               "ip neigh add 10.17.0.2 lladdr 02:00:00:00:00:77 dev eth0.7")  # fmt: skip
+    try:
+        with lab.tracing("--drops", "vlan 7 and udp dst port 7001") as tracing:
+            lab.inside("a", "echo x > /dev/udp/10.17.0.2/7001")
+    finally:
+        lab.run("ip -n a link del eth0.7; ip link set br0 type bridge vlan_filtering 0")
+    assert tracing.trace is not None
+    (event,) = tracing.trace.events
+    assert re.match(r"(__)?allowed_ingress\+|br_", event["location"]), event
+    assert event["iface"] == "va"
+    assert event["tuple"]["daddr"] == "10.17.0.2"
+    assert event["drop_reason"] == ("NOT_SPECIFIED" if lab.has_reasons else None)
+
+
+def test_a_full_connection_table(lab: Lab) -> None:
+    """The table is full of one connection, and all others are refused."""
+    rule = "INPUT -m conntrack --ctstate INVALID -j ACCEPT"
+    lab.run("modprobe -a nf_conntrack xt_conntrack; sysctl -n net.netfilter.nf_conntrack_max "
+            ">/tmp/conntrack_max; sysctl -qw net.netfilter.nf_conntrack_max=1")  # fmt: skip
+    assert lab.inside("b", f"iptables-legacy -A {rule}").rc == 0
+    try:
+        with lab.tracing("--drops", "--filter-netns", "b", "udp dst port 7002") as tracing:
+            lab.inside("a", "for n in 1 2 3; do echo x > /dev/udp/10.1.0.2/7002; done")
+    finally:
+        lab.inside("b", f"iptables-legacy -D {rule}")
+        lab.run("sysctl -qw net.netfilter.nf_conntrack_max=$(cat /tmp/conntrack_max)")
+    assert tracing.trace is not None
+    last = tracing.trace.events[-1]
+    assert len(tracing.trace.events) == 3
+    assert last["location"].startswith("nf_hook_slow+")
+    assert last["drop_reason"] == ("NETFILTER_DROP" if lab.has_reasons else None)
+    assert (last["netns"], last["iface"]) == (lab.inode("b"), "eth0")
+
+
+def test_wireguard_both_ways(lab: Lab) -> None:
+    """To an address of no peer: a drop. From an address that is not the peer's: silent."""
+    lab.run("modprobe wireguard")
+    keys = {}
+    for name, address in (("a", "10.7.0.1/24"), ("b", "10.7.0.2/24")):
+        lab.inside(name, f"ip link add wg0 type wireguard; ip addr add {address} dev wg0; "
+                   "ip link set wg0 up")  # fmt: skip
+        done = lab.inside(name, "python -m tests.kernel.inside.wireguard wg0")
+        keys[name] = done.stdout.strip()
+        assert keys[name], done.stderr
+    for name, peer, number in (("a", "b", 2), ("b", "a", 1)):
+        done = lab.inside(name, "python -m tests.kernel.inside.wireguard wg0 "
+                          f"{keys[peer]} 10.1.0.{number} 10.7.0.{number}")  # fmt: skip
+        assert done.rc == 0, done.stderr
+    assert lab.inside("a", "ping -c1 -W20 10.7.0.2; ip addr add 10.7.0.99/32 dev wg0").rc == 0
+    try:
+        with lab.tracing("--drops", "--filter-netns", "a", "udp dst port 7003") as tracing:
+            lab.inside("a", "echo x > /dev/udp/10.7.0.77/7003")
+        sent = tracing.trace
+        with lab.tracing("--drops", "--filter-netns", "b", "udp dst port 7003") as tracing:
+            lab.inside("a", "ping -c1 -W1 -I 10.7.0.99 10.7.0.2")
+        received = tracing.trace
+    finally:
+        lab.run("ip -n a link del wg0; ip -n b link del wg0")
+    assert sent is not None
+    assert received is not None
+    (event,) = sent.events
+    assert event["location"].startswith("wg_xmit+")
+    assert (event["iface"], event["tuple"]["daddr"]) == ("wg0", "10.7.0.77")
+    assert received.events == []
+    assert received.summary["silent"] == {"wg0: receive errors": 1}
+    assert "allowed-ips" in received.stderr

@@ -18,6 +18,11 @@ import pytest
 from tests.native.net import Net
 
 _BPF, _PROG_LOAD, _RAW_TRACEPOINT_OPEN, _RAW_TRACEPOINT = 321, 5, 17, 17
+_PROGRAM = """
+__attribute__((section("xdp"), used)) int xdp_drop(void *context) { return 1; }
+__attribute__((section("tc"), used)) int tc_drop(void *context) { return 2; }
+char terms[] __attribute__((section("license"), used)) = "GPL";
+"""
 _RETURN_0 = struct.pack("=BBhiBBhi", 0xB7, 0, 0, 0, 0x95, 0, 0, 0)
 
 
@@ -67,3 +72,13 @@ def net() -> Iterator[Net]:
         pytest.skip(reason)
     with Net() as made:
         yield made
+
+
+@pytest.fixture(scope="module")
+def program(net: Net) -> str:
+    """An object whose programs drop everything: sections xdp and tc."""
+    source, target = net.directory / "drop.c", net.directory / "drop.o"
+    source.write_text(_PROGRAM)
+    command = ["clang", "-O2", "-target", "bpf", "-c", str(source), "-o", str(target)]
+    subprocess.run(command, check=True, timeout=60)
+    return str(target)

@@ -338,3 +338,19 @@ def test_an_arp_request_that_is_ignored(net: Net) -> None:
         assert ("arp_filter" in trace.stderr) is bool(silent)
         assert trace.events == []
     net.run("r", "sysctl -qw net.ipv4.conf.e1.arp_ignore=0")
+
+
+def test_what_a_driver_drops_is_not_seen_and_said_so(net: Net, program: str) -> None:
+    arguments = ("--drops", "--output-json", "--filter-netns", net.netns("b"))
+    said = "an XDP program runs in the driver of e3 (program "
+    for mode, others, expected in (
+        ("xdpdrv", (), True),
+        ("xdpdrv", ("--filter-ifname", "e3"), True),
+        ("xdpdrv", ("--filter-ifname", "lo"), False),
+        ("xdpgeneric", (), False),
+    ):
+        net.run("b", f"ip link set dev e3 {mode} obj {program} sec xdp")
+        with net.tracing(*arguments, *others) as traces:
+            pass
+        net.run("b", f"ip link set dev e3 {mode} off")
+        assert (said in traces[0].stderr) is expected, (mode, others, traces[0].stderr)

@@ -75,11 +75,6 @@ for tries in range(2000):
     s.sendto(b"x", ("10.78.0.2", 4001))
     time.sleep(0.005)
 {STAY}"""
-PROGRAM = """
-__attribute__((section("xdp"), used)) int xdp_drop(void *context) { return 1; }
-__attribute__((section("tc"), used)) int tc_drop(void *context) { return 2; }
-char terms[] __attribute__((section("license"), used)) = "GPL";
-"""
 
 
 def nft(hook: str) -> str:
@@ -289,15 +284,6 @@ DROPS = {
         "tc qdisc del dev e0 clsact",
     ),
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def program(net: Net) -> str:
-    source, target = net.directory / "drop.c", net.directory / "drop.o"
-    source.write_text(PROGRAM)
-    command = ["clang", "-O2", "-target", "bpf", "-c", str(source), "-o", str(target)]
-    subprocess.run(command, check=True, timeout=60)
-    return str(target)
 
 
 @pytest.mark.parametrize("name", DROPS)

@@ -4,10 +4,11 @@ from __future__ import annotations
 import errno
 import socket
 import struct
+from pathlib import Path
 
 import pytest
 
-from pwru_py.kernel.rtnetlink import interface_index, parse, request
+from pwru_py.kernel.rtnetlink import Link, Links, interface_index, parse, request, take_links
 
 
 def test_every_interface_here() -> None:
@@ -40,3 +41,36 @@ def test_an_answer() -> None:
     refusal = struct.pack("=IHHIIi", 36, 2, 0, 1, 1, -errno.EPERM) + bytes(16)
     with pytest.raises(PermissionError):
         parse(refusal)
+
+
+def test_counters_of_every_interface_here() -> None:
+    links = Links()
+    try:
+        for _ in range(2):
+            found = links.read()
+            assert found.keys() == {name for _, name in socket.if_nameindex()}
+    finally:
+        links.close()
+    for name, link in found.items():
+        folder = Path("/sys/class/net", name, "statistics")
+        files = ("rx_errors", "rx_fifo_errors", "rx_missed_errors")
+        assert link[:3] == tuple(int((folder / file).read_text()) for file in files)
+
+
+def attribute(kind: int, value: bytes) -> bytes:
+    return struct.pack("=HH", 4 + len(value), kind) + value + bytes(-len(value) % 4)
+
+
+def test_a_part_of_a_dump() -> None:
+    """With attributes that are of no interest, an interface without counters, and the end."""
+    counted = struct.pack("=25Q", *range(100, 125))
+    named = struct.pack("=BxHiII", 0, 1, 7, 0, 0) + attribute(3, b"eth0\0")
+    bodies = (named + attribute(4, b"12345") + attribute(23, counted), named.replace(b"h0", b"h1"))
+    parts = b"".join(struct.pack("=IHHII", 16 + len(body), 16, 2, 1, 1) + body for body in bodies)
+    end = struct.pack("=IHHIIi", 20, 3, 2, 1, 1, 0)
+    found: dict[str, Link] = {}
+    assert not take_links(parts, found)
+    assert take_links(parts + end, found)
+    assert found == {"eth0": Link(errors=104, overruns=114, missed=115)}
+    with pytest.raises(PermissionError):
+        take_links(struct.pack("=IHHIIi", 36, 2, 0, 1, 1, -errno.EPERM) + bytes(16), found)
