@@ -163,11 +163,12 @@ enum arguments_table {
 
 /*
  * What drops are counted by: who freed the packet, and why (-1 where the kernel has no reasons);
- * with config.drop_where also where the packet was, else 0.
+ * with config.drop_where also where the packet was, else 0. empty: no byte of it was left.
  */
 struct drop_key {
 	__u64 location;
-	__u64 reason;
+	__u32 reason;
+	__u32 empty;
 	__u64 netns; /* inode number, 0 unknown */
 	char ifname[16];
 };

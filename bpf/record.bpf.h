@@ -245,7 +245,8 @@ static __always_inline void count_drop(struct bpf_raw_tracepoint_args *ctx, __u3
 	struct where where;
 
 	if (cfg.drop_reasons)
-		key.drop.reason = (__u32)ctx->args[KFREE_REASON];
+		key.drop.reason = ctx->args[KFREE_REASON];
+	key.drop.empty = !FIELD(VIEW(skb), len);
 	if (cfg.drop_where && look_where(VIEW(skb), &where)) {
 		key.drop.netns = where.netns;
 		if (where.dev)

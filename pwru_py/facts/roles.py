@@ -130,6 +130,25 @@ def is_piece(reason: str, function: str, lists: Collection[str]) -> bool:
     return function in lists and reason in ("", UNSAID)
 
 
+CLOSES = frozenset({"sk_stream_kill_queues"})
+"""Frees what a TCP socket had not read when it was closed. Of a FIN, which every connection ends
+with, no byte is left by then (net/core/stream.c, tcp_data_queue() in net/ipv4/tcp_input.c).
+"""
+
+
+def is_read(function: str, *, empty: bool) -> bool:
+    """Whether what ``function`` frees had been taken in, although the kernel calls it a drop.
+
+    ``empty``: no byte of the packet is left.
+    """
+    return empty and function in CLOSES
+
+
+TAKE_LAST = frozenset({"tcp_v4_rcv", "tcp_v6_rcv"})
+"""With no reason of their own these free, as a drop, the last packets of a connection, which a
+TIME-WAIT socket has taken in (do_time_wait in net/ipv4/tcp_ipv4.c, net/ipv6/tcp_ipv6.c).
+"""
+
 ECHO_REPLIES = frozenset({"icmp_rcv", "icmpv6_rcv", "ping_rcv", "pingv6_rcv"})
 """Free an echo reply that no ping socket takes, as NO_SOCKET. Raw sockets, which most pings use,
 have had their copies before (net/ipv4/icmp.c, net/ipv4/ip_input.c: raw_local_deliver()).

@@ -209,6 +209,12 @@ _OTHERS: dict[str, Any] = {
                 "type": "integer",
                 "minimum": 0,
             },
+            "closings": {
+                "description": "Of the drops, those that may be the last packets of TCP "
+                "connections: a TIME-WAIT socket takes them in.",
+                "type": "integer",
+                "minimum": 0,
+            },
             "pieces": {
                 "description": "sk_buffs freed in lists that may be drops, or fragments of packets "
                 "that arrived: this kernel does not tell.",
@@ -233,6 +239,7 @@ _OTHERS: dict[str, Any] = {
             "drops_limited",
             "pieces",
             "replies",
+            "closings",
             "tagged",
             "silent",
             "losses",

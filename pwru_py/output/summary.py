@@ -107,6 +107,13 @@ def _drop_lines(summary: Summary) -> list[str]:
             else f"{summary.replies} are echo replies"
         )
         drops.append(f"  ({replies}; raw sockets, as ping's, had their copies before)")
+    if summary.closings:
+        closings = (
+            "one may be the last packet of a TCP connection"
+            if summary.closings == 1
+            else f"{summary.closings} may be the last packets of TCP connections"
+        )
+        drops.append(f"  ({closings}, taken in by TIME-WAIT)")
     if summary.pieces:
         pieces = plural(summary.pieces, "sk_buff")
         drops.append(

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from ..facts.roles import ECHO_REPLIES, NO_REASON, is_piece
+from ..facts.roles import ECHO_REPLIES, NO_REASON, TAKE_LAST, UNSAID, is_piece
 from ..record.event import Dropped, Summary
 
 
@@ -13,7 +13,7 @@ def tell(summary: Summary, dropped: Iterable[Dropped], lists: Collection[str]) -
     """Puts all of them into ``summary``, in place of what it had."""
     drops: dict[str, int] = {}
     places: dict[str, int] = {}
-    pieces = replies = 0
+    pieces = replies = closings = 0
     for reason, location, packets, *_where in dropped:
         if is_piece(reason, location.symbol, lists):
             pieces += packets
@@ -24,5 +24,8 @@ def tell(summary: Summary, dropped: Iterable[Dropped], lists: Collection[str]) -
         places[place] = places.get(place, 0) + packets
         if reason in ("NO_SOCKET", "") and location.symbol in ECHO_REPLIES:
             replies += packets
+        if reason == UNSAID and location.symbol in TAKE_LAST:
+            closings += packets
     summary.drop_places = places
-    summary.drops, summary.pieces, summary.replies = drops, pieces, replies
+    summary.drops, summary.pieces = drops, pieces
+    summary.replies, summary.closings = replies, closings

@@ -13,13 +13,14 @@ from ..attach.tracepoints import Tracepoints
 from ..errors import AttachError, PrivilegeError
 from ..escape import escape
 from ..facts.drop_reasons import Reasons
+from ..facts.roles import is_read
 from ..kernel import bpf, system
 from ..kernel.libbpf import Program
 from ..kernel.wake import Wake
 from ..plan.functions import Target
 from ..record import contract
 from ..record.decode import decode_tuple
-from ..record.event import Dropped, Flow, Frame, Losses
+from ..record.event import Dropped, Flow, Frame, Losses, Tuple
 from ..record.layout import DROP_KEY, FLOW_KEY
 from .addresses import Locations, Stacks, targets_by_addr
 from .load import FLOWS_MAX, Loaded
@@ -77,28 +78,32 @@ class Attached:
     def dropped(self) -> Iterator[Dropped]:
         """What the tracepoint has told so far."""
         flows = self._flows() if self.prepared.config.flows else {}
+        kinds: dict[_Kind, int] = {}
+        shown: dict[_Kind, dict[Tuple | None, int]] = {}
         for key, count in self._loaded.dropped.per_cpu_sums(DROP_KEY.size):
-            location, reason, netns, ifname = DROP_KEY.unpack(key)
-            known = reason != _NO_REASON
-            name = self.reasons.name(reason) if known else ""
-            yield Dropped(
-                name,
-                self.locate(location),
-                count,
-                netns,
-                escape(ifname),
-                tuple(flows.get(key, ())),
-            )
+            location, reason, empty, *where = DROP_KEY.unpack(key)
+            if is_read(self.locate(location).symbol, empty=bool(empty)):
+                continue
+            kind = location, reason, *where
+            kinds[kind] = kinds.get(kind, 0) + count
+            own = shown.setdefault(kind, {})
+            for addresses, packets in flows.get(key, ()):
+                own[addresses] = own.get(addresses, 0) + packets
+        for kind, packets in kinds.items():
+            location, reason, netns, ifname = kind
+            name = self.reasons.name(reason) if reason != _NO_REASON else ""
+            rows = tuple(Flow(*row) for row in shown[kind].items())
+            yield Dropped(name, self.locate(location), packets, netns, escape(ifname), rows)
         left = self._loaded.counters.per_cpu_sum(contract.COUNT_DROPS_LEFT)
         if left:
             yield Dropped("at more places than can be told apart", Frame(0, "", 0, ""), left)
 
-    def _flows(self) -> dict[bytes, list[Flow]]:
+    def _flows(self) -> dict[bytes, list[tuple[Tuple | None, int]]]:
         """By drop_key."""
-        found: dict[bytes, list[Flow]] = {}
+        found: dict[bytes, list[tuple[Tuple | None, int]]] = {}
         for key, packets in self._loaded.flows.entries(FLOW_KEY.size, FLOWS_MAX):
             drop, packed = FLOW_KEY.unpack(key)
-            found.setdefault(drop, []).append(Flow(decode_tuple(packed), packets))
+            found.setdefault(drop, []).append((decode_tuple(packed), packets))
         return found
 
     def drops_limited(self, losses: Losses) -> bool:
@@ -162,7 +167,8 @@ def attach(loaded: Loaded, wake: Wake, warnings: tuple[str, ...]) -> Attached:
         return Attached(loaded, probes, points, stacks, drops, told, stack.pop_all())
 
 
-_NO_REASON = (1 << 64) - 1
+_Kind = tuple[int, int, int, bytes]  # location, reason, namespace, interface
+_NO_REASON = (1 << 32) - 1
 _UNTOLD = "drops are told by functions, those of a list as one"
 
 

@@ -105,7 +105,8 @@ CONFIG: Final[Members] = (
 DROP_KEY_BYTES: Final = 40
 DROP_KEY: Final[Members] = (
     ("location", 0, "Q"),
-    ("reason", 8, "Q"),
+    ("reason", 8, "I"),
+    ("empty", 12, "I"),
     ("netns", 16, "Q"),
     ("ifname", 24, "16s"),
 )

@@ -22,6 +22,7 @@ from ..facts.roles import (
     TRACEPOINT_FRAMES,
     UNSAID,
     is_piece,
+    is_read,
 )
 from ..plan.functions import Target
 from . import contract, layout
@@ -191,7 +192,7 @@ class Decoder:
                 location = self._given.locate(addr) if addr else None
                 if flags & contract.EVENT_DROP:
                     func, module = DROP_TRACEPOINT, ""
-                    reason, reason_name, drop = self._dropped(flags, reason, location)
+                    reason, reason_name, drop = self._dropped(flags, reason, location, length)
                 else:
                     func, module = targets[index]
                     reason, reason_name, drop = -1, "", False
@@ -229,12 +230,15 @@ class Decoder:
         drop = telling and not flags & contract.EVENT_SHARED and not self._rules.tracepoint
         return reason, name, drop and self._given.is_drop(reason)
 
-    def _dropped(self, flags: int, reason: int, location: Frame | None) -> tuple[int, str, bool]:
+    def _dropped(
+        self, flags: int, reason: int, location: Frame | None, length: int
+    ) -> tuple[int, str, bool]:
         """The same of the tracepoint."""
         reason = reason if flags & contract.EVENT_REASON else -1
         name = self._given.reason(reason) if reason >= 0 else ""
         freed_by = location.symbol if location is not None else ""
-        return reason, name, not is_piece(name, freed_by, self._rules.pieces)
+        none = is_piece(name, freed_by, self._rules.pieces) or is_read(freed_by, empty=not length)
+        return reason, name, not none
 
     def _stack(self, addrs: Sequence[int], func: int) -> tuple[Frame, ...]:
         """The frames from the traced function on; a trampoline puts the programs before it.

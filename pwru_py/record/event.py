@@ -205,7 +205,8 @@ class Summary:
     too many packets were under way at once. ``drops``: reason name to packets; ``drop_places``: the
     same by reason and function, ``TTL at ip_forward``; ``drops_limited``: there may be more, as the
     kernel skipped hits. ``replies``: drops that are echo replies without a ping socket, of which
-    raw sockets have had their copies. ``pieces``: sk_buffs that were freed in a list and may be
+    raw sockets have had their copies; ``closings``: drops that may be the last packets of TCP
+    connections, which TIME-WAIT takes in. ``pieces``: sk_buffs that were freed in a list and may be
     drops, or fragments of packets that arrived: this kernel does not tell. ``tagged``: hits that
     matched but for a VLAN tag, which moves all behind it (of a session with a pcap filter alone).
     ``silent``: of a session with ``drops``, counters of its namespace that tell of losses which are
@@ -220,6 +221,7 @@ class Summary:
     drop_places: dict[str, int] = field(default_factory=dict)
     pieces: int = 0
     replies: int = 0
+    closings: int = 0
     tagged: int = 0
     silent: dict[str, int] = field(default_factory=dict)
     losses: Losses = Losses()

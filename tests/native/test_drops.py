@@ -354,3 +354,44 @@ def test_what_a_driver_drops_is_not_seen_and_said_so(net: Net, program: str) -> 
             pass
         net.run("b", f"ip link set dev e3 {mode} off")
         assert (said in traces[0].stderr) is expected, (mode, others, traces[0].stderr)
+
+
+SERVE = """
+import os, socket, time
+s = socket.socket()
+s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+s.bind(("0.0.0.0", 4004))
+s.listen()
+if stays := os.fork():
+    print(stays)
+else:
+    os.closerange(0, 3)
+    taken, _ = s.accept()
+    taken.recv(5)
+    taken.close()
+    time.sleep(0.5)
+"""
+TALK = """
+import socket, time
+s = socket.create_connection(("10.77.2.2", 4004))
+s.send(b"hello")
+time.sleep(0.1)
+s.close()
+time.sleep(0.3)
+"""
+
+
+@pytest.mark.parametrize("top", [(), ("--top",)])
+def test_a_connection_that_ends_well_has_no_loss(net: Net, top: tuple[str, ...]) -> None:
+    """The server closes first: its TIME-WAIT takes in the client's FIN. The client never reads the
+    server's, which is freed, with the reason QUEUE_PURGE, as the socket goes.
+    """
+    stays = net.python("b", SERVE)
+    with net.tracing("--drops", "--output-json", *top, "tcp port 4004") as traces:
+        net.python("a", TALK)
+        time.sleep(0.3)
+    net.run("b", f"kill {stays.strip()}", check=False)
+    summary = traces[0].summary
+    assert summary["drop_places"] == {"NOT_SPECIFIED at tcp_v4_rcv": 1}
+    assert summary["closings"] == 1
+    assert len(traces[0].events) == (0 if top else 1)

@@ -117,13 +117,14 @@ def test_what_the_kernel_counts_is_told_as_it_is() -> None:
         Dropped("NO_SOCKET", HERE, 1),
         Dropped("", lists, 1),
         Dropped("", HERE, 1),
+        Dropped("NOT_SPECIFIED", HERE._replace(symbol="tcp_v4_rcv"), 2),
     ]
     summary = Summary(drops={"OLD": 1})
     tell(summary, rows, {"kfree_skb_list"})
-    assert summary.drops == {"NETFILTER_DROP": 5, "NO_SOCKET": 5, NO_REASON: 1}
-    assert (summary.pieces, summary.replies) == (21, 4)
+    assert summary.drops == {"NETFILTER_DROP": 5, "NO_SOCKET": 5, NO_REASON: 1, "NOT_SPECIFIED": 2}
+    assert (summary.pieces, summary.replies, summary.closings) == (21, 4, 2)
     tell(summary, rows, frozenset())
-    assert (summary.pieces, summary.drops["NOT_SPECIFIED"]) == (0, 20)
+    assert (summary.pieces, summary.drops["NOT_SPECIFIED"]) == (0, 22)
 
 
 def test_where_the_kernel_counts_events_do_not() -> None:

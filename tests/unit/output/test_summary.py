@@ -57,8 +57,9 @@ def test_what_only_a_tag_keeps_away_is_said() -> None:
 
 
 def test_drops_that_need_a_word() -> None:
-    lines = summary_lines(Summary(drops={"NO_SOCKET": 3}, replies=2, pieces=20))
+    lines = summary_lines(Summary(drops={"NO_SOCKET": 3}, replies=2, closings=2, pieces=20))
     assert "  (2 are echo replies; raw sockets, as ping's, had their copies before)" in lines
+    assert "  (2 may be the last packets of TCP connections, taken in by TIME-WAIT)" in lines
     assert any(line.startswith("freed in lists: 20 sk_buffs") for line in lines)
     assert summary_lines(Summary(drops={"TTL": 2}, drops_limited=True))[1] == "drops: at least 2"
     assert summary_lines(Summary(packets_limited=True))[0] == "0 packets, 0 events"
