@@ -16,14 +16,14 @@ struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 1); /* set by Python */
 	__type(key, __u64);
-	__type(value, __u8);
+	__type(value, __u32); /* of watch(), else 0 */
 } tracked SEC(".maps");
 
 static __always_inline void follow(__u64 addr)
 {
-	__u8 one = 1;
+	__u32 none = 0;
 
-	if (bpf_map_update_elem(&tracked, &addr, &one, BPF_ANY))
+	if (bpf_map_update_elem(&tracked, &addr, &none, BPF_ANY))
 		count(COUNT_TRACK_FULL);
 	else
 		count(COUNT_TRACK_NEW);
@@ -69,6 +69,40 @@ static __always_inline bool is_followed(__u64 addr)
 		return true;
 	forget(addr);
 	return false;
+}
+
+enum way {
+	ENTERS,
+	RECEIVED,
+	QUEUED,
+	FREED
+};
+
+/*
+ * Where no program may watch the allocator: TCP frees what it has taken in, and GRO what it has
+ * joined, and no tracepoint tells. The way does: a packet that is sent, or freed, and has come by no
+ * device is not the one that a device had received at that address; and no packet enters twice by
+ * one device. The value in the map: the index of the device that received it, until it is sent on.
+ */
+static __always_inline void watch(__u64 addr, enum way way)
+{
+	__u32 *came = bpf_map_lookup_elem(&tracked, &addr);
+	struct sk_buff *skb = VIEW((struct sk_buff *)addr);
+	struct net_device *dev;
+	__u32 ifindex = 0;
+
+	if (!came)
+		return;
+	if (way == ENTERS || way == RECEIVED) {
+		dev = VIEW((struct net_device *)FIELD(skb, dev));
+		ifindex = FIELD(dev, ifindex);
+	}
+	if (way == RECEIVED)
+		*came = ifindex;
+	else if (*came && (way == ENTERS ? *came == ifindex : !FIELD(skb, skb_iif)))
+		forget(addr);
+	else if (way != FREED)
+		*came = 0;
 }
 
 /* Tells user space whose child it is; there is no room for that in a queue. */

@@ -61,6 +61,7 @@ struct sk_buff {
 	unsigned long _skb_refdst;
 	unsigned int len;
 	unsigned int data_len;
+	int skb_iif;
 	__be16 vlan_proto;
 	__u16 vlan_tci;
 	__u32 mark;

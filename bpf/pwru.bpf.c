@@ -153,6 +153,25 @@ LOCATED_PROGRAM(1)
 END_PROGRAM(kfree_skb)
 END_PROGRAM(consume_skb)
 
+/* There, for --filter-track-skb; attached first, so that another packet's event is not shown. */
+#define WATCH_PROGRAM(tracepoint, way)                              \
+	SEC("?raw_tp/" #tracepoint)                                 \
+	int watch_##tracepoint(struct bpf_raw_tracepoint_args *ctx) \
+	{                                                           \
+		watch(ctx->args[0], way);                           \
+		return 0;                                           \
+	}
+
+WATCH_PROGRAM(napi_gro_receive_entry, ENTERS)
+WATCH_PROGRAM(napi_gro_frags_entry, ENTERS)
+WATCH_PROGRAM(netif_rx_entry, ENTERS)
+WATCH_PROGRAM(netif_receive_skb_entry, ENTERS)
+WATCH_PROGRAM(netif_receive_skb_list_entry, ENTERS)
+WATCH_PROGRAM(netif_receive_skb, RECEIVED)
+WATCH_PROGRAM(net_dev_queue, QUEUED)
+WATCH_PROGRAM(kfree_skb, FREED)
+WATCH_PROGRAM(consume_skb, FREED)
+
 /*
  * --filter-track-skb: what is made of a followed packet is followed too, and an address fresh from
  * the allocator is another packet. The program's name is KIND_ARGUMENTS_FUNCTION: Python loads

@@ -302,6 +302,8 @@ static __noinline void emit_tracepoint(struct bpf_raw_tracepoint_args *ctx, __u6
 	ev->func = location;
 	ev->target = which_tracepoint(ctx);
 	ev->flags |= EVENT_TRACEPOINT;
+	if (!FIELD(VIEW((struct sk_buff *)addr), skb_iif))
+		ev->flags |= EVENT_LOCAL;
 	send_record(ev, ctx);
 }
 

@@ -57,6 +57,19 @@ CONSUMED_TRACEPOINT = "skb:consume_skb"
 QUEUED_TRACEPOINT = "net:net_dev_queue"
 """A packet comes to its device's queue (__dev_queue_xmit() in net/core/dev.c)."""
 
+ENTRIES = frozenset(
+    (
+        "net:napi_gro_receive_entry", "net:napi_gro_frags_entry", "net:netif_rx_entry",
+        "net:netif_receive_skb_entry", "net:netif_receive_skb_list_entry",
+    )
+)  # fmt: skip
+"""A packet comes in by a device: one of these, and once for each device (net/core/dev.c,
+net/core/gro.c).
+"""
+
+TAKES = frozenset({"tcp:tcp_probe", "skb:skb_copy_datagram_iovec"})
+"""A socket has the packet: no device sees it again (net/ipv4/tcp_input.c, net/core/datagram.c)."""
+
 FREES_LAST = frozenset(
     {"__kfree_skb", "skb_release_head_state", "kfree_skb_partial", CONSUMED_TRACEPOINT}
 )

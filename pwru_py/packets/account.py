@@ -27,7 +27,7 @@ class Account:
             summary.packets = max(summary.packets, event.packet)  # they are numbered as they come
             if event.drop and self._drops and event.packet != self._dropped:
                 self._count(event)
-        summary.packets_limited |= self._identity.crowded
+        summary.packets_limited |= self._identity.rough
 
     def _count(self, event: Event) -> None:
         drops, reason = self._summary.drops, event.reason_name or NO_REASON

@@ -9,9 +9,18 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ..facts.roles import FREE_PATH, FREES_LAST, FREES_MEMORY
+from ..facts.roles import (
+    CONSUMED_TRACEPOINT,
+    ENTRIES,
+    FREE_PATH,
+    FREES_LAST,
+    FREES_MEMORY,
+    QUEUED_TRACEPOINT,
+    TAKES,
+)
 
 LIVE_MAX = 65536
+_TAKEN = (0, -1)  # by a socket, in place of a device
 
 
 class Life(NamedTuple):
@@ -30,26 +39,38 @@ class Identity:
     another one (``link``). It ends behind the function that frees its memory. Some are freed where
     no function is traced: of a packet that was dropped, or freed for good, the next event is
     another packet's, unless it is one of those that see a packet while it is being freed.
+
+    Tracepoints alone do not see every end: TCP frees what it has taken in, and GRO what it has
+    joined, without one. There the way tells (``_is_new``): a packet that is sent and has come by no
+    device is not the one that had been received at that address.
     """
 
     def __init__(self, limit: int = LIVE_MAX) -> None:
         self._limit = limit
         self._live: dict[int, Life] = {}
         self._ending: dict[int, set[str]] = {}  # address to what freed it, so far
+        self._came: dict[int, tuple[int, int]] = {}  # address to the device that received it last
         self._count = 0
-        self.crowded = False
-        """Whether there were ever more than ``limit`` under way."""
+        self.rough = False
+        """Whether there were ever more than ``limit`` under way, or one ended where none saw it."""
 
-    def see(self, skb: int, func: str, netns: int, *, device: bool, last: bool) -> Life:
+    def see(
+        self, skb: int, func: str, netns: int, *, device: int, last: bool, local: bool | None = None
+    ) -> Life:
         """The packet of an event.
 
-        ``netns``: as the record has it, 0 unknown; ``device``: a device says so. ``last``: it is
-        dropped here. The namespace of the answer is that of the packet's last device, where the
-        record has none: a socket may be that of the sender, in another namespace.
+        ``netns``: as the record has it, 0 unknown; ``device``: the index of the device that says
+        so, 0 when none does. ``last``: it is dropped here. ``local``: of a tracepoint, whether no
+        device has received the packet; None of a function. The namespace of the answer is that of
+        the packet's last device, where the record has none: a socket may be that of the sender, in
+        another namespace.
         """
         live = self._live
         if self._ending and skb in self._ending:
             self._go_on(skb, func)
+        if local is not None and self._is_new(skb, func, (netns, device), local=local):
+            self.rough = True
+            self._end(skb, came=False)
         life = live.get(skb)
         if life is None or not life.packet:
             life = self._begin(skb, life.parent if life is not None else None)
@@ -70,6 +91,18 @@ class Identity:
         known = self._live.get(parent)
         self._keep(child, Life(0, (known.packet or known.parent) if known is not None else None, 0))
 
+    def _is_new(self, skb: int, func: str, device: tuple[int, int], *, local: bool) -> bool:
+        """Whether the packet that was there has been freed where no tracepoint tells."""
+        if func == QUEUED_TRACEPOINT:
+            came = self._came.pop(skb, None)
+            return came is not None and (local or came == _TAKEN)
+        if func in ENTRIES:
+            came, self._came[skb] = self._came.get(skb), device
+            return came in (device, _TAKEN)
+        if func in TAKES:
+            self._came[skb] = _TAKEN
+        return func == CONSUMED_TRACEPOINT and local and skb in self._came
+
     def _go_on(self, skb: int, func: str) -> None:
         """Another event at the address of a packet that is being freed."""
         freed_by = self._ending[skb]
@@ -86,9 +119,11 @@ class Identity:
         self._live[skb] = life
         if len(self._live) > self._limit:
             self._end(next(iter(self._live)))
-            self.crowded = True
+            self.rough = True
         return life
 
-    def _end(self, skb: int) -> None:
+    def _end(self, skb: int, *, came: bool = True) -> None:
         self._live.pop(skb, None)
         self._ending.pop(skb, None)
+        if came:
+            self._came.pop(skb, None)

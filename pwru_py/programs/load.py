@@ -182,9 +182,11 @@ def _followers(prepared: Prepared, settings: KernelConfig, names: Iterable[str])
     """Programs that follow packets, or forget them: KIND_ARGUMENTS_FUNCTION.
 
     The kernel must have the function, with as many arguments, and BTF of its own, as it wants the
-    number of the function's type.
+    number of the function's type. Where no program is let at functions, those at tracepoints.
     """
-    if not (prepared.types.own and prepared.choice.follows):
+    if not prepared.choice.follows:
+        return tuple(name for name in names if settings.track and name.startswith("watch_"))
+    if not prepared.types.own:
         return ()
     kinds = {"alloc"} if settings.track or settings.placed else set()
     kinds |= {"child", "copy"} if settings.track else set()

@@ -132,6 +132,7 @@ EVENT_SHARED: Final = 4
 EVENT_LINK: Final = 16
 EVENT_DROP: Final = 8
 EVENT_TRACEPOINT: Final = 32
+EVENT_LOCAL: Final = 64
 
 # enum event_context
 CONTEXT_TASK: Final = 0

@@ -93,7 +93,7 @@ class Packets(Protocol):
     """Which packet an event belongs to: ``packets.identity.Identity``."""
 
     def see(
-        self, skb: int, func: str, netns: int, *, device: bool, last: bool
+        self, skb: int, func: str, netns: int, *, device: int, last: bool, local: bool | None = None
     ) -> tuple[int, int | None, int]:
         """(number, parent's number or None, namespace) of the packet."""
 
@@ -184,7 +184,7 @@ class Decoder:
             ts_ns, skb, addr, pid, index, netns, mark, ifindex, mtu, length, reason, proto, cpu,
             flags, context, tcp_flags, stack_len, comm, ifname, packed, *stack,
         ) in self._record.iter_unpack(run):  # fmt: skip
-            location = None
+            location = local = None
             if flags & special:
                 if flags & contract.EVENT_LINK:
                     self._packets.link(skb, addr)
@@ -196,6 +196,7 @@ class Decoder:
                 else:
                     func, module = targets[index]
                     reason, reason_name, drop = -1, "", False
+                    local = flags & contract.EVENT_LOCAL != 0
             else:
                 if index:
                     func, module = targets[index]
@@ -203,8 +204,9 @@ class Decoder:
                     func, module, addr = functions[addr]
                 reason, reason_name, drop = self._verdict(flags, reason, func)
             packet, parent, netns = see(
-                skb, func, netns, device=ifindex > 0, last=drop or func == DROP_TRACEPOINT
-            )
+                skb, func, netns,
+                device=ifindex, last=drop or func == DROP_TRACEPOINT, local=local,
+            )  # fmt: skip
             frames = self._stack(stack[:stack_len], addr) if stack_len else ()
             if frames and not addr:
                 location = frames[0]

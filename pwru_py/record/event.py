@@ -201,16 +201,17 @@ class Summary:
     """The account of a whole session, kept up while it runs.
 
     ``packets``: an skb address from its first event to its end counts once; see ``Account``.
-    ``packets_limited``: the number is rough, as the functions that free packets are not traced or
-    too many packets were under way at once. ``drops``: reason name to packets; ``drop_places``: the
-    same by reason and function, ``TTL at ip_forward``; ``drops_limited``: there may be more, as the
-    kernel skipped hits. ``replies``: drops that are echo replies without a ping socket, of which
-    raw sockets have had their copies; ``closings``: drops that may be the last packets of TCP
-    connections, which TIME-WAIT takes in. ``pieces``: sk_buffs that were freed in a list and may be
-    drops, or fragments of packets that arrived: this kernel does not tell. ``tagged``: hits that
-    matched but for a VLAN tag, which moves all behind it (of a session with a pcap filter alone).
-    ``silent``: of a session with ``drops``, counters of its namespace that tell of losses which are
-    no drops, whatever the filter: name to how much they rose. ``attached``, ``failed``: functions.
+    ``packets_limited``: the number is rough, as the functions that free packets are not traced,
+    some were freed where no tracepoint is, or too many packets were under way at once. ``drops``:
+    reason name to packets; ``drop_places``: the same by reason and function, ``TTL at ip_forward``;
+    ``drops_limited``: there may be more, as the kernel skipped hits. ``replies``: drops that are
+    echo replies without a ping socket, of which raw sockets have had their copies; ``closings``:
+    drops that may be the last packets of TCP connections, which TIME-WAIT takes in. ``pieces``:
+    sk_buffs that were freed in a list and may be drops, or fragments of packets that arrived: this
+    kernel does not tell. ``tagged``: hits that matched but for a VLAN tag, which moves all behind
+    it (of a session with a pcap filter alone). ``silent``: of a session with ``drops``, counters of
+    its namespace that tell of losses which are no drops, whatever the filter: name to how much they
+    rose. ``attached``, ``failed``: functions.
     """
 
     events: int = 0

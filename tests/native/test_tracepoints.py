@@ -382,6 +382,48 @@ def test_following_where_no_program_is_let_at_functions(net: Net) -> None:
     assert "net:net_dev_queue" in traces[0].functions
 
 
+TALK = """
+import os, socket, threading, time
+def serve():
+    taken, _ = listener.accept()
+    while taken.recv(100):
+        taken.send(b"answer")
+    taken.close()
+listener = socket.socket()
+listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+listener.bind(("127.0.0.1", 4005))
+listener.listen()
+for cpu in os.sched_getaffinity(0):
+    os.sched_setaffinity(0, {cpu})
+    thread = threading.Thread(target=serve)
+    thread.start()
+    client = socket.create_connection(("127.0.0.1", 4005))
+    for n in range(10):
+        client.send(b"request")
+        client.recv(100)
+    client.close()
+    thread.join()
+    other = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    for n in range(50):
+        try:
+            other.sendto(b"x", ("127.0.0.1", 4006))
+        except ConnectionRefusedError:
+            pass
+"""
+
+
+def test_an_address_that_tcp_has_freed_is_another_packets(net: Net) -> None:
+    """TCP frees what it has taken in without a tracepoint: the UDP packets get its addresses."""
+    with net.trace("--filter-track-skb", "tcp port 4005") as traces:
+        net.python("a", TALK)
+    (trace,) = traces
+    sent = [e["packet"] for e in trace.events if e["func"] == "net:net_dev_queue"]
+    assert len(set(sent)) == len(sent) > 40
+    others = [e for e in trace.events if e["tuple"] is None or e["tuple"]["proto"] != 6]
+    assert others == []
+    assert "about " in trace.stderr
+
+
 MISMATCH = """
 import socket
 s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)

@@ -29,7 +29,7 @@ class Counting:
         numbered = []
         for one in events:
             last = one.drop or one.location is not None
-            life = self.identity.see(one.skb, one.func, 0, device=False, last=last)
+            life = self.identity.see(one.skb, one.func, 0, device=0, last=last)
             numbered.append(one._replace(packet=life.packet, parent=life.parent))
         self._account.add(numbered)
 

@@ -12,7 +12,7 @@ HOST, WEB = 4026531840, 4026532258
 
 
 def see(identity: Identity, func: str, skb: int = A, *, last: bool = False) -> int:
-    return identity.see(skb, func, 0, device=False, last=last).packet
+    return identity.see(skb, func, 0, device=0, last=last).packet
 
 
 def test_numbers_come_in_the_order_of_first_sight() -> None:
@@ -50,34 +50,65 @@ def test_children() -> None:
     one = Identity()
     see(one, "ip_rcv")
     one.link(B, A)
-    assert one.see(B, "ip_rcv", 0, device=False, last=False) == Life(2, 1, 0)
+    assert one.see(B, "ip_rcv", 0, device=0, last=False) == Life(2, 1, 0)
     see(one, "kfree_skbmem")
-    assert one.see(B, "ip_rcv", 0, device=False, last=False).parent == 1, "a parent may be gone"
+    assert one.see(B, "ip_rcv", 0, device=0, last=False).parent == 1, "a parent may be gone"
     one.link(B, A)
-    assert one.see(B, "ip_rcv", 0, device=False, last=False) == Life(3, None, 0)
+    assert one.see(B, "ip_rcv", 0, device=0, last=False) == Life(3, None, 0)
 
 
 def test_the_device_speaks_for_the_packet_even_when_it_is_gone() -> None:
     one = Identity()
 
-    def netns(known: int, *, device: bool) -> int:
+    def netns(known: int, *, device: int) -> int:
         return one.see(A, "f", known, device=device, last=False).netns
 
-    assert netns(0, device=False) == 0
-    assert netns(HOST, device=False) == HOST, "the socket's, while there is nothing else"
-    assert netns(0, device=False) == 0
-    assert netns(HOST, device=True) == HOST
-    assert netns(WEB, device=True) == WEB, "through a veth"
-    assert netns(HOST, device=False) == WEB, "the sender's socket does not speak for it there"
-    assert netns(0, device=False) == WEB
+    assert netns(0, device=0) == 0
+    assert netns(HOST, device=0) == HOST, "the socket's, while there is nothing else"
+    assert netns(0, device=0) == 0
+    assert netns(HOST, device=2) == HOST
+    assert netns(WEB, device=2) == WEB, "through a veth"
+    assert netns(HOST, device=0) == WEB, "the sender's socket does not speak for it there"
+    assert netns(0, device=0) == WEB
+
+
+QUEUE, PROBE = "net:net_dev_queue", "tcp:tcp_probe"
+RX, GRO, IN = "net:netif_rx_entry", "net:napi_gro_receive_entry", "net:netif_receive_skb"
+
+
+@pytest.mark.parametrize(
+    ("events", "numbers"),
+    [
+        # func, ifindex, whether no device has received it
+        (((RX, 2, True), (IN, 2, True), (QUEUE, 3, False), (RX, 2, True)), (1, 1, 1, 1)),
+        (((QUEUE, 3, True), (RX, 2, True), (IN, 2, True), (QUEUE, 3, True)), (1, 1, 1, 2)),
+        (((RX, 2, True), (IN, 2, True), (PROBE, 0, False), (QUEUE, 2, True)), (1, 1, 1, 2)),
+        (((GRO, 2, True), (GRO, 2, True), (IN, 2, True)), (1, 2, 2)),  # GRO has joined the first
+        (((GRO, 2, True), (IN, 2, True), (RX, 5, False), (IN, 5, False)), (1, 1, 1, 1)),  # a bridge
+        (((GRO, 2, True), (IN, 2, True), (PROBE, 0, False), (GRO, 3, True)), (1, 1, 1, 2)),
+        (((QUEUE, 5, True), (QUEUE, 3, True)), (1, 1)),  # a tunnel
+        (((RX, 2, True), (IN, 2, True), ("skb:consume_skb", 2, True)), (1, 1, 2)),
+        (((RX, 2, True), (IN, 2, True), ("skb:consume_skb", 2, False)), (1, 1, 1)),
+    ],
+)
+def test_the_way_tells_what_no_tracepoint_does(
+    events: tuple[tuple[str, int, bool], ...], numbers: tuple[int, ...]
+) -> None:
+    one = Identity()
+    found = [
+        one.see(A, func, HOST, device=device, last=False, local=local).packet
+        for func, device, local in events
+    ]
+    assert found == [*numbers]
+    assert one.rough == (max(numbers) > 1)
 
 
 def test_memory_is_bounded() -> None:
     one = Identity(limit=2)
     assert [see(one, "f", skb) for skb in (1, 2)] == [1, 2]
-    assert not one.crowded
+    assert not one.rough
     assert [see(one, "f", skb) for skb in (3, 1)] == [3, 4], "the oldest gave way"
-    assert one.crowded
+    assert one.rough
 
 
 STEPS = st.tuples(
