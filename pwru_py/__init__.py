@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         UsageError,
     )
     from .options.config import Backend, Config, Mark, Timestamp, Transport
+    from .packets.journey import Journeys
     from .plan.functions import Plan, Skipped, Target
     from .record.event import (
         Context,
@@ -33,13 +34,15 @@ if TYPE_CHECKING:
         TcpFlag,
         Tuple,
     )
+    from .record.journey import Change, Changed, End, Ended, Hop, Journey, Way
     from .session import Tracer
 
 __all__ = [
-    "AttachError", "Backend", "Config", "Context", "Dropped", "Event", "FeatureUnsupportedError",
-    "FilterError", "Flow", "Frame", "Icmp", "LoadError", "Losses", "Mark", "NotFoundError",
-    "OutputError", "Plan", "PrivilegeError", "PwruError", "Skipped", "Summary", "Target", "TcpFlag",
-    "Timestamp", "Tracer", "Transport", "Tuple", "UsageError", "__version__",
+    "AttachError", "Backend", "Change", "Changed", "Config", "Context", "Dropped", "End", "Ended",
+    "Event", "FeatureUnsupportedError", "FilterError", "Flow", "Frame", "Hop", "Icmp", "Journey",
+    "Journeys", "LoadError", "Losses", "Mark", "NotFoundError", "OutputError", "Plan",
+    "PrivilegeError", "PwruError", "Skipped", "Summary", "Target", "TcpFlag", "Timestamp", "Tracer",
+    "Transport", "Tuple", "UsageError", "Way", "__version__",
 ]  # fmt: skip
 
 _HOMES = {
@@ -53,6 +56,8 @@ _HOMES = {
         "Context", "Dropped", "Event", "Flow", "Frame", "Icmp", "Losses", "Summary", "TcpFlag",
         "Tuple",
     ),
+    "packets.journey": ("Journeys",),
+    "record.journey": ("Change", "Changed", "End", "Ended", "Hop", "Journey", "Way"),
     "session": ("Tracer",),
 }  # fmt: skip
 """Module to the public names that it defines."""

@@ -125,9 +125,11 @@ def _list_functions(tracer: Tracer) -> int:
     return _STATUS_OK
 
 
-def _sink(options: Options, stream: TextIO) -> Sink:
+def _sink(tracer: Tracer, options: Options, stream: TextIO) -> Sink:
     from .output import View, json_sink, table_sink, text_sink
 
+    if options.config.journey:
+        return _journeys(tracer, options, stream)
     timestamp = options.timestamp
     if options.config.drops and timestamp is Timestamp.NONE:
         timestamp = Timestamp.ABSOLUTE
@@ -148,11 +150,25 @@ def _sink(options: Options, stream: TextIO) -> Sink:
     return text_sink(stream, view, notices=cast(TextIO, _notices))
 
 
+def _journeys(tracer: Tracer, options: Options, stream: TextIO) -> Sink:
+    from .journeys import JourneySink
+
+    return JourneySink(
+        stream,
+        as_json=options.output_json,
+        notices=cast(TextIO, _notices),
+        timestamp=options.timestamp,
+        timeout_s=options.journey_timeout_s,
+        count=options.journey_count,
+        enough=tracer.stop,
+    )
+
+
 def _trace(tracer: Tracer, options: Options, stream: TextIO, attached: Callable[[], None]) -> int:
     from .output.summary import plural
     from .signals import Signals
 
-    sink = _sink(options, stream)
+    sink = _sink(tracer, options, stream)
     tracer.plan()  # it attaches nothing and may take a while: a signal still ends it at once
     with Signals(tracer):
         with tracer:
@@ -221,7 +237,7 @@ def _pump(tracer: Tracer, sink: Sink, attached: Callable[[], None], options: Opt
             if tracer.attached:
                 ready = True
                 attached()
-        if batch and not options.summary_only:
+        if not options.summary_only:
             sink.events(batch)
         sink.losses(tracer.summary.losses)
 

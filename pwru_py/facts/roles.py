@@ -67,8 +67,20 @@ ENTRIES = frozenset(
 net/core/gro.c).
 """
 
-TAKES = frozenset({"tcp:tcp_probe", "skb:skb_copy_datagram_iovec"})
-"""A socket has the packet: no device sees it again (net/ipv4/tcp_input.c, net/core/datagram.c)."""
+TCP_TRACEPOINT = "tcp:tcp_probe"
+"""A connection takes the packet in (tcp_rcv_established() in net/ipv4/tcp_input.c)."""
+
+READ_TRACEPOINT = "skb:skb_copy_datagram_iovec"
+"""A process reads the packet (net/core/datagram.c)."""
+
+TAKES = frozenset({TCP_TRACEPOINT, READ_TRACEPOINT})
+"""A socket has the packet: no device sees it again."""
+
+ERROR_TRACEPOINT = "icmp:icmp_send"
+"""An ICMP error is sent because of the packet (net/ipv4/icmp.c)."""
+
+RESET_TRACEPOINT = "tcp:tcp_send_reset"
+"""A RST is sent because of the packet (net/ipv4/tcp_ipv4.c, net/ipv6/tcp_ipv6.c)."""
 
 FREES_LAST = frozenset(
     {"__kfree_skb", "skb_release_head_state", "kfree_skb_partial", CONSUMED_TRACEPOINT}
@@ -194,3 +206,36 @@ TELLS_DROPS = frozenset(
     )
 )  # fmt: skip
 """Who asks for these asks for drops."""
+
+JOURNEY_POINTS = (
+    ENTRIES
+    | TAKES
+    | {QUEUED_TRACEPOINT, CONSUMED_TRACEPOINT, DROP_TRACEPOINT, ERROR_TRACEPOINT, RESET_TRACEPOINT}
+)
+"""What tells a packet's way from device to device, and its end."""
+
+_TAKERS = tuple(
+    (re.compile(pattern), who)
+    for pattern, who in (
+        (r"icmp(v6)?_rcv|ping(v6)?_rcv", "ICMP"),
+        (r"arp_\w+", "ARP"),
+        (r"igmp_\w+|mld_\w+|igmp6_\w+", "multicast membership"),
+        (r"tcp_\w+|sk_stream_kill_queues|inet_csk_\w+", "TCP"),
+        (r"(tpacket|packet)_rcv\w*|packet_\w+", "a packet socket"),
+        (r"tun_\w+|tap_\w+", "the program behind the device"),
+        (r"(ip|ip6|nf_ct_frag6|inet_frag|ipv6_frag)_?\w*(defrag|frag|reasm)\w*", "reassembly"),
+        (r"skb_defer_free_flush", "a socket"),
+        (r"vti?_rcv\w*|xfrm\w*_(rcv|input)\w*", "IPsec"),
+    )
+)
+
+
+READERS = re.compile(r"\w*_recvmsg|skb_consume_udp|(__)?skb_free_datagram\w*")
+"""Free a packet that the process has read in which they run (net/core/datagram.c, net/ipv4/udp.c,
+which copies what is in one piece past ``skb:skb_copy_datagram_iovec``).
+"""
+
+
+def taker(function: str) -> str:
+    """Who takes in a packet that ``function`` frees as consumed, as users call it; '' unknown."""
+    return next((who for pattern, who in _TAKERS if pattern.fullmatch(function)), "")

@@ -3,21 +3,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import re
 import stat
 import threading
+import time
 from collections.abc import Callable
 from typing import TextIO, TypeVar
 
 from ..errors import NotFoundError, PrivilegeError, UsageError, reason
-from ..escape import quote
+from ..escape import escape, quote
 from ..facts.counters import of_device, parse_netstat, parse_own_addresses, rises
 
 _T = TypeVar("_T")
 
 _CLONE_NEWNET = 0x40000000
+_AGAIN_S = 1.0
 _NAMED = ("/run/netns", "/var/run/netns")
 _NSFS_MAGIC_DEVICES = "/proc/self/ns/net"
 
@@ -55,6 +58,47 @@ def resolve(text: str) -> tuple[int, str]:
 def current_inode() -> int:
     """The namespace of this process."""
     return os.stat("/proc/self/ns/net").st_ino
+
+
+class NetnsNames:
+    """What people call namespaces: ``host``, a name of ``ip netns``, or a process inside.
+
+    ``host`` is that of process 1. Processes are looked at once, in the beginning, while the session
+    may: of several in a namespace the oldest speaks. Names of ``ip netns`` are read again for a
+    number that is not known, once a second at most.
+    """
+
+    def __init__(self) -> None:
+        self._names: dict[int, str] = {}
+        self._looked_s = 0.0
+        for pid in sorted(int(name) for name in os.listdir("/proc") if name.isdigit()):
+            with contextlib.suppress(OSError):
+                inode = os.stat(f"/proc/{pid}/ns/net").st_ino
+                if inode not in self._names:
+                    self._names[inode] = f"{_comm(pid)}:{pid}" if pid > 1 else "host"
+        self._look()
+
+    def name(self, inode: int) -> str:
+        """The number where nothing has a name for it, ``?`` where the kernel tells none."""
+        if not inode:
+            return "?"
+        if inode not in self._names and time.monotonic() > self._looked_s + _AGAIN_S:
+            self._look()
+        return self._names.get(inode, str(inode))
+
+    def _look(self) -> None:
+        self._looked_s = time.monotonic()
+        for directory in _NAMED:
+            with contextlib.suppress(OSError):
+                for name in sorted(os.listdir(directory)):
+                    inode = os.stat(f"{directory}/{name}").st_ino
+                    if self._names.get(inode) != "host":
+                        self._names[inode] = escape(os.fsencode(name))
+
+
+def _comm(pid: int) -> str:
+    with open(f"/proc/{pid}/comm", "rb") as file:
+        return escape(file.read().rstrip(b"\n"))
 
 
 def _inode(path: str, what: str) -> int:

@@ -145,7 +145,9 @@ class Config:
     ``filter_netns``: ``/proc/PID/ns/net`` or another path, ``inode:N``, ``pid:N`` or a name
     known to ``ip netns``. ``filter_ifname``: looked up in that namespace, else the own one.
     ``drops``: packets that are dropped and nothing else, as the kernel's tracepoint tells of them.
-    ``top``: these are counted in the kernel (``Tracer.dropped``), and no event comes; ``flows``: by
+    ``journey``: only what tells a packet's way from device to device and its end, by the kernel's
+    tracepoints, and packets are followed (``packets.journey.Journeys`` puts the events together).
+    ``top``: drops are counted in the kernel (``Tracer.dropped``), and no event comes; ``flows``: by
     flow, too.
     ``with_tracepoints``: the kernel's tracepoints that have an sk_buff are traced beside functions.
     ``kmods``: modules whose functions are traced too; ``all_kmods``: every loaded one.
@@ -165,6 +167,7 @@ class Config:
     filter_mark: Mark | None = None
     filter_track_skb: bool = False
     drops: bool = False
+    journey: bool = False
     top: bool = False
     flows: bool = False
     with_tracepoints: bool = False
@@ -186,6 +189,11 @@ class Config:
         self._check_ranges()
 
     @property
+    def follows(self) -> bool:
+        """Whether a packet that matched once is traced from there on."""
+        return self.filter_track_skb or self.journey
+
+    @property
     def watches_arp(self) -> bool:
         """Whether ARP requests without an answer are told: of drops, and where events come."""
         return self.drops and not self.top and is_arp(self.filter)
@@ -202,6 +210,11 @@ class Config:
             raise UsageError(
                 "one tracepoint of the kernel tells of `drops`: leave `filter_func`, "
                 "`with_tracepoints` and `backend` out"
+            )
+        if self.journey and (others or self.with_tracepoints or self.drops):
+            raise UsageError(
+                "tracepoints of the kernel tell a `journey`: leave `filter_func`, "
+                "`with_tracepoints`, `backend` and `drops` out"
             )
         if self.top and not self.drops:
             raise UsageError("`top` counts drops: give `drops` with it")

@@ -153,6 +153,9 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
         Flag("--filter-mark", "M[/MASK]", "filter_mark", Mark.parse,
              "skb->mark, decimal or 0x hexadecimal"),
         _switch("--drops", "drops", "packets that are dropped, nothing else"),
+        _switch("--journey", "journey", "each packet's way by devices, and its end"),
+        Flag("--journey-timeout", "S", "journey_timeout_s", seconds,
+             "silence that ends a journey (default 2)"),
         _switch("--filter-track-skb", "filter_track_skb",
                 "follow matched packets, through NAT too"),
         _switch("--with-tracepoints", "with_tracepoints",
@@ -223,7 +226,8 @@ def spell(message: str) -> str:
 class Options:
     """Everything the command line says.
 
-    ``output_file``: '' for standard output. ``dump_filter``: ``-d``. ``output_tuple`` and
+    ``output_file``: '' for standard output. ``dump_filter``: ``-d``. ``journey_count``: that
+    many journeys, 0 for no limit. ``output_tuple`` and
     ``output_stack`` are in ``config`` too.
     """
 
@@ -237,6 +241,8 @@ class Options:
     summary_only: bool = False
     output_file: str = ""
     timestamp: Timestamp = Timestamp.NONE
+    journey_timeout_s: float = 2.0
+    journey_count: int = 0
     report_interval_s: float = 2.0
     report_count: int = 0
     prometheus: tuple[str, int] | None = None
@@ -251,6 +257,17 @@ class Options:
             raise UsageError(
                 "`dump_filter`, `list_funcs` and `explain` each print their own: give one"
             )
+        if self.journey_timeout_s != 2.0 and not self.config.journey:
+            raise UsageError("`journey_timeout_s` ends a journey: give `journey`")
+        if self.config.journey and (
+            self.summary_only or self.output_stack or self.output_packet_id
+        ):
+            raise UsageError(
+                "a `journey` has lines of its own: leave `summary_only`, `output_stack` and "
+                "`output_packet_id` out"
+            )
+        if self.config.journey and self.timestamp is Timestamp.CURRENT:
+            raise UsageError("times of a `journey` are relative or absolute")
         shown = self.config.top and not self.summary_only
         if (self.report_count or self.report_interval_s != 2.0) and not shown:
             raise UsageError("`report_interval_s` and `report_count` are of the reports of `top`")

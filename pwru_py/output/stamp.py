@@ -20,6 +20,15 @@ _NS = 1_000_000_000
 _TIME_OF_DAY = slice(len("2026-11-20T"), len("2026-11-20T") + TIME_OF_DAY_CHARS)
 
 
+def iso_time(wall_ns: int, tz: tzinfo | None = None) -> str:
+    """ISO 8601 with microseconds and the zone's offset, in the machine's zone when it is None."""
+    from datetime import datetime
+
+    second, ns = divmod(wall_ns, _NS)
+    text = datetime.fromtimestamp(second, tz).astimezone(tz).isoformat()
+    return f"{text[:19]}.{ns // 1000:06d}{text[19:]}"
+
+
 class Stamp:
     """Times for one sink. Ask once for each event, in order: ``relative`` keeps account.
 

@@ -37,7 +37,7 @@ def choices(config: Config, features: Features) -> tuple[Choice, ...]:
     modules = bool(config.all_kmods or config.kmods)
     lacking: PwruError | None = None
     found: list[Choice] = []
-    wanted = Backend.TRACEPOINT if config.drops else config.backend
+    wanted = Backend.TRACEPOINT if config.drops or config.journey else config.backend
     for way in WAYS:
         if wanted not in (Backend.AUTO, way.backend):
             continue
@@ -89,7 +89,7 @@ def left(refused: Choice, others: Sequence[Choice], why: PwruError) -> tuple[Cho
 
 def remembers(config: Config) -> bool:
     """Whether a session must know when a packet begins: it follows some, or where they were."""
-    return bool(config.filter_track_skb or config.filter_netns or config.filter_ifname)
+    return bool(config.follows or config.filter_netns or config.filter_ifname)
 
 
 _NOT_FOLLOWED = "what is made of a packet is not followed: programs at functions are refused"

@@ -120,14 +120,19 @@ def _first_warnings(prepared: Prepared) -> list[str]:
             "the link header, they count as 00:00:00:00:00:00"
         )
     config = prepared.config
-    if prepared.way.tracepoints and config.backend is Backend.AUTO and not config.drops:
+    if config.journey:
+        warnings.append(
+            "devices are seen, and how packets end; what routing and netfilter do between two "
+            "devices shows as drops and as addresses that change"
+        )
+    elif prepared.way.tracepoints and config.backend is Backend.AUTO and not config.drops:
         why = ftrace_off() or KprobePerf.lacking(prepared.features, modules=False)
         points = len(prepared.plan.targets)
         warnings.append(
             f"{why or 'no function can be probed'}; the kernel's {points} tracepoints are traced "
             "instead: what happens to a packet between them is not seen"
         )
-    if prepared.config.filter_track_skb and not prepared.types.own:
+    if prepared.config.follows and not prepared.types.own:
         warnings.append(
             "this kernel has no BTF of its own: copies and clones of a packet are not followed, "
             "and an address used again is taken for the same packet"

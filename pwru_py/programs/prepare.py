@@ -12,7 +12,7 @@ from ..attach.probes import Probes
 from ..attach.tracepoints import attachable
 from ..errors import FeatureUnsupportedError, NotFoundError
 from ..facts.features import Features
-from ..facts.roles import DROP_TRACEPOINT
+from ..facts.roles import DROP_TRACEPOINT, JOURNEY_POINTS
 from ..kernel import system
 from ..options.config import Config
 from ..packets.arp import WATCHED
@@ -86,6 +86,8 @@ def _prepare(
 def _plan(config: Config, types: KernelTypes, known: Known, way: type[Probes]) -> Plan:
     pattern = DROP_TRACEPOINT if config.drops else config.filter_func
     wanted = re.compile(pattern or ".*").fullmatch
+    if config.journey:
+        return _tracepoints(config, types, known, JOURNEY_POINTS.__contains__)
     if way.tracepoints:
         plan = _tracepoints(config, types, known, wanted)
         if config.watches_arp:

@@ -39,7 +39,7 @@ def make_settings(prepared: Prepared, warnings: list[str]) -> KernelConfig:
         inner_l3=_needs(compiled.get(INNER_L3)),
         adjacent=features.adjacent,
         func_ip=prepared.way.func_ip,
-        track=config.filter_track_skb,
+        track=config.follows,
         tuple=config.output_tuple,
         record=RecordLayout.of(stack=config.output_stack),
         queue=_through_queue(config, ring=features.ring),

@@ -35,6 +35,6 @@ def start(prepared: Prepared, wake: Wake) -> Attached:
             following = prepare_next(prepared, others)
             if not following.plan.targets:
                 raise
-            if following.choice.follows or prepared.config.filter_track_skb:
+            if following.choice.follows or prepared.config.follows:
                 warnings += (instead(prepared.choice, following.choice, refusal),)
             prepared = following

@@ -1,0 +1,264 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Journeys as a person draws them, and as JSON.
+
+A line a hop: time since the packet's first sight, namespace, ``in`` or ``out``, interface, what is
+another than before; then the end. ``✔`` arrived, ``✘`` dropped, ``?`` not seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ..options.config import Timestamp
+from ..record.event import Tuple
+from ..record.journey import Change, Changed, End, Ended, Journey
+from .formats import cell_width, format_tuple, pad
+from .json_tuple import TUPLE_SCHEMA, json_addresses
+from .stamp import iso_time
+
+Name = Callable[[int], str]
+"""What a namespace is called, by its inode number."""
+
+ARRIVED, LOST, UNKNOWN = "✔", "✘", "?"
+_MARKS = {Ended.DROPPED: LOST, Ended.UNSEEN: UNKNOWN}
+_WAY_CELLS, _DEVICE_CELLS = 3, 15
+
+
+def journey_lines(journey: Journey, name: Name, timestamp: Timestamp = Timestamp.NONE) -> list[str]:
+    """A journey, without an empty line behind it.
+
+    Times are since its first sight, with ``RELATIVE`` since the line before; with ``ABSOLUTE`` the
+    head says when that was.
+    """
+    end = journey.end
+    places = [_place(name(netns)) for netns in (*(h.netns for h in journey.hops), end.netns)]
+    width = max(map(cell_width, places))
+    rows = [
+        (
+            hop.ts_ns,
+            f"{hop.way:<{_WAY_CELLS}}  {pad(hop.ifname, _DEVICE_CELLS)}  "
+            + (_change_text(hop.change) if hop.change is not None else ""),
+        )
+        for hop in journey.hops
+    ]
+    rows.append((end.ts_ns, f"{mark(journey)} {end_text(journey)}"))
+    lines, since = [_head(journey, timestamp)], journey.begin_ns
+    for place, (ts_ns, row) in zip(places, rows, strict=True):
+        lines.append(f"{(ts_ns - since) / 1e6:8.3f} ms  {pad(place, width)}  {row}".rstrip())
+        if timestamp is Timestamp.RELATIVE:
+            since = ts_ns
+    return lines
+
+
+def mark(journey: Journey) -> str:
+    """How it ended, in a character."""
+    end = journey.end
+    return _MARKS.get(end.how, ARRIVED) if end.sure else UNKNOWN
+
+
+def _place(name: str) -> str:
+    return name if name in ("host", "?") else f"[{name}]"
+
+
+def _head(journey: Journey, timestamp: Timestamp) -> str:
+    made = f" (of packet {journey.parent})" if journey.parent else ""
+    process = journey.process if journey.process_sure else f"({journey.process})"
+    parts = (
+        f"packet {journey.packet}{made}",
+        iso_time(journey.wall_ns) if timestamp is Timestamp.ABSOLUTE else "",
+        format_tuple(journey.tuple, journey.tcp_flags),
+        journey.process and process,
+    )
+    return "  ".join(filter(None, parts))
+
+
+def _change_text(change: Change) -> str:
+    what, before, after = change
+    if what in (Changed.INTO, Changed.OUT_OF):
+        return f"{what}: {format_tuple(after)}"
+    ends = [
+        f"{side} {_end_point(before, side)} -> {_end_point(after, side)}"
+        for side, told in (("source", Changed.TARGET), ("target", Changed.SOURCE))
+        if what is not told
+    ]
+    return f"nat {', '.join(ends)}"
+
+
+def _end_point(packet: Tuple, side: str) -> str:
+    address = packet.saddr if side == "source" else packet.daddr
+    port = packet.sport if side == "source" else packet.dport
+    if not packet.has_ports:
+        return address
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+def end_text(journey: Journey) -> str:
+    """The end in words, with what came of it."""
+    end = journey.end
+    parts = [_how(end)]
+    if end.note:
+        parts.append(end.note)
+    if journey.answered_by:
+        parts.append(f"answered by packet {journey.answered_by}")
+    if journey.answers:
+        text = f"answers packet {journey.answers}"
+        if journey.round_trip_ns is not None and end.how in (Ended.READ, Ended.TAKEN):
+            text += f", {journey.round_trip_ns / 1e6:.3f} ms after it was sent"
+        parts.append(text)
+    return "; ".join(parts)
+
+
+def _how(end: End) -> str:
+    if end.how is Ended.READ:
+        waited = end.waited_ns or 0
+        return f"read by {end.by}, {waited / 1e6:.3f} ms after it came"
+    if end.how is Ended.TAKEN:
+        return f"taken in by {end.by}" + ("" if end.sure else ", it seems")
+    if end.how is Ended.LEFT:
+        return f"left by {end.by}" + ("" if end.sure else ", it seems")
+    if end.how is Ended.DROPPED:
+        reason = end.reason or "dropped"
+        return f"{reason} in {end.by}" if end.by else reason
+    return "lost sight of"
+
+
+def json_journey(journey: Journey, name: Name) -> dict[str, Any]:
+    """As ``JOURNEY_SCHEMA`` describes."""
+    end = journey.end
+    return {
+        "type": "journey",
+        "packet": journey.packet,
+        "parent": journey.parent,
+        "begin_ns": journey.begin_ns,
+        "wall_ns": journey.wall_ns,
+        "tuple": json_addresses(journey.tuple, journey.tcp_flags),
+        "process": journey.process or None,
+        "process_sure": journey.process_sure,
+        "hops": [
+            {
+                "ts_ns": hop.ts_ns,
+                "netns": hop.netns,
+                "namespace": name(hop.netns),
+                "iface": hop.ifname,
+                "way": hop.way.value,
+                "change": None
+                if hop.change is None
+                else {
+                    "what": hop.change.what.value,
+                    "before": json_addresses(hop.change.before),
+                    "after": json_addresses(hop.change.after),
+                },
+            }
+            for hop in journey.hops
+        ],
+        "end": {
+            "how": end.how.value,
+            "ts_ns": end.ts_ns,
+            "netns": end.netns,
+            "namespace": name(end.netns),
+            "by": end.by,
+            "reason": end.reason or None,
+            "waited_ns": end.waited_ns,
+            "sure": end.sure,
+            "note": end.note,
+        },
+        "answers": journey.answers or None,
+        "answered_by": journey.answered_by or None,
+        "round_trip_ns": journey.round_trip_ns,
+    }
+
+
+_INTEGER = {"type": "integer", "minimum": 0}
+_OR_NULL = {"type": ["integer", "null"], "minimum": 0}
+_TEXT = {"type": "string"}
+_NETNS = {
+    "netns": {**_INTEGER, "description": "As in an event."},
+    "namespace": {
+        "description": "What it is called: host, a name of ip netns, a process inside, its number, "
+        '"?" where it is not known.',
+        **_TEXT,
+    },
+}
+_ADDRESSES = {**TUPLE_SCHEMA, "description": "As in an event."}
+
+JOURNEY_SCHEMA: dict[str, Any] = {
+    "title": "Journey",
+    "description": "With --journey: a packet from its first sight to its end.",
+    "type": "object",
+    "properties": {
+        "type": {"const": "journey"},
+        "packet": {**_INTEGER, "description": "The packet's number."},
+        "parent": {**_OR_NULL, "description": "Of the packet it was made of; null: not known."},
+        "begin_ns": {**_INTEGER, "description": "Its first sight, CLOCK_MONOTONIC."},
+        "wall_ns": {"type": "integer", "description": "The same since the epoch."},
+        "tuple": {**TUPLE_SCHEMA, "description": "Its addresses at first sight."},
+        "process": {
+            "type": ["string", "null"],
+            "description": "comm:pid that sent it; null of a packet that came in.",
+        },
+        "process_sure": {
+            "type": "boolean",
+            "description": "false: an interrupt may have come upon it.",
+        },
+        "hops": {
+            "description": "Devices on its way.",
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "ts_ns": _INTEGER,
+                    **_NETNS,
+                    "iface": {**_TEXT, "description": "The interface."},
+                    "way": {"enum": ["in", "out"]},
+                    "change": {
+                        "description": "What is another than at the hop before; null: nothing.",
+                        "type": ["object", "null"],
+                        "properties": {
+                            "what": {"enum": [what.value for what in Changed]},
+                            "before": _ADDRESSES,
+                            "after": _ADDRESSES,
+                        },
+                        "required": ["what", "before", "after"],
+                    },
+                },
+                "required": ["ts_ns", "netns", "namespace", "iface", "way", "change"],
+            },
+        },
+        "end": {
+            "type": "object",
+            "properties": {
+                "how": {
+                    "description": "read by a process; taken in by a protocol or a program; left "
+                    "by a device; dropped; unseen.",
+                    "enum": [how.value for how in Ended],
+                },
+                "ts_ns": _INTEGER,
+                **_NETNS,
+                "by": {**_TEXT, "description": "Process, protocol, device, or dropping function."},
+                "reason": {"type": ["string", "null"], "description": "Of a drop."},
+                "waited_ns": {**_OR_NULL, "description": "How long it lay until it was read."},
+                "sure": {
+                    "type": "boolean",
+                    "description": "false: it is concluded, and not seen; note says of what.",
+                },
+                "note": _TEXT,
+            },
+            "required": [
+                "how", "ts_ns", "netns", "namespace", "by", "reason", "waited_ns", "sure", "note",
+            ],
+        },
+        "answers": {**_OR_NULL, "description": "The packet that asked for it."},
+        "answered_by": {**_OR_NULL, "description": "The packet that answers it."},
+        "round_trip_ns": {
+            "type": ["integer", "null"],
+            "description": "From the first sight of the question to the end of this answer.",
+        },
+    },
+    "required": [
+        "type", "packet", "parent", "begin_ns", "wall_ns", "tuple", "process",
+        "process_sure", "hops", "end",
+        "answers", "answered_by", "round_trip_ns",
+    ],
+}  # fmt: skip
+"""A line of ``--journey --output-json``."""

@@ -1,0 +1,322 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Events of tracepoints to journeys. Pure: time is that of the events, or given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from ..facts.roles import (
+    CONSUMED_TRACEPOINT,
+    DROP_TRACEPOINT,
+    ECHO_REPLIES,
+    ENTRIES,
+    ERROR_TRACEPOINT,
+    QUEUED_TRACEPOINT,
+    READ_TRACEPOINT,
+    READERS,
+    RESET_TRACEPOINT,
+    TAKE_LAST,
+    TCP_TRACEPOINT,
+    UNSAID,
+    taker,
+)
+from ..record.event import Context, Event, TcpFlag, Tuple
+from ..record.journey import Change, Changed, End, Ended, Hop, Journey, Way
+from .identity import LIVE_MAX
+
+TIMEOUT_NS = 2_000_000_000
+_QUESTIONS_MAX = 16384
+_CROWDED = "too many packets were under way"
+_ASKED_AGAIN_NS = 500_000_000
+_TCP, _ICMP, _ICMP6 = 6, 1, 58
+# Take packets in without a word: TCP acknowledgements of a handshake; UDP what is read, where it is
+# freed by skb_attempt_defer_free() (since 6.17).
+_SILENT = {_TCP: "TCP", 17: "a socket"}
+_ECHO = {(_ICMP, 8), (_ICMP6, 128)}
+_ECHO_REPLY = {(_ICMP, 0), (_ICMP6, 129)}
+# Link header and VLAN tag, which a length has or not.
+_LINK_BYTES = frozenset({0, 4, 8, 14, 18, 22})
+
+_Key = tuple[object, ...]
+
+
+class _Taken(NamedTuple):
+    """Somebody has the packet, and a process may read it yet."""
+
+    end: End
+    ts_ns: int
+
+
+class _Live:
+    """A journey under way."""
+
+    __slots__ = ("journey", "last", "length", "seen_ns", "taken", "told")
+
+    def __init__(self, journey: Journey, length: int) -> None:
+        self.journey = journey
+        self.last = journey.tuple
+        self.length = length
+        self.seen_ns = journey.begin_ns
+        self.taken: _Taken | None = None
+        self.told = ""
+
+
+class Journeys:
+    """Puts events together. A journey is over with its end, ``timeout_ns`` after its last event, or
+    when more than ``limit`` are under way: then the oldest.
+
+    Drops that are the first sight of a packet are journeys, too; what is read or freed without a
+    hop before is none.
+    """
+
+    def __init__(self, timeout_ns: int = TIMEOUT_NS, limit: int = LIVE_MAX) -> None:
+        self._timeout_ns = timeout_ns
+        self._limit = limit
+        self._live: dict[int, _Live] = {}  # the longest silent first
+        self._questions: dict[_Key, Journey] = {}
+        self._copied: dict[Tuple, int] = {}  # what a process may read a copy of: its packet
+        self.crowded = 0
+        """How many had to give way."""
+
+    def add(self, events: Iterable[Event]) -> Iterator[Journey]:
+        """Those that are over with these events."""
+        for event in events:
+            found = self._live.pop(event.packet, None)
+            if found is None:
+                found = self._begin(event)
+            if found is None:
+                yield from self._read_copy(event)
+                continue
+            found.seen_ns = event.ts_ns
+            end = self._step(found, event)
+            if end is not None:
+                yield self._over(found, end)
+                continue
+            self._live[event.packet] = found
+            if len(self._live) > self._limit:
+                self.crowded += 1
+                yield self._silent(next(iter(self._live)), _CROWDED)
+
+    def expired(self, now_ns: int) -> Iterator[Journey]:
+        """Those of which nothing was seen for so long."""
+        before = now_ns - self._timeout_ns
+        while self._live:
+            packet = next(iter(self._live))
+            if self._live[packet].seen_ns > before:
+                return
+            yield self._silent(packet, "")
+
+    def close(self) -> Iterator[Journey]:
+        """All that are under way as the session ends."""
+        while self._live:
+            yield self._silent(next(iter(self._live)), "the session ended")
+
+    def _begin(self, event: Event) -> _Live | None:
+        if event.func != QUEUED_TRACEPOINT and event.func not in ENTRIES and not event.drop:
+            return None
+        sent = event.func not in ENTRIES and event.context in (Context.TASK, Context.UNKNOWN)
+        journey = Journey(
+            event.packet,
+            event.parent,
+            event.ts_ns,
+            event.wall_ns,
+            event.tuple,
+            event.tcp_flags,
+            f"{event.comm}:{event.pid}" if sent else "",
+            event.context is Context.TASK,
+            End(Ended.UNSEEN, event.ts_ns, event.netns),
+        )
+        self._match(journey)
+        return _Live(journey, event.len)
+
+    def _match(self, journey: Journey) -> None:
+        packet = journey.tuple
+        if packet is None:
+            return
+        asked = self._questions.pop(_answer(packet, journey.tcp_flags), None)
+        if asked is not None:
+            journey.answers, asked.answered_by = asked.packet, journey.packet
+            journey.round_trip_ns = -asked.begin_ns  # until it ends
+        self._ask(packet, journey)
+
+    def _ask(self, packet: Tuple, journey: Journey) -> None:
+        key = _question(packet, journey.tcp_flags)
+        asked = self._questions.get(key)
+        if asked is not None and asked.begin_ns > journey.begin_ns - _ASKED_AGAIN_NS:
+            return  # a copy, as a bridge sends them to all its ports
+        if key:
+            self._questions[key] = journey
+            if len(self._questions) > _QUESTIONS_MAX:
+                self._questions.pop(next(iter(self._questions)))
+
+    def _step(self, live: _Live, event: Event) -> End | None:
+        """What an event means for a packet; its end, if it is that."""
+        func = event.func
+        if func == QUEUED_TRACEPOINT:
+            self._hop(live, event, Way.OUT)
+        elif func in ENTRIES:
+            self._hop(live, event, Way.IN)
+        elif func == TCP_TRACEPOINT:
+            live.taken = _Taken(_end(event, Ended.TAKEN, by="TCP"), event.ts_ns)
+        elif func == READ_TRACEPOINT:
+            return self._read(live, event)
+        elif func == DROP_TRACEPOINT:
+            return self._freed(live, event)
+        elif func == CONSUMED_TRACEPOINT:
+            if event.location is not None and READERS.fullmatch(event.location.symbol):
+                return self._read(live, event)
+            return _consumed(live, event)
+        elif func == ERROR_TRACEPOINT:
+            live.told = "an ICMP error is sent back"
+        elif func == RESET_TRACEPOINT:
+            live.told = "a RST is sent back"
+        return None
+
+    def _hop(self, live: _Live, event: Event, way: Way) -> None:
+        hops = live.journey.hops
+        change = _change(live.last, event.tuple, event.len - live.length) if hops else None
+        if hops and change is None:
+            before = hops[-1]
+            if (before.netns, before.ifname, before.way) == (event.netns, event.ifname, way):
+                return
+        hops.append(Hop(event.ts_ns, event.netns, event.ifname, way, change))
+        live.length = event.len
+        if event.tuple is not None:
+            live.last = event.tuple
+        if change is not None:
+            self._ask(change.after, live.journey)
+
+    @staticmethod
+    def _read(live: _Live, event: Event) -> End:
+        since = live.taken.ts_ns if live.taken is not None else live.journey.begin_ns
+        if live.taken is None and live.journey.hops:
+            since = live.journey.hops[-1].ts_ns
+        return _end(
+            event, Ended.READ, by=f"{event.comm}:{event.pid}", waited_ns=event.ts_ns - since
+        )
+
+    def _read_copy(self, event: Event) -> Iterator[Journey]:
+        """A raw socket has a copy of its own, with another number."""
+        if event.func != READ_TRACEPOINT or event.tuple is None:
+            return
+        packet = self._copied.pop(event.tuple, 0)
+        live = self._live.pop(packet, None)
+        if live is not None:
+            yield self._over(live, self._read(live, event))
+
+    def _freed(self, live: _Live, event: Event) -> End | None:
+        by = event.location.symbol if event.location is not None else ""
+        if not event.drop:  # read, or a piece of one that has arrived
+            return _end(event, Ended.TAKEN, by=taker(by) or by)
+        if by in ECHO_REPLIES and event.tuple is not None and live.journey.hops:
+            live.taken = _Taken(_end(event, Ended.TAKEN, by="ICMP"), event.ts_ns)
+            self._copied[event.tuple] = event.packet
+            return None
+        if by in TAKE_LAST and event.reason_name == UNSAID:
+            note = "by its TIME-WAIT, or it was a bad segment"
+            return _end(event, Ended.TAKEN, by="TCP", sure=False, note=note)
+        place = f"{by}+0x{event.location.offset:x}" if by and event.location is not None else by
+        return _end(event, Ended.DROPPED, by=place, reason=event.reason_name, note=live.told)
+
+    def _silent(self, packet: int, why: str) -> Journey:
+        """Nothing more comes of it."""
+        live = self._live.pop(packet)
+        if live.taken is not None:
+            return self._over(live, live.taken.end)
+        hops = live.journey.hops
+        where = hops[-1] if hops else None
+        end = End(Ended.UNSEEN, live.seen_ns, where.netns if where else 0, sure=False, note=why)
+        if where is None:
+            return self._over(live, end)
+        by = _SILENT.get(live.last.proto) if live.last is not None else None
+        if where.way is Way.IN and by and why != _CROWDED:
+            end = end._replace(how=Ended.TAKEN, by=by, note="no drop was told")
+        elif where.way is Way.OUT and not why:
+            end = end._replace(how=Ended.LEFT, by=where.ifname, note="the device told of no end")
+        return self._over(live, end)
+
+    def _over(self, live: _Live, end: End) -> Journey:
+        journey = live.journey
+        if live.last is not None and self._copied.get(live.last) == journey.packet:
+            del self._copied[live.last]
+        journey.end = end._replace(note=end.note or live.told)
+        if journey.round_trip_ns is not None:
+            journey.round_trip_ns += end.ts_ns
+        if not journey.end.netns and journey.hops:
+            journey.end = journey.end._replace(netns=journey.hops[-1].netns)
+        return journey
+
+
+def _end(
+    event: Event,
+    how: Ended,
+    by: str,
+    *,
+    reason: str = "",
+    waited_ns: int | None = None,
+    sure: bool = True,
+    note: str = "",
+) -> End:
+    return End(how, event.ts_ns, event.netns, by, reason, waited_ns, sure, note)
+
+
+def _consumed(live: _Live, event: Event) -> End:
+    """Freed, and no drop: whoever freed it has it, or it was sent."""
+    by = event.location.symbol if event.location is not None else ""
+    hops = live.journey.hops
+    if taken := taker(by):
+        tcp = event.tuple is not None and event.tuple.proto == _TCP
+        return _end(event, Ended.TAKEN, by="TCP" if tcp and taken == "a socket" else taken)
+    if live.taken is not None:
+        return live.taken.end
+    if hops and hops[-1].way is Way.OUT:
+        return _end(event, Ended.LEFT, by=hops[-1].ifname)
+    if by:
+        return _end(event, Ended.TAKEN, by=by)
+    note = "this kernel does not tell by whom"
+    return _end(event, Ended.TAKEN, by="this host", note=note)
+
+
+def _change(before: Tuple | None, after: Tuple | None, more: int) -> Change | None:
+    """What of a packet's addresses is new. ``more``: by how many bytes it is longer.
+
+    A translation leaves protocol and length; what is longer is in a tunnel.
+    """
+    if before is None or after is None or _addresses(before) == _addresses(after):
+        return None
+    if before.proto == after.proto and abs(more) in _LINK_BYTES:
+        source = (before.saddr, before.sport) != (after.saddr, after.sport)
+        target = (before.daddr, before.dport) != (after.daddr, after.dport)
+        what = Changed.SOURCE if not target else Changed.BOTH if source else Changed.TARGET
+    else:
+        what = Changed.INTO if more > 0 else Changed.OUT_OF
+    return Change(what, before, after)
+
+
+def _addresses(packet: Tuple) -> tuple[str, str, int, int, int]:
+    return packet.saddr, packet.daddr, packet.sport, packet.dport, packet.proto
+
+
+def _question(packet: Tuple, tcp_flags: int) -> _Key:
+    """What an answer to it will have; () when it asks for none."""
+    icmp = packet.icmp
+    if icmp is not None and (packet.proto, icmp.type) in _ECHO:
+        return packet.saddr, packet.daddr, icmp.id, icmp.seq
+    if packet.proto == _TCP and tcp_flags & (TcpFlag.SYN | TcpFlag.ACK) == TcpFlag.SYN:
+        return packet.saddr, packet.daddr, packet.sport, packet.dport, _TCP
+    if packet.arp == 1:
+        return packet.saddr, packet.daddr
+    return ()
+
+
+def _answer(packet: Tuple, tcp_flags: int) -> _Key:
+    """The question that it answers, as ``_question`` has it."""
+    icmp, both = packet.icmp, TcpFlag.SYN | TcpFlag.ACK
+    if icmp is not None and (packet.proto, icmp.type) in _ECHO_REPLY:
+        return packet.daddr, packet.saddr, icmp.id, icmp.seq
+    if packet.proto == _TCP and tcp_flags & both == both:
+        return packet.daddr, packet.saddr, packet.dport, packet.sport, _TCP
+    if packet.arp == 2:
+        return packet.daddr, packet.saddr
+    return ()

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The values of a journey: a packet's hops, what changed on the way, and its end."""
+
+from __future__ import annotations
+
+import builtins
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import NamedTuple
+
+from .event import Tuple
+
+
+class Way(StrEnum):
+    """Whether a device receives the packet or is to send it."""
+
+    IN = "in"
+    OUT = "out"
+
+
+class Changed(StrEnum):
+    """What is another than at the hop before. ``INTO``, ``OUT_OF``: a tunnel."""
+
+    SOURCE = "nat source"
+    TARGET = "nat target"
+    BOTH = "nat"
+    INTO = "into tunnel"
+    OUT_OF = "out of tunnel"
+
+
+class Change(NamedTuple):
+    """Addresses of the packet before and after."""
+
+    what: Changed
+    before: Tuple
+    after: Tuple
+
+
+class Hop(NamedTuple):
+    """A packet at a device. ``ts_ns``: CLOCK_MONOTONIC. ``netns``, ``ifname``: as in an Event."""
+
+    ts_ns: int
+    netns: int
+    ifname: str
+    way: Way
+    change: Change | None = None
+
+
+class Ended(StrEnum):
+    """How a journey ends.
+
+    ``READ``: a process has it. ``TAKEN``: a protocol of this host, or a program behind a device.
+    ``LEFT``: sent by a device. ``DROPPED``. ``UNSEEN``: nothing tells.
+    """
+
+    READ = "read"
+    TAKEN = "taken"
+    LEFT = "left"
+    DROPPED = "dropped"
+    UNSEEN = "unseen"
+
+
+class End(NamedTuple):
+    """The end of a journey.
+
+    ``by``: a process, a protocol, a device, or the function that dropped it. ``reason``: of a drop,
+    '' where the kernel gives none. ``waited_ns``: how long it lay until a process read it.
+    ``sure``: False where it is concluded and not seen. ``note``: of what, or what else there is to
+    know.
+    """
+
+    how: Ended
+    ts_ns: int
+    netns: int
+    by: str = ""
+    reason: str = ""
+    waited_ns: int | None = None
+    sure: bool = True
+    note: str = ""
+
+
+@dataclass(slots=True)
+class Journey:
+    """One packet from its first sight to its end.
+
+    ``packet``, ``parent``, ``wall_ns``, ``process``: of its first event; ``process`` is '' for a
+    packet that came in; where the context is not known (``process_sure`` False) it may be the one
+    that an interrupt came upon. ``tuple``, ``tcp_flags``: as it was first seen. ``answers``: the
+    number of the packet that it is the answer to, ``answered_by`` the other way round; 0: none is
+    known.
+    ``round_trip_ns``: from the first sight of the question to the end of this answer.
+    """
+
+    packet: int
+    parent: int | None
+    begin_ns: int
+    wall_ns: int
+    tuple: Tuple | None
+    tcp_flags: int
+    process: str
+    process_sure: bool
+    end: End
+    hops: builtins.list[Hop] = field(default_factory=list)
+    answers: int = 0
+    answered_by: int = 0
+    round_trip_ns: int | None = None

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``--journey`` on every kernel: across a bridge, to the end that this kernel tells."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jsonschema
+
+from tests.kernel.lab import Lab
+from tests.native.test_journey import SCHEMA
+
+BRIDGED = [("a", "eth0", "out"), ("host", "va", "in"), ("host", "vb", "out"), ("b", "eth0", "in")]
+BACK = [("b", "eth0", "out"), ("host", "vb", "in"), ("host", "va", "out"), ("a", "eth0", "in")]
+
+
+def way(journey: dict[str, Any]) -> list[tuple[str, str, str]]:
+    return [(hop["namespace"], hop["iface"], hop["way"]) for hop in journey["hops"]]
+
+
+def test_a_ping_a_refusal_and_a_connection(lab: Lab) -> None:
+    """Hops of IPv4 and IPv6, which answers which, who sent what, and each end."""
+    for host in ("10.1.0.2", "fd00:1::2"):  # neighbours, to be known
+        lab.inside("a", f"ping -c1 -W5 {host}")
+    lab.guest.write_file("/tmp/serve.py", SERVE.encode())
+    with lab.tracing("--journey", "(icmp or icmp6 or udp port 7009 or tcp port 7010) "
+                     "and not (ip6[40] >= 130 and ip6[40] <= 137)") as tracing:  # fmt: skip
+        lab.inside("a", "ping -c1 -W5 10.1.0.2; ping -c1 -W5 fd00:1::2; "
+                   "echo x > /dev/udp/10.1.0.2/7009; true")  # fmt: skip
+        server = lab.guest.start("exec ip netns exec b python3 /tmp/serve.py")
+        lab.inside("a", "until echo hello 2>/dev/null > /dev/tcp/10.1.0.2/7010; do sleep 0.2; done")
+        server.wait(30)
+    trace = tracing.trace
+    assert trace is not None
+    for record in trace.records:
+        jsonschema.validate(record, SCHEMA)
+    journeys = [record for record in trace.records if record["type"] == "journey"]
+    numbers = [journey["packet"] for journey in journeys]
+    assert len(set(numbers)) == len(numbers)
+
+    def with_tuple(**wanted: object) -> list[dict[str, Any]]:
+        return [j for j in journeys if j["tuple"] and wanted.items() <= j["tuple"].items()]
+
+    for source, target in (("10.1.0.1", "10.1.0.2"), ("fd00:1::1", "fd00:1::2")):
+        (asked,) = [j for j in with_tuple(saddr=source, daddr=target) if "icmp" in j["tuple"]]
+        (reply, *_) = [
+            j for j in with_tuple(saddr=target, daddr=source)
+            if j["tuple"].get("icmp", {}).get("type") in (0, 129)
+        ]  # fmt: skip
+        assert (way(asked), way(reply)) == (BRIDGED, BACK)
+        assert (asked["answered_by"], reply["answers"]) == (reply["packet"], asked["packet"])
+        assert asked["process"].startswith("ping:")
+        assert reply["process"] is None, "an interrupt came upon ping"
+        assert (asked["end"]["how"], asked["end"]["namespace"]) == ("taken", "b")
+        assert reply["end"]["how"] == "read"
+        assert reply["end"]["by"] == asked["process"]
+        assert reply["round_trip_ns"] > 0
+    (refused,) = with_tuple(dport=7009)
+    assert way(refused) == BRIDGED
+    assert refused["end"]["how"] == "dropped"
+    assert refused["end"]["reason"] == ("NO_SOCKET" if lab.has_reasons else None)
+    connection = with_tuple(sport=7010) + with_tuple(dport=7010)
+    assert {j["end"]["how"] for j in connection} <= {"read", "taken", "dropped"}
+    read = [j for j in connection if j["end"]["how"] == "read"]
+    assert any(j["end"]["by"].startswith("python3:") for j in read)
+    assert all(way(j) in (BRIDGED, BACK) for j in connection)
+
+
+SERVE = """
+import socket
+s = socket.socket()
+s.bind(("0.0.0.0", 7010))
+s.listen()
+taken, _ = s.accept()
+while taken.recv(100):
+    pass
+"""

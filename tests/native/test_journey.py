@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``--journey``: a packet from device to device, line by line, by tracepoints alone."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+import pwru_py.output
+from tests.kernel.lab import Trace
+from tests.native.net import B, Net
+from tests.native.test_tracepoints import NFT_OFF, SEND, TALK, nft
+
+SCHEMA = json.loads((Path(pwru_py.output.__file__).parent / "schema.json").read_text())
+
+
+def journeys(net: Net, trace: Trace) -> list[str]:
+    """Journeys without times, numbers of processes and the namespaces' long names."""
+    text = trace.stdout
+    for name in "arb":
+        text = text.replace(net.netns(name).rpartition("/")[2], name)
+    text = re.sub(r"^ *[0-9.]+ ms ", "", text, flags=re.MULTILINE)
+    text = re.sub(r"[0-9.]+ ms", "T", text)
+    text = re.sub(r" id [0-9]+", "", text)
+    text = re.sub(r"\b(ping|bash|python3):[0-9]+", r"\1", text)
+    text = re.sub(r":[0-9]{5}(?= ?->|,)", ":P", text)
+    text = re.sub(r" +$", "", text, flags=re.MULTILINE)
+    return [each for each in text.split("\n\n") if each.strip()]
+
+
+PING = f"""\
+packet 1  10.77.1.2->{B}(icmp echo seq 1)  (ping)
+ [a]  out  e0
+ [r]  in   e1
+ [r]  out  e2
+ [b]  in   e3
+ [b]  ✔ taken in by ICMP; answered by packet 2"""
+PONG = f"""\
+packet 2  {B}->10.77.1.2(icmp reply seq 1)  (ping)
+ [b]  out  e3
+ [r]  in   e2
+ [r]  out  e1
+ [a]  in   e0
+ [a]  ✔ read by ping, T after it came; answers packet 1, T after it was sent"""
+
+
+def test_a_ping_and_its_answer(net: Net) -> None:
+    with net.tracing("--journey", "icmp") as traces:
+        net.run("a", f"ping -c1 -W5 {B}")
+    assert journeys(net, traces[0]) == [PING, PONG]
+    assert "devices are seen" in traces[0].stderr
+
+
+def test_what_is_dropped_before_a_device(net: Net) -> None:
+    net.run("a", nft("output"))
+    try:
+        with net.tracing("--journey", "udp") as traces:
+            net.python("a", SEND, check=False)
+    finally:
+        net.run("a", NFT_OFF)
+    (text,) = journeys(net, traces[0])
+    assert re.fullmatch(
+        r"packet 1  10.77.1.2:\w+->10.77.2.2:4000\(udp\)  \(python3\)\n"
+        r" \[a\]  ✘ NETFILTER_DROP in nft_do_chain\+0x[0-9a-f]+",
+        text,
+    )
+
+
+NAT = """nft '
+add table ip n; add chain ip n p { type nat hook prerouting priority -100; }
+add rule ip n p udp dport 53 dnat to 10.77.2.2:4000
+add chain ip n q { type nat hook postrouting priority 100; }
+add rule ip n q oifname e2 masquerade'"""
+
+
+def test_translated_and_refused(net: Net) -> None:
+    net.run("r", NAT)
+    try:
+        with net.tracing("--journey", "udp dst port 53") as traces:
+            net.run("a", "echo x > /dev/udp/10.77.1.1/53")
+    finally:
+        net.run("r", "nft delete table ip n")
+    (text,) = journeys(net, traces[0])
+    nat = "nat source 10.77.1.2:P -> 10.77.2.1:P, target 10.77.1.1:53 -> 10.77.2.2:4000"
+    assert f" [r]  out  e2               {nat}\n [b]  in   e3\n" in text, text
+    assert re.search(r"✘ NO_SOCKET in __udp4_lib_rcv\+0x\w+; an ICMP error is sent back$", text)
+
+
+@pytest.fixture
+def overlay(net: Net) -> Iterator[Net]:
+    for name, x in (("a", 1), ("b", 2)):
+        net.run(
+            name,
+            f"""
+            ip link add vx0 address 02:00:00:00:99:0{x} type vxlan id 42 dstport 4789 \
+                local 10.77.{x}.2 remote 10.77.{3 - x}.2
+            ip addr add 10.99.0.{x}/24 dev vx0; ip link set vx0 up
+            ip neigh add 10.99.0.{3 - x} lladdr 02:00:00:00:99:0{3 - x} dev vx0""",
+        )
+    yield net
+    for name in "ab":
+        net.run(name, "ip link del vx0")
+
+
+def test_a_tunnel(overlay: Net) -> None:
+    with overlay.tracing("--journey", "icmp and dst host 10.99.0.2") as traces:
+        overlay.run("a", "ping -c1 -W5 10.99.0.2")
+    (text,) = journeys(overlay, traces[0])
+    assert text.splitlines()[1:] == [
+        " [a]  out  vx0",
+        " [a]  out  e0               into tunnel: 10.77.1.2:P->10.77.2.2:4789(udp)",
+        " [r]  in   e1",
+        " [r]  out  e2",
+        " [b]  in   e3",
+        " [b]  in   vx0              out of tunnel: 10.99.0.1->10.99.0.2(icmp echo seq 1)",
+        " [b]  ✔ taken in by ICMP",
+    ]
+
+
+@pytest.fixture
+def bridged(net: Net) -> Iterator[Net]:
+    net.run(
+        "r",
+        """
+        ip link add br0 address 02:00:00:00:00:99 type bridge; ip link set br0 up
+        ip addr flush dev e1; ip link set e1 master br0; ip link set e2 master br0
+        ip addr add 10.77.1.1/24 dev br0""",
+    )
+    net.run("b", "ip addr add 10.77.1.3/24 dev e3")
+    yield net
+    net.run("b", "ip addr del 10.77.1.3/24 dev e3")
+    net.run("r", "ip link del br0; ip addr add 10.77.1.1/24 dev e1")
+
+
+def test_a_bridge_sends_a_question_to_all(bridged: Net) -> None:
+    with bridged.tracing("--journey", "arp") as traces:
+        bridged.run("a", "ip neigh flush all; ping -c1 -W5 10.77.1.3")
+    ways = {each.partition("  ")[0]: each.splitlines() for each in journeys(bridged, traces[0])}
+    assert ways["packet 1"] == [
+        "packet 1  10.77.1.2->10.77.1.3(arp request)  (ping)",
+        " [a]  out  e0",
+        " [r]  in   e1",
+        " [r]  in   br0",
+        " [r]  ✔ taken in by ARP",
+    ]
+    (asked,) = (way for way in ways.values() if "[r]  out  e2" in way[1])
+    assert asked[2] == " [b]  in   e3"
+    (answered,) = (way for way in ways.values() if "10.77.1.3->10.77.1.2(arp reply)" in way[0])
+    assert answered[1:] == [
+        " [b]  out  e3",
+        " [r]  in   e2",
+        " [r]  out  e1",
+        " [a]  in   e0",
+        " [a]  ✔ taken in by ARP; answers packet 1, T after it was sent",
+    ]
+
+
+def test_every_packet_of_connections_has_one_end(net: Net) -> None:
+    with net.tracing("--journey", "--output-json", "tcp port 4005") as traces:
+        net.python("a", TALK)
+    (trace,) = traces
+    for record in trace.records:
+        jsonschema.validate(record, SCHEMA)
+    ways = [record for record in trace.records if record["type"] == "journey"]
+    numbers = Counter(way["packet"] for way in ways)
+    assert set(numbers.values()) == {1}
+    assert len(numbers) == trace.summary["packets"] > 40
+    assert {way["end"]["how"] for way in ways} == {"read", "taken"}
+    assert all(way["end"]["sure"] or way["end"]["note"] == "no drop was told" for way in ways)
+    assert all([hop["way"] for hop in way["hops"]] == ["out", "in"] for way in ways)
+    requests = [way for way in ways if way["end"]["how"] == "read"]
+    assert len(requests) >= 40
+    assert all(way["end"]["waited_ns"] >= 0 for way in requests)
+    (first,) = (way for way in ways if way["packet"] == 1)
+    assert (first["answered_by"], first["tuple"]["flags"]) == (2, "SYN")
+
+
+STEADY = """
+import socket, time
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+taker = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+taker.bind(("127.0.0.1", 4007))
+begin = time.monotonic()
+for n in range(30000):
+    s.sendto(b"x", ("127.0.0.1", 4007))
+    if n % 3:
+        taker.recv(10)
+    while time.monotonic() < begin + n / 10000:
+        pass
+"""
+
+
+def test_ten_thousand_packets_a_second_have_one_end_each(net: Net) -> None:
+    """Of three one is not read: after a while it finds the socket's buffer full."""
+    arguments = ("--journey", "--output-json", "--journey-timeout", "0.5", "udp dst port 4007")
+    with net.tracing(*arguments) as traces:
+        net.python("a", STEADY)
+    (trace,) = traces
+    ways = [record for record in trace.records if record["type"] == "journey"]
+    assert trace.summary["losses"]["buffer_full"] == 0
+    assert len({way["packet"] for way in ways}) == len(ways) == 30000
+    ends = Counter(way["end"]["how"] for way in ways)
+    assert ends["dropped"] == trace.summary["drops"]["SOCKET_RCVBUFF"] > 1000
+    assert ends["read"] + ends["taken"] + ends["dropped"] == 30000
+
+
+def test_so_many_journeys(net: Net) -> None:
+    with net.tracing("--journey", "-c", "2", "icmp") as traces:
+        net.run("a", f"ping -c3 -i0.2 -W5 {B}")
+    assert len(journeys(net, traces[0])) == 2

@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pwru_py.options.config import Timestamp
+from pwru_py.output.journey import end_text, journey_lines, json_journey
+from pwru_py.packets.journey import Journeys
+from pwru_py.record.event import Context, Event, Frame, Icmp, Tuple
+from pwru_py.record.journey import Changed, Ended, Journey, Way
+
+A, B, C = "10.0.0.1", "10.0.0.2", "10.0.0.3"
+UDP = Tuple(A, B, 1000, 53, 17, True)
+OUT, IN, RX = "net:net_dev_queue", "net:netif_rx_entry", "net:napi_gro_receive_entry"
+READ, TCP, DROP = "skb:skb_copy_datagram_iovec", "tcp:tcp_probe", "skb:kfree_skb"
+CONSUMED, ERROR = "skb:consume_skb", "icmp:icmp_send"
+MS = 1_000_000
+
+
+def event(func: str, ms: float, packet: int = 1, **other: Any) -> Event:
+    by = other.pop("by", "")
+    values: dict[str, Any] = {
+        "skb": packet, "cpu": 0, "pid": 7, "comm": "dig", "context": Context.TASK, "func": func,
+        "module": "", "addr": 0, "ts_ns": int(ms * MS), "wall_ns": 0, "netns": 11, "mark": 0,
+        "ifindex": 2, "ifname": "eth0", "proto": 0x800, "mtu": 1500, "len": 100, "tuple": UDP,
+        "tcp_flags": 0, "reason": -1, "reason_name": "", "stack": (), "packet": packet,
+        "location": Frame(0, by, 16, "") if by else None,
+    }  # fmt: skip
+    return Event(**{**values, **other})
+
+
+def told(*events: Event, until_ms: float = 10_000) -> list[Journey]:
+    one = Journeys()
+    return [*one.add(events), *one.expired(int(until_ms * MS))]
+
+
+def only(*events: Event) -> Journey:
+    (journey,) = told(*events)
+    return journey
+
+
+def test_hops_and_the_process_that_reads() -> None:
+    way = only(
+        event(OUT, 1),
+        event(OUT, 1.1),  # once more, as a queue was full
+        event(IN, 2, netns=12, ifname="web0"),
+        event(READ, 5, netns=12, comm="named", pid=9),
+    )
+    assert [(hop.way, hop.netns, hop.ifname) for hop in way.hops] == [
+        (Way.OUT, 11, "eth0"),
+        (Way.IN, 12, "web0"),
+    ]
+    assert (way.process, way.process_sure, way.begin_ns) == ("dig:7", True, MS)
+    assert (way.end.how, way.end.by, way.end.waited_ns) == (Ended.READ, "named:9", 3 * MS)
+
+
+@pytest.mark.parametrize(
+    ("last", "how", "by", "sure"),
+    [
+        (event(CONSUMED, 3, by="icmp_rcv"), Ended.TAKEN, "ICMP", True),
+        (event(CONSUMED, 3, by="tun_do_read"), Ended.TAKEN, "the program behind the device", True),
+        (event(CONSUMED, 3, by="packet_rcv"), Ended.TAKEN, "a packet socket", True),
+        (event(CONSUMED, 3, by="ip_frob"), Ended.TAKEN, "ip_frob", True),
+        (event(CONSUMED, 3, by="skb_consume_udp"), Ended.READ, "dig:7", True),
+        (event(CONSUMED, 3), Ended.TAKEN, "this host", True),
+        (event(DROP, 3, by="ip_rcv_core", drop=True, reason_name="IP_CSUM"),
+         Ended.DROPPED, "ip_rcv_core+0x10", True),
+        (event(DROP, 3, by="tcp_v4_rcv", drop=True, reason_name="NOT_SPECIFIED"),
+         Ended.TAKEN, "TCP", False),
+        (event(DROP, 3, by="sk_stream_kill_queues", drop=False), Ended.TAKEN, "TCP", True),
+        (event(TCP, 3), Ended.TAKEN, "TCP", True),
+        (event(ERROR, 3), Ended.TAKEN, "a socket", False),
+    ],
+)  # fmt: skip
+def test_ends_of_what_came_in(last: Event, how: Ended, by: str, sure: bool) -> None:
+    end = only(event(IN, 1), last).end
+    assert (end.how, end.by, end.sure) == (how, by, sure)
+
+
+@pytest.mark.parametrize("location", ["", "free_old_xmit", "napi_consume_skb"])
+def test_what_a_driver_frees_has_left(location: str) -> None:
+    end = only(event(OUT, 1), event(CONSUMED, 3, by=location)).end
+    assert (end.how, end.by, end.sure) == (Ended.LEFT, "eth0", True)
+
+
+def test_ends_that_nobody_tells() -> None:
+    left = only(event(OUT, 1)).end
+    assert (left.how, left.by, left.sure) == (Ended.LEFT, "eth0", False)
+    esp = UDP._replace(proto=50, has_ports=False)
+    assert only(event(IN, 1, tuple=esp)).end.how is Ended.UNSEEN
+    one = Journeys()
+    assert [*one.add([event(IN, 1, tuple=esp)])] == []
+    (cut,) = one.close()
+    assert end_text(cut) == "lost sight of; the session ended"
+
+
+def test_a_drop_may_be_all_that_is_seen() -> None:
+    way = only(event(DROP, 1, by="nf_hook_slow", drop=True, reason_name="NETFILTER_DROP"))
+    assert way.hops == []
+    assert end_text(way) == "NETFILTER_DROP in nf_hook_slow+0x10"
+    assert told(event(CONSUMED, 1), event(READ, 1, 2), event(TCP, 1, 3)) == []
+
+
+def test_a_kernel_without_reasons() -> None:
+    assert end_text(only(event(DROP, 1, drop=True, by="kfree_skb_list"))) == (
+        "dropped in kfree_skb_list+0x10"
+    )
+
+
+NATTED = UDP._replace(daddr=C, dport=5353)
+TUNNEL = Tuple("192.0.2.1", "192.0.2.2", 4444, 4789, 17, True)
+
+
+@pytest.mark.parametrize(
+    ("after", "length", "what"),
+    [
+        (NATTED, 114, Changed.TARGET),
+        (UDP._replace(saddr=C), 86, Changed.SOURCE),
+        (NATTED._replace(saddr=C), 100, Changed.BOTH),
+        (TUNNEL, 164, Changed.INTO),
+        (TUNNEL._replace(proto=50), 120, Changed.INTO),
+        (TUNNEL._replace(proto=1), 64, Changed.OUT_OF),
+        (TUNNEL, 50, Changed.OUT_OF),
+    ],
+)
+def test_what_is_another_than_before(after: Tuple, length: int, what: Changed) -> None:
+    way = only(event(IN, 1), event(OUT, 2, tuple=after, len=length))
+    assert way.hops[0].change is None
+    assert way.hops[1].change == (what, UDP, after)
+
+
+def test_a_question_and_its_answer_through_nat() -> None:
+    ask, say = Icmp(8, 4, 1), Icmp(0, 4, 1)
+    first, last = Tuple(A, B, 0, 0, 1, False, ask), Tuple(A, C, 0, 0, 1, False, ask)
+    reply = Tuple(C, A, 0, 0, 1, False, say)
+    one = Journeys()
+    assert [*one.add([event(OUT, 1, tuple=first), event(OUT, 2, tuple=last)])] == []
+    assert [*one.add([event(IN, 3, 2, tuple=reply)])] == []
+    drop = event(DROP, 4, 2, tuple=reply, by="ping_rcv", drop=True, reason_name="NO_SOCKET")
+    assert [*one.add([drop])] == []
+    (answer,) = one.add([event(READ, 5, 3, tuple=reply, comm="ping")])
+    (question,) = one.expired(10_000 * MS)
+    assert (question.answered_by, answer.answers, answer.round_trip_ns) == (2, 1, 4 * MS)
+    assert (answer.end.how, answer.end.by, answer.end.waited_ns) == (Ended.READ, "ping:7", MS)
+
+
+def test_the_oldest_gives_way_and_is_told() -> None:
+    one = Journeys(limit=2)
+    found = [*one.add(event(IN, n, n) for n in range(1, 5))]
+    assert [way.packet for way in found] == [1, 2]
+    assert found[0].end.note == "too many packets were under way"
+    assert one.crowded == 2
+    assert [way.packet for way in one.close()] == [3, 4]
+
+
+FUNCS = st.sampled_from([OUT, IN, RX, READ, TCP, DROP, CONSUMED, ERROR])
+
+
+@given(st.lists(st.tuples(FUNCS, st.integers(1, 5), st.booleans()), max_size=60))
+def test_no_packet_has_two_ends(steps: list[tuple[str, int, bool]]) -> None:
+    """Numbers are never used again: what comes behind an end begins no journey, but hops do."""
+    one, ended = Journeys(), []
+    lives: dict[int, int] = {}
+    events = []
+    for ms, (func, packet, drop) in enumerate(steps):
+        number = packet + 10 * lives.setdefault(packet, 0)
+        events.append(event(func, ms, number, drop=drop and func == DROP))
+        if func in (DROP, CONSUMED, READ):
+            lives[packet] += 1
+    ended = [way.packet for way in (*one.add(events), *one.close())]
+    assert len(set(ended)) == len(ended)
+    seen = {e.packet for e in events if e.func in (OUT, IN, RX) or e.drop}
+    assert set(ended) == seen
+
+
+def test_text_and_json() -> None:
+    way = only(event(OUT, 1), event(IN, 2.5, netns=12, ifname="web0", tuple=NATTED, len=86),
+               event(DROP, 3, netns=12, drop=True, by="f", reason_name="TTL"))  # fmt: skip
+    names = {11: "host", 12: "web"}
+    assert journey_lines(way, names.__getitem__) == [
+        "packet 1  10.0.0.1:1000->10.0.0.2:53(udp)  dig:7",
+        "   0.000 ms  host   out  eth0",
+        "   1.500 ms  [web]  in   web0             nat target 10.0.0.2:53 -> 10.0.0.3:5353",
+        "   2.000 ms  [web]  ✘ TTL in f+0x10",
+    ]
+    relative = journey_lines(way, names.__getitem__, Timestamp.RELATIVE)
+    assert [line[:11] for line in relative[1:]] == ["   0.000 ms", "   1.500 ms", "   0.500 ms"]
+    absolute = journey_lines(way, names.__getitem__, Timestamp.ABSOLUTE)
+    assert re.match(r"packet 1  \d{4}-\d\d-\d\dT\d\d:00:00\.000000[+-]\d\d:00  10", absolute[0])
+    assert absolute[1:] == journey_lines(way, names.__getitem__)[1:]
+    record = json_journey(way, names.__getitem__)
+    assert record["hops"][1]["change"]["what"] == "nat target"
+    assert (record["end"]["how"], record["end"]["namespace"]) == ("dropped", "web")
