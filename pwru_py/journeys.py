@@ -65,6 +65,7 @@ class JourneySink:
         self._stream.flush()
 
     def losses(self, losses: Losses) -> None:
+        self._journeys.lossy = losses.buffer_full > 0
         if not self._watch.lost_more(losses):
             return
         if self._json:

@@ -78,6 +78,8 @@ class Journeys:
         self._copied: dict[Tuple, int] = {}  # what a process may read a copy of: its packet
         self.crowded = 0
         """How many had to give way."""
+        self.lossy = False
+        """To be set once events were lost: nothing is concluded from silence then."""
 
     def add(self, events: Iterable[Event]) -> Iterator[Journey]:
         """Those that are over with these events."""
@@ -229,6 +231,8 @@ class Journeys:
         end = End(Ended.UNSEEN, live.seen_ns, where.netns if where else 0, sure=False, note=why)
         if where is None:
             return self._over(live, end)
+        if self.lossy:
+            return self._over(live, end._replace(note=why or "events were lost"))
         by = _SILENT.get(live.last.proto) if live.last is not None else None
         if where.way is Way.IN and by and why != _CROWDED:
             end = end._replace(how=Ended.TAKEN, by=by, note="no drop was told")

@@ -99,6 +99,15 @@ def test_ends_that_nobody_tells() -> None:
     assert end_text(cut) == "lost sight of; the session ended"
 
 
+def test_nothing_is_concluded_where_events_were_lost() -> None:
+    one = Journeys()
+    one.lossy = True
+    assert [*one.add([event(IN, 1), event(OUT, 1, 2), event(IN, 1, 3), event(TCP, 2, 3)])] == []
+    ends = [way.end for way in one.expired(10_000 * MS)]
+    assert [end.how for end in ends] == [Ended.UNSEEN, Ended.UNSEEN, Ended.TAKEN]
+    assert ends[0].note == "events were lost"
+
+
 def test_a_drop_may_be_all_that_is_seen() -> None:
     way = only(event(DROP, 1, by="nf_hook_slow", drop=True, reason_name="NETFILTER_DROP"))
     assert way.hops == []
