@@ -21,7 +21,7 @@ from types import TracebackType
 
 from tests.vm.channel import Channel, ChannelClosedError, ChannelTimeoutError, Message
 from tests.vm.errors import GuestCommandError, GuestDiedError, GuestTimeoutError, LabError
-from tests.vm.kernels import KERNELS, Kernel, fetch
+from tests.vm.kernels import ALL, Kernel, fetch
 from tests.vm.machine import Hardware, Machine, kvm_usable, vng_command
 
 ANSWER_GRACE_S = 20.0  # beyond a request's own timeout, before the guest counts as hung
@@ -246,7 +246,7 @@ def _text(output: bytes) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.vm.guest", description=__doc__)
-    parser.add_argument("--kernel", default="6.12", choices=sorted(KERNELS))
+    parser.add_argument("--kernel", default="6.12", choices=sorted(ALL))
     parser.add_argument("--cpus", type=int, default=2)
     parser.add_argument("--memory", default="3G")
     parser.add_argument("--icount", action="store_true", help="one CPU, time counts instructions")

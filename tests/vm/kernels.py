@@ -23,7 +23,6 @@ from tests.vm.archive import Package, Suite, is_newer
 from tests.vm.errors import ArchiveError, LabError
 
 FRESH_S = 7 * 24 * 3600
-METAPACKAGE = "linux-image-amd64"
 PROJECT = Path(__file__).resolve().parents[2]
 
 
@@ -33,6 +32,7 @@ class Spec:
 
     suites: tuple[str, ...]
     boot_args: tuple[str, ...] = ()
+    metapackage: str = "linux-image-amd64"
 
 
 # The two older kernels distrust an emulated TSC and fall back to a clock that costs a trap a read.
@@ -44,6 +44,12 @@ KERNELS = {
     "6.12": Spec(("trixie",)),
     "newest": Spec(("trixie-backports", "sid")),
 }
+REALTIME = {
+    "6.1-rt": Spec(("bookworm",), TRUST_TSC, "linux-image-rt-amd64"),
+    "6.12-rt": Spec(("trixie",), (), "linux-image-rt-amd64"),
+}
+"""With PREEMPT_RT."""
+ALL = KERNELS | REALTIME
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +102,8 @@ def fetch(name: str, lab: Path | None = None) -> Kernel:
 
     Safe to call from several processes. When the archive cannot be reached, an old copy will do.
     """
-    if name not in KERNELS:
-        raise LabError(f"fetch kernel {name}: not one of {', '.join(KERNELS)}")
+    if name not in ALL:
+        raise LabError(f"fetch kernel {name}: not one of {', '.join(ALL)}")
     lab = lab or lab_directory()
     record = lab / "kernels" / f"{name}.json"
     with _locked(lab):
@@ -132,8 +138,8 @@ def fetch_peer(lab: Path | None = None) -> Path:
 
 
 def _resolve_and_unpack(name: str, lab: Path) -> Kernel:
-    spec = KERNELS[name]
-    found = _newest_of([_find(Suite(suite, lab / "apt")) for suite in spec.suites])
+    spec = ALL[name]
+    found = _newest_of([_find(Suite(suite, lab / "apt"), spec) for suite in spec.suites])
     root = lab / "kernels" / found.release
     version = found.metapackage.version
     if not root.exists():
@@ -145,13 +151,15 @@ def _resolve_and_unpack(name: str, lab: Path) -> Kernel:
     return Kernel(name, found.release, version, found.suite.name, root, spec.boot_args)
 
 
-def _find(suite: Suite) -> _Found:
+def _find(suite: Suite, spec: Spec) -> _Found:
     suite.update()
-    metapackage = suite.newest(METAPACKAGE)
+    metapackage = suite.newest(spec.metapackage)
     prefix = "linux-image-"
     images = metapackage.exact_depends(prefix)
     if len(images) != 1:
-        raise ArchiveError(f"read {METAPACKAGE} of {suite.name}: depends on {images or 'nothing'}")
+        raise ArchiveError(
+            f"read {spec.metapackage} of {suite.name}: depends on {images or 'nothing'}"
+        )
     return _Found(suite, metapackage, images[0].removeprefix(prefix))
 
 
@@ -183,7 +191,7 @@ def _load(name: str, record: Path) -> Kernel | None:
     root = record.parent / facts["release"]
     if not root.exists():
         return None
-    boot_args = KERNELS[name].boot_args
+    boot_args = ALL[name].boot_args
     return Kernel(name, facts["release"], facts["version"], facts["suite"], root, boot_args)
 
 
@@ -205,10 +213,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.vm.kernels", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     fetching = commands.add_parser("fetch", help="download what is missing or a week old")
-    fetching.add_argument("names", nargs="*", metavar="name", help=", ".join(KERNELS))
+    fetching.add_argument("names", nargs="*", metavar="name", help=", ".join(ALL))
     arguments = parser.parse_args(argv)
     try:
-        for name in arguments.names or KERNELS:
+        for name in arguments.names or ALL:
             kernel = fetch(name)
             print(f"{name:8}{kernel.release:24}{kernel.suite:18}{_size_mb(kernel.root):6} MB")
     except LabError as error:
