@@ -31,7 +31,7 @@ kernel: $(BPF)
 
 # Kills, floods and an hour of load on each kernel: some five hours.
 soak: $(BPF)
-	PWRU_SOAK=1 $(BIN)/pytest -q -n 2 --dist loadgroup --timeout 7200 tests/kernel/test_trial.py
+	PWRU_SOAK=1 $(BIN)/pytest -q -n 2 --dist loadgroup --timeout 7200 tests/kernel/test_trial.py tests/kernel/test_verifier.py
 
 lint: $(BPF)
 	$(BIN)/ruff check .

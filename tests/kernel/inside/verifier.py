@@ -34,18 +34,25 @@ class Loader:
     """Loads filters into the object; ``refused``: what the kernel refused, and its words."""
 
     def __init__(self, compiled: Mapping[str, CompiledFilter]) -> None:
-        self._prepared: Prepared = prepare(Config(filter_func=FUNCTION))
+        self._whole: Prepared = prepare(Config(filter_func=FUNCTION))
+        alone = replace(self._whole.features, kfree_skb_arguments=0)
+        self._alone = replace(self._whole, features=alone)
         self._compiled = compiled
         self.refused: dict[str, str] = {}
         self.loads = 0
 
     def load(self, names: Sequence[str]) -> None:
-        """Up to three together; when they are refused, each alone, to say which it is."""
+        """Up to three together; when they are refused, each alone, to say which it is.
+
+        A long one also in the program of drops, which takes as long again to verify.
+        """
         stubs = dict(zip(STUBS, (self._compiled[name] for name in names), strict=False))
         config = Config(buffer_bytes=4096)
+        long = any(len(compiled.ebpf) > SHORT for compiled in stubs.values())
+        prepared = self._whole if long else self._alone
         self.loads += 1
         try:
-            load(replace(self._prepared, config=config, compiled=stubs), Wake()).close()
+            load(replace(prepared, config=config, compiled=stubs), Wake()).close()
         except PwruError as error:
             self.refused[" + ".join(names)] = f"{error}\n{getattr(error, 'log', '')[-2000:]}"
             if len(names) > 1:
