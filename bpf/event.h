@@ -24,7 +24,7 @@ enum event_flags {
 	EVENT_LINK = 1 << 4,    /* no event: skb is a child of func, both addresses of sk_buffs */
 	EVENT_DROP = 1 << 3,    /* of the tracepoint kfree_skb: func is who freed the packet */
 	EVENT_TRACEPOINT = 1 << 5, /* of another tracepoint: func is 0, or who called it */
-	EVENT_LOCAL = 1 << 6,      /* with EVENT_TRACEPOINT: no device has received the packet yet */
+	EVENT_LOCAL = 1 << 6, /* with EVENT_TRACEPOINT: no device has received the packet yet */
 };
 
 enum event_context {
