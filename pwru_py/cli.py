@@ -151,8 +151,18 @@ def _sink(tracer: Tracer, options: Options, stream: TextIO) -> Sink:
 
 
 def _journeys(tracer: Tracer, options: Options, stream: TextIO) -> Sink:
-    from .journeys import JourneySink
+    from .journeys import JourneySink, PathSink
 
+    if options.journey_paths:
+        return PathSink(
+            stream,
+            as_json=options.output_json,
+            notices=cast(TextIO, _notices),
+            timeout_s=options.journey_timeout_s,
+            interval_s=options.report_interval_s,
+            count=options.report_count,
+            enough=tracer.stop,
+        )
     return JourneySink(
         stream,
         as_json=options.output_json,

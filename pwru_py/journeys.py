@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``--journey``: where events become journeys, and journeys text or JSON."""
+"""``--journey``: where events become journeys, and journeys text, JSON or counts of paths."""
 
 from __future__ import annotations
 
@@ -11,13 +11,17 @@ from typing import TYPE_CHECKING, TextIO
 from .kernel.netns import NetnsNames
 from .options.config import Timestamp
 from .output.journey import ARRIVED, LOST, UNKNOWN, journey_lines, json_journey, mark
+from .output.paths import json_paths, path_lines
 from .output.summary import LossWatch, loss_notice, plural, summary_lines
+from .output.widths import cut
 from .packets.journey import Journeys
+from .packets.paths import Paths
 from .record.event import Event, Losses, Summary
 from .record.journey import Journey
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.live import Live
 
 _STYLES = {ARRIVED: "green", LOST: "bold red", UNKNOWN: "yellow"}
 
@@ -78,6 +82,7 @@ class JourneySink:
 
     def finish(self, summary: Summary) -> None:
         self._write(self._journeys.close())
+        self._end()
         if self._journeys.crowded:
             given = plural(self._journeys.crowded, "packet")
             self._notices.write(f"not followed to the end: {given}, too many were under way\n")
@@ -86,6 +91,9 @@ class JourneySink:
         elif self._console is not None:
             self._console.print("\n".join(summary_lines(summary)), soft_wrap=True)
         self._stream.flush()
+
+    def _end(self) -> None:
+        """What comes behind the last journey, before the account."""
 
     def _write(self, journeys: Iterable[Journey]) -> None:
         for journey in journeys:
@@ -116,6 +124,87 @@ class JourneySink:
 
     def _line(self, record: dict[str, object]) -> None:
         self._stream.write(json.dumps(record, separators=(",", ":")) + "\n")
+
+
+class PathSink(JourneySink):
+    """Counts journeys by path, and reports every ``interval_s``; on a terminal in place.
+
+    After ``count`` reports it has enough, 0 for no limit.
+    """
+
+    def __init__(
+        self,
+        stream: TextIO,
+        *,
+        as_json: bool,
+        notices: TextIO,
+        timeout_s: float,
+        interval_s: float,
+        count: int,
+        enough: Callable[[], None],
+    ) -> None:
+        super().__init__(
+            stream,
+            as_json=as_json,
+            notices=notices,
+            timestamp=Timestamp.NONE,
+            timeout_s=timeout_s,
+            count=count,
+            enough=enough,
+        )
+        self._paths = Paths()
+        self._interval_s = interval_s
+        self._next_s = time.monotonic() + interval_s
+        self._live: Live | None = None
+
+    def start(self) -> None:
+        if self._console is not None:
+            from rich.live import Live
+
+            self._live = Live(console=self._console, auto_refresh=False, transient=True)
+            self._live.start()
+
+    def events(self, batch: Sequence[Event]) -> None:
+        super().events(batch)
+        if time.monotonic() >= self._next_s and not self._enough_written:
+            self._next_s = time.monotonic() + self._interval_s
+            self._report()
+            self._written += 1
+            if self._enough_written:
+                self._enough()
+
+    def _write(self, journeys: Iterable[Journey]) -> None:
+        for journey in journeys:
+            self._paths.add(journey)
+
+    def _end(self) -> None:
+        if self._live is not None and self._console is not None:
+            self._live.stop()
+            self._live = None
+            self._console.print("\n".join(self._lines()), soft_wrap=True)
+        elif not self._enough_written:
+            self._report()
+
+    def _lines(self) -> list[str]:
+        counts = (self._paths.busiest(), self._paths.packets, self._paths.others)
+        return path_lines(*counts, self._names.name)
+
+    def _report(self) -> None:
+        if self._json:
+            counts = (self._paths.busiest(), self._paths.packets, self._paths.others)
+            self._line(json_paths(*counts, time.time_ns(), self._names.name))
+            return
+        lines = self._lines()
+        if self._live is None or self._console is None:
+            self._stream.write("\n".join(lines) + "\n\n")
+            return
+        from rich.text import Text
+
+        room = max(2, self._console.height - 1)
+        if len(lines) > room:
+            lines = [*lines[: room - 1], f"… {len(lines) - room + 1} more lines"]
+        shown = "\n".join(cut(line, self._console.width) for line in lines)
+        self._live.update(Text(shown, no_wrap=True), refresh=True)
 
 
 def _fields(values: Losses | Summary) -> dict[str, object]:

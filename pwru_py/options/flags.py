@@ -155,7 +155,7 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
         _switch("--drops", "drops", "packets that are dropped, nothing else"),
         _switch("--journey", "journey", "each packet's way by devices, and its end"),
         Flag("--journey-timeout", "S", "journey_timeout_s", seconds,
-             "silence that ends a journey (default 2)"),
+             "silence that ends a journey (2)"),
         _switch("--filter-track-skb", "filter_track_skb",
                 "follow matched packets, through NAT too"),
         _switch("--with-tracepoints", "with_tracepoints",
@@ -164,7 +164,7 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
         _switch("--all-kmods", "all_kmods", "functions of every loaded module too"),
     ),
     "what is shown, and where": (
-        _switch("--top", "top", "with --drops: count them in place, no line each"),
+        _switch("--top", "top", "count in place, with --drops/--journey"),
         Flag("--interval", "S", "report_interval_s", seconds, "with --top: report every S seconds"),
         Flag("--count", "N", "report_count", report_count, "with --top: N reports, then exit"),
         Flag("--prometheus", "[ADDR:]PORT", "prometheus", scrape_at,
@@ -227,7 +227,7 @@ class Options:
     """Everything the command line says.
 
     ``output_file``: '' for standard output. ``dump_filter``: ``-d``. ``journey_count``: that
-    many journeys, 0 for no limit. ``output_tuple`` and
+    many journeys, 0 for no limit. ``journey_paths``: they are counted by path. ``output_tuple`` and
     ``output_stack`` are in ``config`` too.
     """
 
@@ -243,6 +243,7 @@ class Options:
     timestamp: Timestamp = Timestamp.NONE
     journey_timeout_s: float = 2.0
     journey_count: int = 0
+    journey_paths: bool = False
     report_interval_s: float = 2.0
     report_count: int = 0
     prometheus: tuple[str, int] | None = None
@@ -266,9 +267,11 @@ class Options:
                 "a `journey` has lines of its own: leave `summary_only`, `output_stack` and "
                 "`output_packet_id` out"
             )
+        if self.journey_paths and (self.journey_count or self.timestamp is not Timestamp.NONE):
+            raise UsageError("with `top` a `journey` is counted: leave `timestamp` and -c out")
         if self.config.journey and self.timestamp is Timestamp.CURRENT:
             raise UsageError("times of a `journey` are relative or absolute")
-        shown = self.config.top and not self.summary_only
+        shown = self.journey_paths or (self.config.top and not self.summary_only)
         if (self.report_count or self.report_interval_s != 2.0) and not shown:
             raise UsageError("`report_interval_s` and `report_count` are of the reports of `top`")
         if self.prometheus and (self.report_count or self.output_json or self.summary_only):

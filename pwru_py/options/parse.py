@@ -29,7 +29,7 @@ examples:
   pwru-py 'dst host 1.1.1.1 and tcp'              where do these packets go?
   pwru-py --output-stack 'dst host 1.1.1.1'       ... and who called
   pwru-py --drops                                 what is lost, where, and why
-  pwru-py --journey icmp                          from device to device, to the end
+  pwru-py --journey icmp                          from device to device
   pwru-py --filter-track-skb dst port 8080        follow it through NAT
   pwru-py --output-json -w trace.jsonl icmp       one JSON object a line
 
@@ -83,12 +83,13 @@ def parse(argv: Sequence[str]) -> Options:
         raise VersionRequested(f"pwru-py {__version__}")
     if wrong:
         raise UsageError(wrong)
+    if values.get("journey"):
+        values["journey_count"] = values.pop("limit_events", 0)
+        values["journey_paths"] = values.pop("top", False)
     if values.get("prometheus"):
         values["top"] = True
     elif values.get("top"):
         values["flows"] = True
-    if values.get("journey"):
-        values["journey_count"] = values.pop("limit_events", 0)
     expression = " ".join(found.words).strip()
     alone = values.get("drops") and values.get("summary_only")
     if alone and not values.get("limit_events") and not is_arp(expression):

@@ -8,7 +8,7 @@ another than before; then the end. ``✔`` arrived, ``✘`` dropped, ``?`` not s
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from ..options.config import Timestamp
 from ..record.event import Tuple
@@ -32,7 +32,7 @@ def journey_lines(journey: Journey, name: Name, timestamp: Timestamp = Timestamp
     head says when that was.
     """
     end = journey.end
-    places = [_place(name(netns)) for netns in (*(h.netns for h in journey.hops), end.netns)]
+    places = [place_text(name(netns)) for netns in (*(h.netns for h in journey.hops), end.netns)]
     width = max(map(cell_width, places))
     rows = [
         (
@@ -53,11 +53,15 @@ def journey_lines(journey: Journey, name: Name, timestamp: Timestamp = Timestamp
 
 def mark(journey: Journey) -> str:
     """How it ended, in a character."""
-    end = journey.end
-    return _MARKS.get(end.how, ARRIVED) if end.sure else UNKNOWN
+    return _mark(journey.end.how, sure=journey.end.sure)
 
 
-def _place(name: str) -> str:
+def _mark(how: Ended, *, sure: bool) -> str:
+    return _MARKS.get(how, ARRIVED) if sure else UNKNOWN
+
+
+def place_text(name: str) -> str:
+    """A namespace's name as a line shows it."""
     return name if name in ("host", "?") else f"[{name}]"
 
 
@@ -110,16 +114,38 @@ def end_text(journey: Journey) -> str:
 
 
 def _how(end: End) -> str:
+    text = _how_text(end)
     if end.how is Ended.READ:
-        waited = end.waited_ns or 0
-        return f"read by {end.by}, {waited / 1e6:.3f} ms after it came"
-    if end.how is Ended.TAKEN:
-        return f"taken in by {end.by}" + ("" if end.sure else ", it seems")
-    if end.how is Ended.LEFT:
-        return f"left by {end.by}" + ("" if end.sure else ", it seems")
-    if end.how is Ended.DROPPED:
-        reason = end.reason or "dropped"
-        return f"{reason} in {end.by}" if end.by else reason
+        return f"{text}, {(end.waited_ns or 0) / 1e6:.3f} ms after it came"
+    return text
+
+
+class Finish(Protocol):
+    """What of an end many packets have in common: ``End``, ``packets.paths.Finish``."""
+
+    @property
+    def how(self) -> Ended: ...
+    @property
+    def by(self) -> str: ...
+    @property
+    def reason(self) -> str: ...
+    @property
+    def sure(self) -> bool: ...
+
+
+def finish_text(finish: Finish) -> str:
+    """``✔ read by ping``."""
+    return f"{_mark(finish.how, sure=finish.sure)} {_how_text(finish)}"
+
+
+def _how_text(finish: Finish) -> str:
+    seems = "" if finish.sure else ", it seems"
+    if finish.how is Ended.DROPPED:
+        reason = finish.reason or "dropped"
+        return f"{reason} in {finish.by}" if finish.by else reason
+    words = {Ended.READ: "read by", Ended.TAKEN: "taken in by", Ended.LEFT: "left by"}
+    if finish.how in words:
+        return f"{words[finish.how]} {finish.by}{seems}"
     return "lost sight of"
 
 

@@ -12,20 +12,21 @@ from typing import Any
 from .fields import FIELDS, View
 from .journey import JOURNEY_SCHEMA
 from .json_tuple import TUPLE_SCHEMA
+from .paths import PATHS_SCHEMA
 
 _LEAST = View(meta=False, tuple=False)
 
 
 def schema() -> dict[str, Any]:
     """The schema of a line: an event, losses or the summary."""
-    kinds = ("event", "lost", "drops", "journey", "summary")
+    kinds = ("event", "lost", "drops", "journey", "paths", "summary")
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "A line of pwru-py --output-json",
         "description": "Tell lines apart by type. Later versions may add keys and types of lines: "
         "ignore what you do not know.",
         "oneOf": [{"$ref": f"#/$defs/{kind}"} for kind in kinds],
-        "$defs": {"event": _event(), "journey": JOURNEY_SCHEMA, **_OTHERS},
+        "$defs": {"event": _event(), "journey": JOURNEY_SCHEMA, "paths": PATHS_SCHEMA, **_OTHERS},
     }
 
 

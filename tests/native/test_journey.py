@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -214,3 +215,36 @@ def test_so_many_journeys(net: Net) -> None:
     with net.tracing("--journey", "-c", "2", "icmp") as traces:
         net.run("a", f"ping -c3 -i0.2 -W5 {B}")
     assert len(journeys(net, traces[0])) == 2
+
+
+def test_paths_are_counted(net: Net) -> None:
+    arguments = (
+        "--journey",
+        "--top",
+        "--output-json",
+        "--interval",
+        "0.5",
+        "icmp or udp port 4000",
+    )
+    with net.tracing(*arguments) as traces:
+        net.run("a", f"ping -c20 -i0.005 -W5 {B}; echo x > /dev/udp/{B}/4000")
+        time.sleep(1.2)
+    (trace,) = traces
+    for record in trace.records:
+        jsonschema.validate(record, SCHEMA)
+    *_, last = (record for record in trace.records if record["type"] == "paths")
+    assert last["others"] == 0
+    there = [[hop["iface"], hop["way"]] for hop in last["paths"][0]["hops"]]
+    assert sorted(path["packets"] for path in last["paths"]) == [1, 1, 20, 20]
+    assert there in ([["e0", "out"], ["e1", "in"], ["e2", "out"], ["e3", "in"]],
+                     [["e3", "out"], ["e2", "in"], ["e1", "out"], ["e0", "in"]])  # fmt: skip
+    ends = {(path["end"]["how"], path["end"]["by"]) for path in last["paths"]}
+    assert {("read", "ping"), ("taken", "ICMP"), ("dropped", "__udp4_lib_rcv")} <= ends
+    for path in last["paths"]:
+        whole, parts = path["whole"], path["times"]
+        assert whole["minimum_ns"] <= whole["median_ns"] <= whole["p99_ns"] <= whole["maximum_ns"]
+        assert sum(times["minimum_ns"] for times in parts) <= whole["minimum_ns"]
+    with net.tracing("--journey", "--top", "--interval", "0.3", "--count", "2", "icmp") as traces:
+        net.run("a", f"ping -c8 -i0.2 -W5 {B}")
+    assert traces[0].stdout.count(" on ") == 2
+    assert "path 1: " in traces[0].stdout
