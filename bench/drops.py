@@ -29,7 +29,7 @@ _TOP = "pwru-py --drops --top"
 _DROPS = "kfree_skb_reason|sk_skb_reason_drop"
 
 
-def _fetch() -> Path:
+def fetch_others() -> Path:
     """Debian 12's packages of the other tools, unpacked."""
     lab = lab_directory()
     root = lab / "drop-tools"
@@ -41,24 +41,19 @@ def _fetch() -> Path:
     return root
 
 
-def _others(root: Path) -> list[Tool]:
+def other(root: Path, name: str, *argv: str, before: tuple[str, ...] = ()) -> Tool:
+    """A tool of ``fetch_others``, and how it is called."""
     libraries = [str(path) for path in root.rglob("*.so*") if path.is_file()]
     folders = ":".join(sorted({str(Path(path).parent) for path in libraries}))
-    watch, trace = f"{root}/usr/bin/dropwatch", f"{root}/usr/bin/bpftrace"
-    return [
-        Tool(
-            name=name,
-            version="",
-            argv=argv,
-            env={"LD_LIBRARY_PATH": folders},
-            programs=programs,
-            files=(program, *libraries),
-        )
-        for name, program, argv, programs in (
-            ("bpftrace", trace, (trace, "-e", _ONE_LINER), ("kfree_skb",)),
-            ("dropwatch", watch, ("/usr/bin/stdbuf", "-o0", watch, "-l", "kas"), ()),
-        )
-    ]
+    program = f"{root}/usr/bin/{name}"
+    return Tool(
+        name=name,
+        version="",
+        argv=(*before, program, *argv),
+        env={"LD_LIBRARY_PATH": folders},
+        programs=("kfree_skb",) if name == "bpftrace" else (),
+        files=(program, *libraries),
+    )
 
 
 def _plan(tools: Sequence[Tool], others: Sequence[Tool]) -> dict[str, Any]:
@@ -88,7 +83,12 @@ def _plan(tools: Sequence[Tool], others: Sequence[Tool]) -> dict[str, Any]:
 
 
 def measure(kernel: str, tools: Sequence[Tool]) -> tuple[str, Any]:
-    others = _others(_fetch())
+    root = fetch_others()
+    unbuffered = ("/usr/bin/stdbuf", "-o0")
+    others = [
+        other(root, "bpftrace", "-e", _ONE_LINER),
+        other(root, "dropwatch", "-l", "kas", before=unbuffered),
+    ]
     with bench_guest(kernel, [*tools, *others]) as guest:
         return guest.release, run_json(guest, "drops", _plan(tools, others), timeout=3600)
 

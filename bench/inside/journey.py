@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Bursts of packets under tools that show their way; inside the guest."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bench.inside.drops import Tool
+from bench.inside.traffic import Flow, make_network
+
+_IDLE_S = 0.05  # of CPU in a second
+
+
+def burst_us(flow: Flow, packets: int) -> float:
+    """Microseconds a packet, sent, on its way and taken out of the socket."""
+    begin, left = time.monotonic(), packets
+    while left > 0:
+        left -= flow.send(min(32, left))
+    return (time.monotonic() - begin) / packets * 1e6
+
+
+def measure(tool: Mapping[str, Any], flow: Flow, packets: int) -> dict[str, float]:
+    """Microseconds a packet without and with the tool, and of its CPU."""
+    bare = burst_us(flow, packets)
+    running = Tool(tool)
+    try:
+        burst_us(flow, 32)
+        time.sleep(3)
+        cpu = running.cpu_s()
+        traced = burst_us(flow, packets)
+        before = cpu - 1
+        while running.cpu_s() - before > _IDLE_S:  # until it has nothing left to do
+            before = running.cpu_s()
+            time.sleep(1)
+        spent = running.cpu_s() - cpu
+    finally:
+        running.stop()
+    return {"bare_us": bare, "traced_us": traced, "cpu_us": spent / packets * 1e6}
+
+
+def main() -> None:
+    plan = json.loads(Path(sys.argv[1]).read_text())
+    make_network()
+    flow = Flow("udp")
+    found: dict[str, dict[str, list[float]]] = {tool["name"]: {} for tool in plan["tools"]}
+    for number in range(plan["rounds"] + 1):
+        for tool in plan["tools"]:
+            one = measure(tool, flow, plan["packets"])
+            if number:  # the first start reads files
+                for key, value in one.items():
+                    found[tool["name"]].setdefault(key, []).append(value)
+    json.dump(found, sys.stdout)
+
+
+if __name__ == "__main__":
+    main()
