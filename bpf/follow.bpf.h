@@ -75,13 +75,13 @@ enum way {
 	ENTERS,
 	RECEIVED,
 	QUEUED,
-	FREED
+	ENDS /* it is read, or freed */
 };
 
 /*
  * Where no program may watch the allocator: TCP frees what it has taken in, and GRO what it has
- * joined, and no tracepoint tells. The way does: a packet that is sent, or freed, and has come by no
- * device is not the one that a device had received at that address; and no packet enters twice by
+ * joined, and no tracepoint tells. The way does: a packet that is sent, read or freed, and has come by
+ * no device is not the one that a device had received at that address; and no packet enters twice by
  * one device. The value in the map: the index of the device that received it, until it is sent on.
  */
 static __always_inline void watch(__u64 addr, enum way way)
@@ -101,7 +101,7 @@ static __always_inline void watch(__u64 addr, enum way way)
 		*came = ifindex;
 	else if (*came && (way == ENTERS ? *came == ifindex : !FIELD(skb, skb_iif)))
 		forget(addr);
-	else if (way != FREED)
+	else if (way != ENDS)
 		*came = 0;
 }
 

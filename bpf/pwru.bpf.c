@@ -169,8 +169,9 @@ WATCH_PROGRAM(netif_receive_skb_entry, ENTERS)
 WATCH_PROGRAM(netif_receive_skb_list_entry, ENTERS)
 WATCH_PROGRAM(netif_receive_skb, RECEIVED)
 WATCH_PROGRAM(net_dev_queue, QUEUED)
-WATCH_PROGRAM(kfree_skb, FREED)
-WATCH_PROGRAM(consume_skb, FREED)
+WATCH_PROGRAM(kfree_skb, ENDS)
+WATCH_PROGRAM(consume_skb, ENDS)
+WATCH_PROGRAM(skb_copy_datagram_iovec, ENDS)
 
 /*
  * --filter-track-skb: what is made of a followed packet is followed too, and an address fresh from

@@ -159,6 +159,7 @@ def _journeys(tracer: Tracer, options: Options, stream: TextIO) -> Sink:
             as_json=options.output_json,
             notices=cast(TextIO, _notices),
             timeout_s=options.journey_timeout_s,
+            as_map=options.journey_map,
             interval_s=options.report_interval_s,
             count=options.report_count,
             enough=tracer.stop,

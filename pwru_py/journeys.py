@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TextIO
 from .kernel.netns import NetnsNames
 from .options.config import Timestamp
 from .output.journey import ARRIVED, LOST, UNKNOWN, journey_lines, json_journey, mark
-from .output.paths import json_paths, path_lines
+from .output.paths import json_paths, map_lines, path_lines
 from .output.summary import LossWatch, loss_notice, plural, summary_lines
 from .output.widths import cut
 from .packets.journey import Journeys
@@ -129,6 +129,8 @@ class JourneySink:
 class PathSink(JourneySink):
     """Counts journeys by path, and reports every ``interval_s``; on a terminal in place.
 
+    ``as_map``: a line for each path, without times.
+
     After ``count`` reports it has enough, 0 for no limit.
     """
 
@@ -139,6 +141,7 @@ class PathSink(JourneySink):
         as_json: bool,
         notices: TextIO,
         timeout_s: float,
+        as_map: bool,
         interval_s: float,
         count: int,
         enough: Callable[[], None],
@@ -153,6 +156,7 @@ class PathSink(JourneySink):
             enough=enough,
         )
         self._paths = Paths()
+        self._path_lines = map_lines if as_map else path_lines
         self._interval_s = interval_s
         self._next_s = time.monotonic() + interval_s
         self._live: Live | None = None
@@ -187,7 +191,7 @@ class PathSink(JourneySink):
 
     def _lines(self) -> list[str]:
         counts = (self._paths.busiest(), self._paths.packets, self._paths.others)
-        return path_lines(*counts, self._names.name)
+        return self._path_lines(*counts, self._names.name)
 
     def _report(self) -> None:
         if self._json:

@@ -154,6 +154,7 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
              "skb->mark, decimal or 0x hexadecimal"),
         _switch("--drops", "drops", "packets that are dropped, nothing else"),
         _switch("--journey", "journey", "each packet's way by devices, and its end"),
+        _switch("--journey-map", "journey_map", "the same, counted: a line for each path"),
         Flag("--journey-timeout", "S", "journey_timeout_s", seconds,
              "silence that ends a journey (2)"),
         _switch("--filter-track-skb", "filter_track_skb",
@@ -227,7 +228,8 @@ class Options:
     """Everything the command line says.
 
     ``output_file``: '' for standard output. ``dump_filter``: ``-d``. ``journey_count``: that
-    many journeys, 0 for no limit. ``journey_paths``: they are counted by path. ``output_tuple`` and
+    many journeys, 0 for no limit. ``journey_paths``: they are counted by path;
+    ``journey_map``: with a line for each. ``output_tuple`` and
     ``output_stack`` are in ``config`` too.
     """
 
@@ -244,6 +246,7 @@ class Options:
     journey_timeout_s: float = 2.0
     journey_count: int = 0
     journey_paths: bool = False
+    journey_map: bool = False
     report_interval_s: float = 2.0
     report_count: int = 0
     prometheus: tuple[str, int] | None = None

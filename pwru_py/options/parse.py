@@ -83,6 +83,8 @@ def parse(argv: Sequence[str]) -> Options:
         raise VersionRequested(f"pwru-py {__version__}")
     if wrong:
         raise UsageError(wrong)
+    if values.get("journey_map"):
+        values |= {"journey": True, "top": True}
     if values.get("journey"):
         values["journey_count"] = values.pop("limit_events", 0)
         values["journey_paths"] = values.pop("top", False)

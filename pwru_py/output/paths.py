@@ -17,6 +17,7 @@ from .summary import plural
 
 _TITLES = ("minimum", "median", "99 %", "maximum")
 _CELLS = 9
+_ARROW = " ──► "
 
 
 class Times(Protocol):
@@ -70,6 +71,27 @@ def path_lines(paths: Sequence[Path], packets: int, others: int, name: Name) -> 
         lines += ["", *_path_lines(number, path, packets, name)]
     if others:
         lines += ["", f"{plural(others, 'packet')} on other paths"]
+    return lines
+
+
+def map_lines(paths: Sequence[Path], packets: int, others: int, name: Name) -> list[str]:
+    """The same, a line for each path: ``412  [a] e0 ──► [r] e1 ──► e2 ──► [b] e3  ✔ read by ping``.
+
+    A namespace is named where it is another than before.
+    """
+    lines = [f"{plural(packets, 'packet')} on {plural(len(paths), 'path')}"]
+    width = len(str(max((path.packets for path in paths), default=0)))
+    for path in paths:
+        way, place = [], -1
+        for stop in path.stops:
+            shown = f"{place_text(name(stop.netns))} " if stop.netns != place else ""
+            way.append(f"{shown}{stop.ifname}")
+            place = stop.netns
+        if path.finish.netns != place:
+            way.append(place_text(name(path.finish.netns)))
+        lines.append(f"{path.packets:{width}}  {_ARROW.join(way)}  {finish_text(path.finish)}")
+    if others:
+        lines.append(f"{others:{width}}  on other paths")
     return lines
 
 

@@ -99,9 +99,10 @@ class Identity:
         if func in ENTRIES:
             came, self._came[skb] = self._came.get(skb), device
             return came in (device, _TAKEN)
+        new = local and skb in self._came and (func == CONSUMED_TRACEPOINT or func in TAKES)
         if func in TAKES:
             self._came[skb] = _TAKEN
-        return func == CONSUMED_TRACEPOINT and local and skb in self._came
+        return new
 
     def _go_on(self, skb: int, func: str) -> None:
         """Another event at the address of a packet that is being freed."""

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pwru_py.output.paths import PATHS_SCHEMA, json_paths, path_lines
+from pwru_py.output.paths import PATHS_SCHEMA, json_paths, map_lines, path_lines
 from pwru_py.packets import paths
 from pwru_py.packets.paths import Paths, Times
 from pwru_py.record.journey import End, Ended, Hop, Journey, Way
@@ -71,6 +71,13 @@ def test_the_same_way_and_the_same_end() -> None:
         "  whole                       3.000    6.042    8.979    9.000",
     ]
     assert lines[-2:] == ["path 3: 1 packet, 16.7 %", "  host  ✘ NETFILTER_DROP in nf_hook_slow"]
+    assert map_lines(one.busiest(), one.packets, 4, names) == [
+        "6 packets on 3 paths",
+        "3  host eth0 ──► [web] web0  ✔ read by named",
+        "2  host eth0 ──► [web] web0  ✘ dropped in udp_rcv",
+        "1  host  ✘ NETFILTER_DROP in nf_hook_slow",
+        "4  on other paths",
+    ]
     record = json_paths(one.busiest(), one.packets, one.others, 1, names)
     jsonschema.validate(record, PATHS_SCHEMA)
     assert record["paths"][0]["end"]["by"] == "named"
