@@ -4,15 +4,12 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from bench.inside.local import pack
 from bench.tools import Tool
 from tests.vm.guest import Guest
-from tests.vm.kernels import lab_directory
+from tests.vm.memory import keep
 
 # With icount, waiting for the host's files takes the guest no time, and its timers go off at once.
 _FOREVER_S = 1e6
@@ -31,10 +28,7 @@ def bench_guest(
     guest.run(_MOUNT, timeout=_FOREVER_S)
     files = [name for tool in tools for name in tool.files]
     directories = [name for tool in tools for name in tool.directories]
-    with tempfile.NamedTemporaryFile(dir=lab_directory(), suffix=".tar") as archive:
-        names = pack(Path(archive.name), files)
-        plan = {"archive": archive.name, "names": names, "directories": directories}
-        run_json(guest, "local", plan, timeout=_FOREVER_S)
+    keep(guest, files, directories, timeout=_FOREVER_S)
     return guest
 
 

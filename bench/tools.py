@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import compileall
 import ctypes
 import os
 import re
@@ -13,15 +12,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bench.installed import (
-    distribution_files,
-    interpreter_files,
-    site_packages,
-    standard_library,
-    tree_files,
-)
 from tests.vm.archive import Suite
 from tests.vm.errors import ArchiveError
+from tests.vm.installed import tracer_files
 from tests.vm.kernels import PROJECT, fetch_peer, lab_directory
 
 LIBPCAP = "libpcap.so.0.8"
@@ -61,12 +54,7 @@ class Tool:
 
 def pwru_py(tree: Path = PROJECT) -> Tool:
     """The tracer of the tree, its modules compiled as an installation would have them."""
-    packages = [tree / "pwru_py", tree / "filters"]
-    files = [*interpreter_files(), *distribution_files("pwru-py")]
-    for package in packages:
-        compileall.compile_dir(package, quiet=2)
-        files += tree_files(package)
-    files += [ctypes_library("libbpf.so.1")]
+    files, directories = tracer_files(tree)
     found = re.search(r'__version__ = "(.+)"', (tree / "pwru_py" / "_version.py").read_text())
     command = Path(sys.executable).parent / "pwru-py"
     env = {} if tree == PROJECT else {"PYTHONPATH": f"{tree}:{tree / 'filters'}"}
@@ -76,8 +64,8 @@ def pwru_py(tree: Path = PROJECT) -> Tool:
         argv=(str(command),),
         env=env,
         programs=("trace_skb",),
-        files=tuple(files),
-        directories=(str(standard_library()), str(site_packages()), *map(str, packages)),
+        files=files,
+        directories=directories,
     )
 
 
@@ -118,15 +106,6 @@ def empty() -> Tool:
 def _packaged_version() -> str:
     """Debian's build does not know its version; the archive does."""
     return Suite("trixie", lab_directory() / "apt").newest("pwru").version
-
-
-def ctypes_library(name: str) -> str:
-    """Where the dynamic linker finds a library that is loaded by name."""
-    shown = subprocess.run(["/sbin/ldconfig", "-p"], capture_output=True, text=True).stdout
-    found = re.search(rf"^\s*{re.escape(name)} .*=> (\S+)$", shown, re.MULTILINE)
-    if found is None:
-        raise FileNotFoundError(f"{name} is not installed")
-    return found[1]
 
 
 def _has_libpcap() -> bool:

@@ -15,7 +15,9 @@ import pytest
 from tests.kernel.lab import Lab
 from tests.vm.errors import LabError
 from tests.vm.guest import Guest
-from tests.vm.kernels import KERNELS
+from tests.vm.installed import tracer_files
+from tests.vm.kernels import KERNELS, PROJECT
+from tests.vm.memory import keep
 
 
 def chosen_kernels() -> list[str]:
@@ -63,4 +65,5 @@ def no_tracer_outlives_its_test(request: pytest.FixtureRequest) -> Iterator[None
 def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
     """A booted guest with the test network; see ``Lab``."""
     with boot(request.param) as guest:
+        keep(guest, *tracer_files(PROJECT))  # a start of the tracer takes half as long
         yield Lab(guest, request.param)

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import compileall
 import os
 import re
+import subprocess
 import sys
 import sysconfig
 from collections.abc import Iterator
@@ -54,3 +56,27 @@ def tree_files(root: Path) -> Iterator[str]:
     for path in root.rglob("*"):
         if path.is_file() and not _LEFT_OUT.search(str(path)):
             yield str(path)
+
+
+def tracer_files(tree: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """(files, directories) that a start of the tracer of ``tree`` reads, compiled as installed.
+
+    Of the directories it needs no other file.
+    """
+    packages = [tree / "pwru_py", tree / "filters"]
+    files = [*interpreter_files(), *distribution_files("pwru-py")]
+    for package in packages:
+        compileall.compile_dir(package, quiet=2)
+        files += tree_files(package)
+    files.append(library("libbpf.so.1"))
+    folders = (standard_library(), site_packages(), *packages)
+    return tuple(files), tuple(map(str, folders))
+
+
+def library(name: str) -> str:
+    """Where the dynamic linker finds a library that is loaded by name."""
+    shown = subprocess.run(["/sbin/ldconfig", "-p"], capture_output=True, text=True).stdout
+    found = re.search(rf"^\s*{re.escape(name)} .*=> (\S+)$", shown, re.MULTILINE)
+    if found is None:
+        raise FileNotFoundError(f"{name} is not installed")
+    return found[1]
