@@ -51,7 +51,7 @@ class _Taken(NamedTuple):
 class _Live:
     """A journey under way."""
 
-    __slots__ = ("journey", "last", "length", "seen_ns", "taken", "told")
+    __slots__ = ("copied", "journey", "last", "length", "seen_ns", "taken", "told")
 
     def __init__(self, journey: Journey, length: int) -> None:
         self.journey = journey
@@ -59,6 +59,7 @@ class _Live:
         self.length = length
         self.seen_ns = journey.begin_ns
         self.taken: _Taken | None = None
+        self.copied: Tuple | None = None
         self.told = ""
 
 
@@ -199,13 +200,18 @@ class Journeys:
         )
 
     def _read_copy(self, event: Event) -> Iterator[Journey]:
-        """A raw socket has a copy of its own, with another number."""
+        """A raw socket has a copy of its own, with another number.
+
+        Where copies are followed its parent is known; else it is the packet with the same tuple.
+        """
         if event.func != READ_TRACEPOINT or event.tuple is None:
             return
-        packet = self._copied.pop(event.tuple, 0)
-        live = self._live.pop(packet, None)
-        if live is not None:
-            yield self._over(live, self._read(live, event))
+        parent = self._live.get(event.parent or 0)
+        if parent is None or parent.taken is None:
+            parent = self._live.get(self._copied.get(event.tuple, 0))
+        if parent is not None:
+            del self._live[parent.journey.packet]
+            yield self._over(parent, self._read(parent, event))
 
     def _freed(self, live: _Live, event: Event) -> End | None:
         by = event.location.symbol if event.location is not None else ""
@@ -213,6 +219,7 @@ class Journeys:
             return _end(event, Ended.TAKEN, by=taker(by) or by)
         if by in ECHO_REPLIES and event.tuple is not None and live.journey.hops:
             live.taken = _Taken(_end(event, Ended.TAKEN, by="ICMP"), event.ts_ns)
+            live.copied = event.tuple
             self._copied[event.tuple] = event.packet
             return None
         if by in TAKE_LAST and event.reason_name == UNSAID:
@@ -242,8 +249,8 @@ class Journeys:
 
     def _over(self, live: _Live, end: End) -> Journey:
         journey = live.journey
-        if live.last is not None and self._copied.get(live.last) == journey.packet:
-            del self._copied[live.last]
+        if live.copied is not None and self._copied.get(live.copied) == journey.packet:
+            del self._copied[live.copied]
         journey.end = end._replace(note=end.note or live.told)
         if journey.round_trip_ns is not None:
             journey.round_trip_ns += end.ts_ns

@@ -158,6 +158,22 @@ def test_a_question_and_its_answer_through_nat() -> None:
     assert (answer.end.how, answer.end.by, answer.end.waited_ns) == (Ended.READ, "ping:7", MS)
 
 
+def test_a_copy_that_is_known_to_be_one() -> None:
+    """Two replies with one tuple, as after a wrap of the sequence number."""
+    reply = Tuple(B, A, 0, 0, 1, False, Icmp(0, 4, 1))
+    one = Journeys()
+    for packet in (1, 2):
+        drop = event(
+            DROP, 2, packet, tuple=reply, by="ping_rcv", drop=True, reason_name="NO_SOCKET"
+        )
+        assert [*one.add([event(IN, 1, packet, tuple=reply), drop])] == []
+    (first,) = one.add([event(READ, 5, 9, tuple=reply, parent=1)])
+    (second,) = one.add([event(READ, 6, 10, tuple=reply, parent=2)])
+    assert (first.packet, second.packet) == (1, 2)
+    assert one._copied == {}
+    assert first.end.how is second.end.how is Ended.READ
+
+
 def test_the_oldest_gives_way_and_is_told() -> None:
     one = Journeys(limit=2)
     found = [*one.add(event(IN, n, n) for n in range(1, 5))]
