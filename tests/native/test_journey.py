@@ -182,6 +182,45 @@ def test_every_packet_of_connections_has_one_end(net: Net) -> None:
     assert (first["answered_by"], first["tuple"]["flags"]) == (2, "SYN")
 
 
+TAKE = """
+import os, socket
+s = socket.socket()
+s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+s.bind(("0.0.0.0", 4008))
+s.listen()
+if stays := os.fork():
+    print(stays)
+else:
+    os.closerange(0, 3)
+    taken, _ = s.accept()
+    while taken.recv(65536):
+        pass
+    taken.close()
+"""
+GIVE = f"""
+import socket
+s = socket.create_connection(("{B}", 4008))
+s.sendall(bytes(1 << 20))
+s.shutdown(socket.SHUT_WR)
+s.recv(1)
+s.close()
+"""
+
+
+def test_of_a_megabyte_no_packet_is_lost_sight_of(net: Net) -> None:
+    """Packets of 64 KiB and acknowledgements, through a router."""
+    with net.tracing("--journey", "--output-json", "tcp port 4008") as traces:
+        stays = net.python("b", TAKE)
+        net.python("a", GIVE)
+        net.run("b", f"kill {stays.strip()}", check=False)
+    ways = [record for record in traces[0].records if record["type"] == "journey"]
+    assert {way["end"]["how"] for way in ways} == {"read", "taken"}
+    there = [("e0", "out"), ("e1", "in"), ("e2", "out"), ("e3", "in")]
+    back = [("e3", "out"), ("e2", "in"), ("e1", "out"), ("e0", "in")]
+    hops = [[(hop["iface"], hop["way"]) for hop in way["hops"]] for way in ways]
+    assert hops.count(there) + hops.count(back) == len(hops) > 30
+
+
 STEADY = """
 import socket, time
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
