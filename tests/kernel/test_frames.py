@@ -82,7 +82,7 @@ def tuples(trace: Trace, function: str) -> list[dict[str, Any] | None]:
 def test_tags_sessions_and_labels(pair: Lab) -> None:
     """What a frame carries is shown: addresses within, or the session, or the label."""
     pair.guest.write_file("/tmp/frames.py", RAW.encode())
-    expression = "ether src 02:00:00:00:00:0c and not icmp and not icmp6 and not arp"
+    expression = "ether src 02:00:00:00:00:0c and not icmp and not ip6 and not arp"  # MLD too
     functions = "__netif_receive_skb_core.*|(__)?netif_rx|enqueue_to_backlog|netif_rx_internal"
     with pair.tracing("--filter-func", functions, expression) as tracing:
         assert pair.inside("c", "python3 /tmp/frames.py").rc == 0
