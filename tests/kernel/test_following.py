@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.kernel.lab import Lab
+from tests.native.test_tracepoints import TALK
 
 # f and g, one veth pair.
 NETWORK = """
@@ -211,3 +212,27 @@ def test_native_xdp_is_crossed(pair: Lab) -> None:
     pair.inside("g", "ip link set dev lg xdpdrv off")
     assert tracing.trace is not None
     assert tracing.trace.functions.count("icmp_rcv") == 1
+
+
+# As where the kernel lets no program at a function.
+ALONE = """
+from pwru_py.programs import prepare
+every = prepare.choices
+prepare.choices = lambda *given: tuple(c for c in every(*given) if not c.follows)
+from pwru_py.cli import main
+raise SystemExit(main())
+"""
+
+
+def test_by_tracepoints_alone(lab: Lab) -> None:
+    """What gets the addresses of packets that TCP has freed is not taken for them."""
+    lab.guest.write_file("/tmp/alone.py", ALONE.encode())
+    lab.guest.write_file("/tmp/talk.py", TALK.encode())
+    arguments = ("--backend", "tracepoint", "--filter-track-skb", "--output-json", "tcp port 4005")
+    tracing = lab.listen(*arguments, through="python /tmp/alone.py")
+    done = lab.inside("a", "python3 /tmp/talk.py")
+    trace = tracing.finish()
+    assert (done.rc, trace.rc) == (0, 0), done.stderr + trace.stderr
+    sent = [e["packet"] for e in trace.events if e["func"] == "net:net_dev_queue"]
+    assert len(set(sent)) == len(sent) > 40
+    assert [e for e in trace.events if e["tuple"] is None or e["tuple"]["proto"] != 6] == []
