@@ -12,7 +12,7 @@ from bench.question import Question
 from bench.table import Row, Series
 from bench.tools import Tool
 
-ROUNDS, PACKETS = 3, 1000
+ROUNDS, PACKETS = 2, 1000
 _POINTS = (
     "net:net_dev_queue", "net:netif_rx_entry", "net:napi_gro_receive_entry",
     "net:netif_receive_skb_entry", "skb:consume_skb", "skb:kfree_skb",
