@@ -126,10 +126,13 @@ def _list_functions(tracer: Tracer) -> int:
 
 
 def _sink(tracer: Tracer, options: Options, stream: TextIO) -> Sink:
+    if options.config.journey:
+        from .journeys import JourneySink, PathSink
+
+        kind = PathSink if options.journey_paths else JourneySink
+        return kind(stream, options, cast(TextIO, _notices), tracer.stop)
     from .output import View, json_sink, table_sink, text_sink
 
-    if options.config.journey:
-        return _journeys(tracer, options, stream)
     timestamp = options.timestamp
     if options.config.drops and timestamp is Timestamp.NONE:
         timestamp = Timestamp.ABSOLUTE
@@ -148,31 +151,6 @@ def _sink(tracer: Tracer, options: Options, stream: TextIO) -> Sink:
     if stream.isatty():
         return table_sink(stream, view)
     return text_sink(stream, view, notices=cast(TextIO, _notices))
-
-
-def _journeys(tracer: Tracer, options: Options, stream: TextIO) -> Sink:
-    from .journeys import JourneySink, PathSink
-
-    if options.journey_paths:
-        return PathSink(
-            stream,
-            as_json=options.output_json,
-            notices=cast(TextIO, _notices),
-            timeout_s=options.journey_timeout_s,
-            as_map=options.journey_map,
-            interval_s=options.report_interval_s,
-            count=options.report_count,
-            enough=tracer.stop,
-        )
-    return JourneySink(
-        stream,
-        as_json=options.output_json,
-        notices=cast(TextIO, _notices),
-        timestamp=options.timestamp,
-        timeout_s=options.journey_timeout_s,
-        count=options.journey_count,
-        enough=tracer.stop,
-    )
 
 
 def _trace(tracer: Tracer, options: Options, stream: TextIO, attached: Callable[[], None]) -> int:

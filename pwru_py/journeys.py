@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, TextIO
 
 from .kernel.netns import NetnsNames
-from .options.config import Timestamp
 from .output.journey import ARRIVED, LOST, UNKNOWN, journey_lines, json_journey, mark
 from .output.paths import json_paths, map_lines, path_lines
 from .output.summary import LossWatch, loss_notice, plural, summary_lines
@@ -23,39 +22,33 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.live import Live
 
+    from .options.flags import Options
+
 _STYLES = {ARRIVED: "green", LOST: "bold red", UNKNOWN: "yellow"}
 
 
 class JourneySink:
     """Writes a journey when it is over.
 
-    ``notices``: where losses are told, None where JSON tells them. ``enough``: called when
-    ``count`` journeys were written, 0 for no limit.
+    ``notices``: where losses are told, unless JSON tells them. ``enough``: called when as many were
+    written as the options ask for.
     """
 
     def __init__(
-        self,
-        stream: TextIO,
-        *,
-        as_json: bool,
-        notices: TextIO,
-        timestamp: Timestamp,
-        timeout_s: float,
-        count: int,
-        enough: Callable[[], None],
+        self, stream: TextIO, options: Options, notices: TextIO, enough: Callable[[], None]
     ) -> None:
         self._stream = stream
-        self._json = as_json
+        self._json = options.output_json
         self._notices = notices
-        self._journeys = Journeys(int(timeout_s * 1e9))
+        self._journeys = Journeys(int(options.journey_timeout_s * 1e9))
         self._names = NetnsNames()
-        self._timestamp = timestamp
-        self._left = count
+        self._timestamp = options.timestamp
+        self._left = options.journey_count
         self._enough = enough
         self._watch = LossWatch(time.monotonic)
         self._written = 0
         self._console: Console | None = None
-        if stream.isatty() and not as_json:
+        if stream.isatty() and not self._json:
             from .output.table import terminal_console
 
             self._console = terminal_console(stream)
@@ -127,38 +120,17 @@ class JourneySink:
 
 
 class PathSink(JourneySink):
-    """Counts journeys by path, and reports every ``interval_s``; on a terminal in place.
-
-    ``as_map``: a line for each path, without times.
-
-    After ``count`` reports it has enough, 0 for no limit.
-    """
+    """Counts journeys by path, and reports again and again; on a terminal in place."""
 
     def __init__(
-        self,
-        stream: TextIO,
-        *,
-        as_json: bool,
-        notices: TextIO,
-        timeout_s: float,
-        as_map: bool,
-        interval_s: float,
-        count: int,
-        enough: Callable[[], None],
+        self, stream: TextIO, options: Options, notices: TextIO, enough: Callable[[], None]
     ) -> None:
-        super().__init__(
-            stream,
-            as_json=as_json,
-            notices=notices,
-            timestamp=Timestamp.NONE,
-            timeout_s=timeout_s,
-            count=count,
-            enough=enough,
-        )
+        super().__init__(stream, options, notices, enough)
+        self._left = options.report_count
         self._paths = Paths()
-        self._path_lines = map_lines if as_map else path_lines
-        self._interval_s = interval_s
-        self._next_s = time.monotonic() + interval_s
+        self._path_lines = map_lines if options.journey_map else path_lines
+        self._interval_s = options.report_interval_s
+        self._next_s = time.monotonic() + self._interval_s
         self._live: Live | None = None
 
     def start(self) -> None:

@@ -11,11 +11,14 @@ import stat
 import threading
 import time
 from collections.abc import Callable
-from typing import TextIO, TypeVar
+from typing import TYPE_CHECKING, TextIO, TypeVar
 
 from ..errors import NotFoundError, PrivilegeError, UsageError, reason
 from ..escape import escape, quote
 from ..facts.counters import of_device, parse_netstat, parse_own_addresses, rises
+
+if TYPE_CHECKING:
+    from .rtnetlink import Link, Links
 
 _T = TypeVar("_T")
 
@@ -160,6 +163,7 @@ class Counters:
             self._sources: tuple[TextIO, TextIO, Links] | None = _inside(path, look)
         except OSError:
             self._sources = None
+        self._links: dict[str, Link] = {}
         self._before = self._read()
 
     def _read(self) -> dict[str, int]:
@@ -170,7 +174,8 @@ class Counters:
         try:
             counted.seek(0)
             found = parse_netstat(counted.read())
-            for name, link in links.read().items():
+            self._links = links.read()
+            for name, link in self._links.items():
                 found |= of_device(name, link.errors, link.overruns, link.missed)
         except OSError:
             return {}
@@ -182,11 +187,7 @@ class Counters:
 
     def xdp_programs(self) -> dict[str, int]:
         """Numbers of the XDP programs in drivers, by interface; what they drop is no packet yet."""
-        try:
-            links = self._sources[2].read() if self._sources else {}
-        except OSError:
-            return {}
-        return {name: link.xdp for name, link in links.items() if link.xdp}
+        return {name: link.xdp for name, link in self._links.items() if link.xdp}
 
     def own_addresses(self) -> set[str]:
         """IPv4 addresses of the namespace now; none where they cannot be read."""

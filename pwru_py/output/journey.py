@@ -8,11 +8,12 @@ another than before; then the end. ``✔`` arrived, ``✘`` dropped, ``?`` not s
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 from ..options.config import Timestamp
 from ..record.event import Tuple
 from ..record.journey import Change, Changed, End, Ended, Journey
+from ..record.paths import Finish
 from .formats import cell_width, format_tuple, pad
 from .json_tuple import TUPLE_SCHEMA, json_addresses
 from .stamp import iso_time
@@ -120,25 +121,12 @@ def _how(end: End) -> str:
     return text
 
 
-class Finish(Protocol):
-    """What of an end many packets have in common: ``End``, ``packets.paths.Finish``."""
-
-    @property
-    def how(self) -> Ended: ...
-    @property
-    def by(self) -> str: ...
-    @property
-    def reason(self) -> str: ...
-    @property
-    def sure(self) -> bool: ...
-
-
 def finish_text(finish: Finish) -> str:
     """``✔ read by ping``."""
     return f"{_mark(finish.how, sure=finish.sure)} {_how_text(finish)}"
 
 
-def _how_text(finish: Finish) -> str:
+def _how_text(finish: End | Finish) -> str:
     seems = "" if finish.sure else ", it seems"
     if finish.how is Ended.DROPPED:
         reason = finish.reason or "dropped"

@@ -7,10 +7,10 @@ A path is a block: how many packets took it, a line for each hop with the time s
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
-from ..record.journey import Ended, Way
-from . import journey
+from ..record.journey import Ended
+from ..record.paths import Path, Times
 from .formats import cell_width, pad
 from .journey import Name, finish_text, place_text
 from .summary import plural
@@ -18,50 +18,6 @@ from .summary import plural
 _TITLES = ("minimum", "median", "99 %", "maximum")
 _CELLS = 9
 _ARROW = " ──► "
-
-
-class Times(Protocol):
-    """Durations, nanoseconds: ``packets.paths.Times``."""
-
-    count: int
-    minimum: int
-    maximum: int
-
-    def quantile(self, share: float) -> int:
-        """So many of them took no longer."""
-
-
-class Stop(Protocol):
-    """A hop: ``packets.paths.Stop``."""
-
-    @property
-    def netns(self) -> int: ...
-    @property
-    def ifname(self) -> str: ...
-    @property
-    def way(self) -> Way: ...
-
-
-class Finish(journey.Finish, Protocol):
-    """An end: ``packets.paths.Finish``."""
-
-    @property
-    def netns(self) -> int: ...
-
-
-class Path(Protocol):
-    """``packets.paths.Path``."""
-
-    packets: int
-
-    @property
-    def stops(self) -> Sequence[Stop]: ...
-    @property
-    def finish(self) -> Finish: ...
-    @property
-    def times(self) -> Sequence[Times]: ...
-    @property
-    def whole(self) -> Times: ...
 
 
 def path_lines(paths: Sequence[Path], packets: int, others: int, name: Name) -> list[str]:

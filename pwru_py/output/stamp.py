@@ -69,11 +69,8 @@ class Stamp:
         """ISO 8601 with microseconds and the zone's offset."""
         second, ns = divmod(event.wall_ns, _NS)
         if second != self._second:
-            from datetime import datetime
-
-            moment = datetime.fromtimestamp(second, self._tz).astimezone(self._tz)
-            text = moment.isoformat()
-            self._second, self._date, self._offset = second, text[:19], text[19:]
+            text = iso_time(second * _NS, self._tz)
+            self._second, self._date, self._offset = second, text[:19], text[26:]
         return f"{self._date}.{ns // 1000:06d}{self._offset}"
 
     def time_of_day(self, event: Event) -> str:

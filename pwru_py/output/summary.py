@@ -101,17 +101,13 @@ def standing(summary: Summary, functions: int) -> str:
 def _drop_lines(summary: Summary) -> list[str]:
     drops = _drops(summary.drops, "at least " if summary.drops_limited else "")
     if summary.replies:
-        replies = (
-            "one is an echo reply"
-            if summary.replies == 1
-            else f"{summary.replies} are echo replies"
-        )
+        replies = _some(summary.replies, "is an echo reply", "are echo replies")
         drops.append(f"  ({replies}; raw sockets, as ping's, had their copies before)")
     if summary.closings:
-        closings = (
-            "one may be the last packet of a TCP connection"
-            if summary.closings == 1
-            else f"{summary.closings} may be the last packets of TCP connections"
+        closings = _some(
+            summary.closings,
+            "may be the last packet of a TCP connection",
+            "may be the last packets of TCP connections",
         )
         drops.append(f"  ({closings}, taken in by TIME-WAIT)")
     if summary.pieces:
@@ -121,6 +117,10 @@ def _drop_lines(summary: Summary) -> list[str]:
             "does not tell"
         )
     return drops
+
+
+def _some(count: int, one: str, several: str) -> str:
+    return f"one {one}" if count == 1 else f"{count} {several}"
 
 
 def _drops(drops: dict[str, int], least: str) -> list[str]:

@@ -51,13 +51,14 @@ class _Taken(NamedTuple):
 class _Live:
     """A journey under way."""
 
-    __slots__ = ("copied", "journey", "last", "length", "seen_ns", "taken", "told")
+    __slots__ = ("asked_ns", "copied", "journey", "last", "length", "seen_ns", "taken", "told")
 
     def __init__(self, journey: Journey, length: int) -> None:
         self.journey = journey
         self.last = journey.tuple
         self.length = length
         self.seen_ns = journey.begin_ns
+        self.asked_ns: int | None = None
         self.taken: _Taken | None = None
         self.copied: Tuple | None = None
         self.told = ""
@@ -130,17 +131,19 @@ class Journeys:
             event.context is Context.TASK,
             End(Ended.UNSEEN, event.ts_ns, event.netns),
         )
-        self._match(journey)
-        return _Live(journey, event.len)
+        live = _Live(journey, event.len)
+        self._match(live)
+        return live
 
-    def _match(self, journey: Journey) -> None:
+    def _match(self, live: _Live) -> None:
+        journey = live.journey
         packet = journey.tuple
         if packet is None:
             return
         asked = self._questions.pop(_answer(packet, journey.tcp_flags), None)
         if asked is not None:
             journey.answers, asked.answered_by = asked.packet, journey.packet
-            journey.round_trip_ns = -asked.begin_ns  # until it ends
+            live.asked_ns = asked.begin_ns
         self._ask(packet, journey)
 
     def _ask(self, packet: Tuple, journey: Journey) -> None:
@@ -252,8 +255,8 @@ class Journeys:
         if live.copied is not None and self._copied.get(live.copied) == journey.packet:
             del self._copied[live.copied]
         journey.end = end._replace(note=end.note or live.told)
-        if journey.round_trip_ns is not None:
-            journey.round_trip_ns += end.ts_ns
+        if live.asked_ns is not None:
+            journey.round_trip_ns = end.ts_ns - live.asked_ns
         if not journey.end.netns and journey.hops:
             journey.end = journey.end._replace(netns=journey.hops[-1].netns)
         return journey

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from pwru_py.output.paths import PATHS_SCHEMA, json_paths, map_lines, path_lines
 from pwru_py.packets import paths
-from pwru_py.packets.paths import Paths, Times
+from pwru_py.packets.paths import Paths
 from pwru_py.record.journey import End, Ended, Hop, Journey, Way
+from pwru_py.record.paths import Times
 
 MS = 1_000_000
 
