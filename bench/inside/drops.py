@@ -140,18 +140,26 @@ def _programs(tool: Mapping[str, Any]) -> tuple[int, int]:
     return sum(p.run_ns for p in found), sum(p.runs for p in found)
 
 
+def in_turns(
+    plan: Mapping[str, Any], measure: Callable[[Mapping[str, Any]], Mapping[str, float]]
+) -> dict[str, dict[str, list[float]]]:
+    """Each of the plan's tools in each of its rounds; by tool and figure, in order."""
+    found: dict[str, dict[str, list[float]]] = {tool["name"]: {} for tool in plan["tools"]}
+    for number in range(plan["rounds"] + 1):
+        for tool in plan["tools"]:
+            one = measure(tool)
+            if number:  # the first start reads files
+                for key, value in one.items():
+                    found[tool["name"]].setdefault(key, []).append(value)
+    return found
+
+
 def main() -> None:
     plan = json.loads(Path(sys.argv[1]).read_text())
     make_network()
     subprocess.run(["bash", "-ec", _PREPARE], check=True)
     traffic = Traffic()
-    found: dict[str, dict[str, list[float]]] = {tool["name"]: {} for tool in plan["tools"]}
-    for number in range(plan["rounds"] + 1):
-        for tool in plan["tools"]:
-            one = measure(tool, traffic, plan["seconds"])
-            if number:  # the first start reads files
-                for key, value in one.items():
-                    found[tool["name"]].setdefault(key, []).append(value)
+    found = in_turns(plan, lambda tool: measure(tool, traffic, plan["seconds"]))
     json.dump(found, sys.stdout)
 
 

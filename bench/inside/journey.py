@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bench.inside.drops import Tool
+from bench.inside.drops import Tool, in_turns
 from bench.inside.traffic import Flow, make_network
 
 _AFTER_S = 5  # in which a tool works off what it has; one that polls takes CPU as long as it runs
@@ -44,13 +44,7 @@ def main() -> None:
     plan = json.loads(Path(sys.argv[1]).read_text())
     make_network()
     flow = Flow("udp")
-    found: dict[str, dict[str, list[float]]] = {tool["name"]: {} for tool in plan["tools"]}
-    for number in range(plan["rounds"] + 1):
-        for tool in plan["tools"]:
-            one = measure(tool, flow, plan["packets"])
-            if number:  # the first start reads files
-                for key, value in one.items():
-                    found[tool["name"]].setdefault(key, []).append(value)
+    found = in_turns(plan, lambda tool: measure(tool, flow, plan["packets"]))
     json.dump(found, sys.stdout)
 
 

@@ -35,6 +35,23 @@ ip netns exec {tag}a ping -c1 -W5 10.77.2.2 >/dev/null
 """
 
 
+def serving(port: int, then: str) -> str:
+    """A program that prints the number of a process, which does ``then`` with a connection."""
+    return f"""
+import os, socket, time
+s = socket.socket()
+s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+s.bind(("0.0.0.0", {port}))
+s.listen()
+if stays := os.fork():
+    print(stays)
+else:
+    os.closerange(0, 3)
+    taken, _ = s.accept()
+    {then}
+"""
+
+
 class Net:
     """The namespaces; gone with the block. Every command ends within a minute."""
 

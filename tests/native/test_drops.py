@@ -17,7 +17,7 @@ from urllib.request import urlopen
 import pytest
 
 from pwru_py.kernel.libbpf import BpfObject, Libbpf
-from tests.native.net import B, Net
+from tests.native.net import B, Net, serving
 from tests.native.test_tracepoints import NFT_OFF, SEND, nft
 
 
@@ -356,21 +356,7 @@ def test_what_a_driver_drops_is_not_seen_and_said_so(net: Net, program: str) -> 
         assert (said in traces[0].stderr) is expected, (mode, others, traces[0].stderr)
 
 
-SERVE = """
-import os, socket, time
-s = socket.socket()
-s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-s.bind(("0.0.0.0", 4004))
-s.listen()
-if stays := os.fork():
-    print(stays)
-else:
-    os.closerange(0, 3)
-    taken, _ = s.accept()
-    taken.recv(5)
-    taken.close()
-    time.sleep(0.5)
-"""
+SERVE = serving(4004, "taken.recv(5); taken.close(); time.sleep(0.5)")
 TALK = """
 import socket, time
 s = socket.create_connection(("10.77.2.2", 4004))
