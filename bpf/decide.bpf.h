@@ -50,16 +50,24 @@ static __noinline __u64 decide(__u64 addr, __u32 slot)
 {
 	if (!addr)
 		return REJECT;
-	if (cfg.track && is_followed(addr))
+	if (cfg.track && is_followed(addr)) {
+		if (cfg.cgroup)
+			note_way(addr, slot);
 		return FOLLOWED;
+	}
 	if (cfg.meta && !meta_matches(addr))
 		return REJECT;
 	if (cfg.filter.on && !pcap_filter(addr, slot))
 		return REJECT;
 	if ((cfg.inner_l2.on || cfg.inner_l3.on) && !inner_matches(addr, slot))
 		return REJECT;
-	if (cfg.track && !paused)
+	if (cfg.cgroup && !is_owned(addr, slot))
+		return REJECT;
+	if (cfg.track && !paused) {
 		follow(addr);
+		if (cfg.cgroup)
+			note_way(addr, slot);
+	}
 	return MATCH;
 }
 

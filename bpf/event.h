@@ -137,6 +137,7 @@ struct config {
 	bool typed_task;         /* the current task's type can be had from the kernel's own BTF */
 	__u32 hardirq_mask;      /* bits of the preempt count that tell of hard interrupts */
 	__u32 nmi_mask;          /* of NMIs */
+	__u64 cgroup;            /* id; packets of its sockets alone. 0: any */
 	__u64 preempt_count;     /* from the start of a CPU's area; 0: not known */
 	__u64 per_cpu_offset;    /* address of the kernel's variable: where each area starts */
 	__u64 page_offset_base;  /* addresses of the kernel's variables of these names */

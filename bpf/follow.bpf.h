@@ -12,16 +12,22 @@
  * the allocator hands it out again (alloc_* below). Full: the least recently
  * seen packet gives way; user space learns of it from TRACK_NEW - TRACK_END.
  */
+struct followed {
+	__u32 came; /* of watch(), else 0 */
+	__u32 len;  /* of note_way(): what the packet was when it matched; 0: not noted */
+	__u32 l4;
+};
+
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 1); /* set by Python */
 	__type(key, __u64);
-	__type(value, __u32); /* of watch(), else 0 */
+	__type(value, struct followed);
 } tracked SEC(".maps");
 
 static __always_inline void follow(__u64 addr)
 {
-	__u32 none = 0;
+	struct followed none = {};
 
 	if (bpf_map_update_elem(&tracked, &addr, &none, BPF_ANY))
 		count(COUNT_TRACK_FULL);
@@ -82,27 +88,27 @@ enum way {
  * Where no program may watch the allocator: TCP frees what it has taken in, and GRO what it has
  * joined, and no tracepoint tells. The way does: a packet that is sent, read or freed, and has come by
  * no device is not the one that a device had received at that address; and no packet enters twice by
- * one device. The value in the map: the index of the device that received it, until it is sent on.
+ * one device. `came`: the index of the device that received it, until it is sent on.
  */
 static __always_inline void watch(__u64 addr, enum way way)
 {
-	__u32 *came = bpf_map_lookup_elem(&tracked, &addr);
+	struct followed *known = bpf_map_lookup_elem(&tracked, &addr);
 	struct sk_buff *skb = VIEW((struct sk_buff *)addr);
 	struct net_device *dev;
 	__u32 ifindex = 0;
 
-	if (!came)
+	if (!known)
 		return;
 	if (way == ENTERS || way == RECEIVED) {
 		dev = VIEW((struct net_device *)FIELD(skb, dev));
 		ifindex = FIELD(dev, ifindex);
 	}
 	if (way == RECEIVED)
-		*came = ifindex;
-	else if (*came && (way == ENTERS ? *came == ifindex : !FIELD(skb, skb_iif)))
+		known->came = ifindex;
+	else if (known->came && (way == ENTERS ? known->came == ifindex : !FIELD(skb, skb_iif)))
 		forget(addr);
 	else if (way != ENDS)
-		*came = 0;
+		known->came = 0;
 }
 
 /* Tells user space whose child it is; there is no room for that in a queue. */

@@ -38,12 +38,44 @@ struct net_device {
 	possible_net_t nd_net;
 };
 
+struct cgroup;
+
+struct cgroup_subsys_state {
+	struct cgroup *cgroup;
+	struct cgroup_subsys_state *parent;
+};
+
+struct kernfs_node {
+	__u64 id; /* the inode number of the group's directory */
+};
+
+struct cgroup {
+	struct cgroup_subsys_state self;
+	struct kernfs_node *kn;
+};
+
+struct sock_cgroup_data {
+	struct cgroup *cgroup;
+};
+
+/*
+ * Until 5.14 (commit 8520e224f547): a pointer whose lowest bits are flags; with the first of them
+ * it is none, but what net_cls and net_prio of cgroup v1 say.
+ */
+struct sock_cgroup_data___flags {
+	__u64 val;
+};
+
 struct sock_common {
+	unsigned short skc_family;
+	unsigned char skc_state; /* volatile there */
 	possible_net_t skc_net;
+	struct sock *skc_listener; /* of a connection that is being made */
 };
 
 struct sock {
 	struct sock_common __sk_common;
+	struct sock_cgroup_data sk_cgrp_data;
 };
 
 typedef struct {
@@ -92,9 +124,14 @@ struct skb_shared_info {
 	struct skb_frag frags[1];
 };
 
+struct css_set {
+	struct cgroup *dfl_cgrp; /* of cgroup v2 */
+};
+
 struct task_struct {
 	int tgid;
 	char comm[16];
+	struct css_set *cgroups;
 };
 
 struct task_struct___rt {
@@ -109,6 +146,10 @@ struct task_struct___rt {
 #error "no file for this architecture in bpf/arch yet"
 #endif
 
+#define AF_UNIX 1
+#define AF_NETLINK 16
+#define TCP_TIME_WAIT 6            /* include/net/tcp_states.h: no struct sock as others are */
+#define TCP_NEW_SYN_RECV 12        /* likewise */
 #define SOFTIRQ_SERVING 0x00000100 /* include/linux/preempt.h */
 
 /* proc_inum of namespaces: fs/proc/generic.c, and fixed ones up to 256 below it. */

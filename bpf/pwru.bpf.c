@@ -22,6 +22,7 @@
 #include "task.bpf.h"
 #include "record.bpf.h"
 #include "follow.bpf.h"
+#include "owner.bpf.h"
 #include "decide.bpf.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -10,6 +10,7 @@ from ._version import __version__
 if TYPE_CHECKING:
     from .errors import (
         AttachError,
+        CommandError,
         FeatureUnsupportedError,
         FilterError,
         LoadError,
@@ -38,17 +39,17 @@ if TYPE_CHECKING:
     from .session import Tracer
 
 __all__ = [
-    "AttachError", "Backend", "Change", "Changed", "Config", "Context", "Dropped", "End", "Ended",
-    "Event", "FeatureUnsupportedError", "FilterError", "Flow", "Frame", "Hop", "Icmp", "Journey",
-    "Journeys", "LoadError", "Losses", "Mark", "NotFoundError", "OutputError", "Plan",
-    "PrivilegeError", "PwruError", "Skipped", "Summary", "Target", "TcpFlag", "Timestamp", "Tracer",
-    "Transport", "Tuple", "UsageError", "Way", "__version__",
+    "AttachError", "Backend", "Change", "Changed", "CommandError", "Config", "Context", "Dropped",
+    "End", "Ended", "Event", "FeatureUnsupportedError", "FilterError", "Flow", "Frame", "Hop",
+    "Icmp", "Journey", "Journeys", "LoadError", "Losses", "Mark", "NotFoundError", "OutputError",
+    "Plan", "PrivilegeError", "PwruError", "Skipped", "Summary", "Target", "TcpFlag", "Timestamp",
+    "Tracer", "Transport", "Tuple", "UsageError", "Way", "__version__",
 ]  # fmt: skip
 
 _HOMES = {
     "errors": (
-        "AttachError", "FeatureUnsupportedError", "FilterError", "LoadError", "NotFoundError",
-        "OutputError", "PrivilegeError", "PwruError", "UsageError",
+        "AttachError", "CommandError", "FeatureUnsupportedError", "FilterError", "LoadError",
+        "NotFoundError", "OutputError", "PrivilegeError", "PwruError", "UsageError",
     ),
     "options.config": ("Backend", "Config", "Mark", "Timestamp", "Transport"),
     "plan.functions": ("Plan", "Skipped", "Target"),

@@ -26,17 +26,30 @@ def _give_up() -> None:
     capabilities.keep(capabilities.WHILE_TRACING)
 
 
-def run() -> int:
-    """``main``; a signal that comes before a session begins ends the process without a word."""
+def _take_signals() -> None:
+    """A signal that comes before a session begins ends the process without a word."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         # nohup(1) has hangups ignored. A shell's background job has interrupts ignored, and
         # takes one that is sent to it all the same.
         if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _leave)
     signal.signal(signal.SIGQUIT, _say_starting)
+
+
+def run() -> int:
+    """``pwru-py``."""
+    _take_signals()
     from .cli import main
 
     return main(attached=_give_up)
+
+
+def run_ping() -> int:
+    """``pwru-py-ping``."""
+    _take_signals()
+    from .ping import main_ping
+
+    return main_ping(attached=_give_up)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ import gc
 import os
 import sys
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, TextIO, cast
 
 from . import streams
@@ -18,10 +17,12 @@ from .options.flags import Options, spell
 from .options.parse import HelpRequested, VersionRequested, parse
 
 if TYPE_CHECKING:
+    from .command import Command
     from .output import Sink
     from .session import Tracer
 
 _STATUS_OK, _STATUS_FAILED = 0, 1
+_IDLE_S = 0.5
 _notices = streams.Notices()
 
 
@@ -95,11 +96,25 @@ def _run(options: Options, attached: Callable[[], None]) -> int:
         return _print(filter_listing(options.config))
     from .session import Tracer
 
-    tracer = Tracer(options.config)
     if options.list_funcs:
-        return _list_functions(tracer)
+        return _list_functions(Tracer(options.config))
+    if not options.command:
+        return _trace_to(Tracer(options.config), options, attached)
+    from dataclasses import replace
+
+    from .command import Command
+
+    with Command(options.command, own_stdout=bool(options.output_file)) as command:
+        config = replace(options.config, filter_cgroup=command.group)
+        _trace_to(Tracer(config), options, attached, command)
+        return command.wait()
+
+
+def _trace_to(
+    tracer: Tracer, options: Options, attached: Callable[[], None], command: Command | None = None
+) -> int:
     with streams.output(options.output_file) as stream:
-        return _trace(tracer, options, stream, attached)
+        return _trace(tracer, options, stream, attached, command)
 
 
 def _list_functions(tracer: Tracer) -> int:
@@ -127,9 +142,9 @@ def _list_functions(tracer: Tracer) -> int:
 
 def _sink(tracer: Tracer, options: Options, stream: TextIO) -> Sink:
     if options.config.journey:
-        from .journeys import JourneySink, PathSink
+        from .journeys import sink_of
 
-        kind = PathSink if options.journey_paths else JourneySink
+        kind = sink_of(options)
         return kind(stream, options, cast(TextIO, _notices), tracer.stop)
     from .output import View, json_sink, table_sink, text_sink
 
@@ -153,13 +168,27 @@ def _sink(tracer: Tracer, options: Options, stream: TextIO) -> Sink:
     return text_sink(stream, view, notices=cast(TextIO, _notices))
 
 
-def _trace(tracer: Tracer, options: Options, stream: TextIO, attached: Callable[[], None]) -> int:
+def _trace(
+    tracer: Tracer,
+    options: Options,
+    stream: TextIO,
+    attached: Callable[[], None],
+    command: Command | None,
+) -> int:
     from .output.summary import plural
     from .signals import Signals
 
     sink = _sink(tracer, options, stream)
     tracer.plan()  # it attaches nothing and may take a while: a signal still ends it at once
-    with Signals(tracer):
+
+    def ready() -> None:
+        _all_attached(options)
+        if command is not None:
+            settled = getattr(sink, "settled", lambda: True)
+            command.start(settled, options.journey_timeout_s + _IDLE_S, tracer.stop)
+        attached()
+
+    with Signals(tracer, command):
         with tracer:
             warnings = tracer.warnings
             _warn(warnings)
@@ -175,12 +204,12 @@ def _trace(tracer: Tracer, options: Options, stream: TextIO, attached: Callable[
             if options.config.top and not options.summary_only:
                 from .top import show_top
 
-                show_top(tracer, options, stream, partial(_all_attached, options, attached))
+                show_top(tracer, options, stream, ready)
             else:
                 if not options.summary_only:
                     sink.start()
                 try:
-                    _pump(tracer, sink, partial(_all_attached, options, attached), options)
+                    _pump(tracer, sink, ready, options)
                 finally:
                     sink.progress(0, 0)  # whatever comes now, without a progress bar
             _say_detaching(tracer)
@@ -208,19 +237,18 @@ def _warn(warnings: Sequence[str]) -> None:
         _notices.write(f"pwru-py: {printable(spell(warning))}\n")
 
 
-def _all_attached(options: Options, attached: Callable[[], None]) -> None:
+def _all_attached(options: Options) -> None:
     """Once, when everything is attached."""
     gc.freeze()  # what a start made stays
     gc.enable()
     if options.ready_file:
         streams.make_ready_file(options.ready_file)
-    attached()
 
 
 def _pump(tracer: Tracer, sink: Sink, attached: Callable[[], None], options: Options) -> None:
     """Events to the sink until a signal or the line limit."""
     ready = False
-    for batch in tracer.batches():
+    for batch in tracer.batches(_IDLE_S):
         if not ready:
             sink.progress(*tracer.progress)
             if tracer.attached:

@@ -11,6 +11,7 @@
     ├── FeatureUnsupportedError    this kernel or system lacks something
     ├── LoadError                  libbpf or the verifier refused the program
     ├── AttachError                nothing could be attached
+    ├── CommandError               the command to be traced cannot be run
     └── OutputError                a file or stream cannot be written
 
 Only ``cli`` prints errors and decides on the exit status.
@@ -94,6 +95,12 @@ class AttachError(PwruError):
     def of(cls, error: OSError) -> AttachError:
         """The same answer."""
         return cls(reason(error), error.errno or 0)
+
+
+class CommandError(PwruError):
+    """The command whose packets are to be traced cannot be run: exit status 127, as env(1) has."""
+
+    exit_status = 127
 
 
 class OutputError(PwruError):

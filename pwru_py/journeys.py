@@ -12,6 +12,7 @@ from .kernel.netns import NetnsNames
 from .output.journey import ARRIVED, LOST, UNKNOWN, journey_lines, json_journey, mark
 from .output.paths import json_paths, map_lines, path_lines
 from .output.summary import LossWatch, loss_notice, plural, summary_lines
+from .output.tracepkt import HopLines
 from .output.widths import cut
 from .packets.journey import Journeys
 from .packets.paths import Paths
@@ -60,6 +61,10 @@ class JourneySink:
         self._write(self._journeys.add(batch))
         self._write(self._journeys.expired(time.monotonic_ns()))
         self._stream.flush()
+
+    def settled(self) -> bool:
+        """Whether every journey is over."""
+        return not self._journeys.under_way
 
     def losses(self, losses: Losses) -> None:
         self._journeys.lossy = losses.buffer_full > 0
@@ -181,6 +186,32 @@ class PathSink(JourneySink):
             lines = [*lines[: room - 1], f"… {len(lines) - room + 1} more lines"]
         shown = "\n".join(cut(line, self._console.width) for line in lines)
         self._live.update(Text(shown, no_wrap=True), refresh=True)
+
+
+class TracepktSink(JourneySink):
+    """Hops of pings as they come, a line each."""
+
+    def __init__(
+        self, stream: TextIO, options: Options, notices: TextIO, enough: Callable[[], None]
+    ) -> None:
+        super().__init__(stream, options, notices, enough)
+        self._hops = HopLines()
+
+    def events(self, batch: Sequence[Event]) -> None:
+        for line in self._hops.lines(batch):
+            self._stream.write(f"{line}\n")
+        super().events(batch)
+
+    def _write(self, journeys: Iterable[Journey]) -> None:
+        for _journey in journeys:
+            pass
+
+
+def sink_of(options: Options) -> type[JourneySink]:
+    """The form that is asked for."""
+    if options.tracepkt:
+        return TracepktSink
+    return PathSink if options.journey_paths else JourneySink
 
 
 def _fields(values: Losses | Summary) -> dict[str, object]:

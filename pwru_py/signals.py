@@ -12,6 +12,7 @@ from .errors import PwruError
 from .output.summary import standing
 
 if TYPE_CHECKING:
+    from .command import Command
     from .session import Tracer
 
 _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -21,11 +22,13 @@ class Signals:
     """SIGINT, SIGTERM and SIGHUP: the first ends the session in order, the second leaves at once.
 
     But a second SIGHUP does nothing: a terminal that closes may send several. SIGQUIT prints a
-    line on where the session is, and the session goes on.
+    line on where the session is, and the session goes on. While a command runs, all but that go to
+    it: the session ends when it ends.
     """
 
-    def __init__(self, tracer: Tracer) -> None:
+    def __init__(self, tracer: Tracer, command: Command | None = None) -> None:
         self._tracer = tracer
+        self._command = command
         self._before: dict[signal.Signals, Any] = {}
         self.received = False
 
@@ -44,6 +47,9 @@ class Signals:
             signal.signal(number, handler)
 
     def _stop(self, number: int, frame: object) -> None:
+        if self._command is not None and self._command.running:
+            self._command.pass_on(number)
+            return
         if self.received and number != signal.SIGHUP:
             os._exit(0)
         self.received = True

@@ -26,6 +26,7 @@ class Features:
     interrupts_counted: bool  # 7.3: local_interrupt_disable() has bits of the preempt count
     misses: bool  # 6.7, 3acf8ace6823: skipped runs of kprobe programs are counted
     tracepoint_cookies: bool  # 6.10, 68ca5d4eebb8: of raw tracepoints
+    cgroup_sockets: bool  # CONFIG_SOCK_CGROUP_DATA: a socket knows its maker's control group
     kfree_skb_arguments: int  # of that tracepoint; the third, since 5.17 (c504e5c2f964), a reason
 
     @classmethod
@@ -50,6 +51,7 @@ class Features:
             interrupts_counted=bool(btf.named("local_interrupt_disable_state", (Kind.VAR,))),
             misses=btf.has_member("bpf_link_info", "kprobe_multi", "missed"),
             tracepoint_cookies=btf.has_member("bpf_raw_tp_link", "cookie"),
+            cgroup_sockets=btf.has_member("sock", "sk_cgrp_data"),
             kfree_skb_arguments=_tracepoint_arguments(btf, "kfree_skb"),
         )
 

@@ -174,6 +174,11 @@ TAKE_LAST = frozenset({"tcp_v4_rcv", "tcp_v6_rcv"})
 TIME-WAIT socket has taken in (do_time_wait in net/ipv4/tcp_ipv4.c, net/ipv6/tcp_ipv6.c).
 """
 
+UNREAD_FREES = frozenset({"inet_sock_destruct"})
+"""Frees what a datagram socket had not read when it was closed: of ICMP, copies for raw sockets,
+which get one of every message (net/ipv4/af_inet.c, net/ipv4/raw.c).
+"""
+
 ECHO_REPLIES = frozenset({"icmp_rcv", "icmpv6_rcv", "ping_rcv", "pingv6_rcv"})
 """Free an echo reply that no ping socket takes, as NO_SOCKET. Raw sockets, which most pings use,
 have had their copies before (net/ipv4/icmp.c, net/ipv4/ip_input.c: raw_local_deliver()).

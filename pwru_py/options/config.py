@@ -144,6 +144,8 @@ class Config:
     ``filter_func``: a regular expression for whole function names, empty for all.
     ``filter_netns``: ``/proc/PID/ns/net`` or another path, ``inode:N``, ``pid:N`` or a name
     known to ``ip netns``. ``filter_ifname``: looked up in that namespace, else the own one.
+    ``filter_cgroup``: packets of sockets that were made in this control group of cgroup v2 or below
+    it, and the answers to them: its directory, its path in /proc/PID/cgroup, or ``pid:N``.
     ``drops``: packets that are dropped and nothing else, as the kernel's tracepoint tells of them.
     ``journey``: only what tells a packet's way from device to device and its end, by the kernel's
     tracepoints, and packets are followed (``packets.journey.Journeys`` puts the events together).
@@ -165,6 +167,7 @@ class Config:
     filter_netns: str = ""
     filter_ifname: str = ""
     filter_mark: Mark | None = None
+    filter_cgroup: str = ""
     filter_track_skb: bool = False
     drops: bool = False
     journey: bool = False

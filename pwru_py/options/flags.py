@@ -7,6 +7,7 @@ A new flag is a row here, and a field of that name in ``Config`` or ``Options``.
 from __future__ import annotations
 
 import re
+import shlex
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -66,6 +67,17 @@ def word(words: type[StrEnum]) -> Callable[[str], StrEnum]:
 def path(text: str) -> str:
     """A file; ``-`` is the stream that is meant without one."""
     return "" if text == "-" else text
+
+
+def command(text: str) -> tuple[str, ...]:
+    """A command and its arguments, as a shell would split them."""
+    try:
+        words = tuple(shlex.split(text))
+    except ValueError as error:
+        raise UsageError(f"cannot read {quote(text)}: {str(error).lower()}") from None
+    if not words:
+        raise UsageError("the command is empty")
+    return words
 
 
 def line_limit(text: str) -> int:
@@ -152,8 +164,12 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
              "interface, in NS if that is given"),
         Flag("--filter-mark", "M[/MASK]", "filter_mark", Mark.parse,
              "skb->mark, decimal or 0x hexadecimal"),
+        Flag("--filter-cgroup", "GROUP", "filter_cgroup", str,
+             "sockets of this control group, and answers"),
+        Flag("--exec", "COMMAND", "command", command, "run it, and trace its packets alone"),
         _switch("--drops", "drops", "packets that are dropped, nothing else"),
         _switch("--journey", "journey", "each packet's way by devices, and its end"),
+        _switch("--tracepkt", "tracepkt", "its pings' hops, in the form of tracepkt"),
         _switch("--journey-map", "journey_map", "the same, counted: a line for each path"),
         Flag("--journey-timeout", "S", "journey_timeout_s", seconds,
              "silence that ends a journey (2)"),
@@ -229,8 +245,9 @@ class Options:
 
     ``output_file``: '' for standard output. ``dump_filter``: ``-d``. ``journey_count``: that
     many journeys, 0 for no limit. ``journey_paths``: they are counted by path;
-    ``journey_map``: with a line for each. ``output_tuple`` and
-    ``output_stack`` are in ``config`` too.
+    ``journey_map``: with a line for each. ``tracepkt``: hops of pings as they come.
+    ``output_tuple`` and ``output_stack`` are in ``config`` too. ``command``: it is run, and its
+    packets are traced until it ends.
     """
 
     config: Config
@@ -247,12 +264,14 @@ class Options:
     journey_count: int = 0
     journey_paths: bool = False
     journey_map: bool = False
+    tracepkt: bool = False
     report_interval_s: float = 2.0
     report_count: int = 0
     prometheus: tuple[str, int] | None = None
     list_funcs: bool = False
     dump_filter: bool = False
     explain: str = ""
+    command: tuple[str, ...] = ()
     ready_file: str = ""
     debug: bool = False
 
@@ -270,6 +289,10 @@ class Options:
                 "a `journey` has lines of its own: leave `summary_only`, `output_stack` and "
                 "`output_packet_id` out"
             )
+        if self.tracepkt and (not self.config.journey or self.journey_paths or self.output_json):
+            raise UsageError("`tracepkt` is a form of `journey`: give that, and no other form")
+        if self.tracepkt and (self.journey_count or self.timestamp is not Timestamp.NONE):
+            raise UsageError("`tracepkt` has a line a hop, without time: leave -c, `timestamp` out")
         if self.journey_paths and (self.journey_count or self.timestamp is not Timestamp.NONE):
             raise UsageError("with `top` a `journey` is counted: leave `timestamp` and -c out")
         if self.config.journey and self.timestamp is Timestamp.CURRENT:

@@ -30,6 +30,7 @@ examples:
   pwru-py --output-stack 'dst host 1.1.1.1'       ... and who called
   pwru-py --drops                                 what is lost, where, and why
   pwru-py --journey icmp                          from device to device
+  pwru-py --journey --exec 'curl example.com'     what this command sends
   pwru-py --filter-track-skb dst port 8080        follow it through NAT
   pwru-py --output-json -w trace.jsonl icmp       one JSON object a line
 
@@ -38,7 +39,7 @@ interrupt: that process was merely the one on the CPU and need not know of the
 packet.
 
 exit status: 0 after a signal, the line limit, help or version; 1 when tracing
-failed; 2 when the command line is wrong.
+failed; 2 when the command line is wrong. With --exec the command's own.
 """
 
 _SEE = " (see --help)"
@@ -92,6 +93,8 @@ def parse(argv: Sequence[str]) -> Options:
         values["top"] = True
     elif values.get("top"):
         values["flows"] = True
+    if values.get("command") and values.get("filter_cgroup"):
+        raise UsageError("--exec has a control group of its own: leave --filter-cgroup out")
     expression = " ".join(found.words).strip()
     alone = values.get("drops") and values.get("summary_only")
     if alone and not values.get("limit_events") and not is_arp(expression):

@@ -18,6 +18,7 @@ from ..facts.roles import (
     RESET_TRACEPOINT,
     TAKE_LAST,
     TCP_TRACEPOINT,
+    UNREAD_FREES,
     UNSAID,
     taker,
 )
@@ -69,7 +70,7 @@ class Journeys:
     when more than ``limit`` are under way: then the oldest.
 
     Drops that are the first sight of a packet are journeys, too; what is read or freed without a
-    hop before is none.
+    hop before is none, nor a raw socket's copy that it has not read.
     """
 
     def __init__(self, timeout_ns: int = TIMEOUT_NS, limit: int = LIVE_MAX) -> None:
@@ -82,6 +83,11 @@ class Journeys:
         """How many had to give way."""
         self.lossy = False
         """To be set once events were lost: nothing is concluded from silence then."""
+
+    @property
+    def under_way(self) -> int:
+        """Journeys that are not over."""
+        return len(self._live)
 
     def add(self, events: Iterable[Event]) -> Iterator[Journey]:
         """Those that are over with these events."""
@@ -118,6 +124,8 @@ class Journeys:
 
     def _begin(self, event: Event) -> _Live | None:
         if event.func != QUEUED_TRACEPOINT and event.func not in ENTRIES and not event.drop:
+            return None
+        if _is_unread_copy(event):
             return None
         sent = event.func not in ENTRIES and event.context in (Context.TASK, Context.UNKNOWN)
         journey = Journey(
@@ -273,6 +281,12 @@ def _end(
     note: str = "",
 ) -> End:
     return End(how, event.ts_ns, event.netns, by, reason, waited_ns, sure, note)
+
+
+def _is_unread_copy(event: Event) -> bool:
+    """Of a raw socket; the packet itself has gone its own way."""
+    by = event.location.symbol if event.location is not None else ""
+    return by in UNREAD_FREES and event.tuple is not None and event.tuple.icmp is not None
 
 
 def _consumed(live: _Live, event: Event) -> End:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 _KEY = struct.Struct("=Q")
 _DROPS = "drop_skb"
 _PLACES = 4096  # where drops are counted by namespace and interface, too
+_OWNED_FLOWS = 65536  # of a control group, both directions in each namespace on the way
 FLOWS_MAX = 16384
 """Flows of drops that are told apart: the least recently used gives way."""
 _ENDS = ("end_kfree_skb", "end_consume_skb")  # where no program watches the allocator
@@ -230,6 +231,7 @@ def _fit_maps(bpf_object: BpfObject, prepared: Prepared, settings: KernelConfig)
     queue.set_max_entries(max(1, _buffer_bytes(config) // settings.record.bytes))
     bpf_object.map("tracked").set_max_entries(config.track_entries if settings.track else 1)
     bpf_object.map("places").set_max_entries(config.track_entries if settings.placed else 1)
+    bpf_object.map("owned").set_max_entries(_OWNED_FLOWS if settings.cgroup else 1)
     if config.top:
         bpf_object.map("drops").set_max_entries(_PLACES)
     if config.flows:

@@ -34,6 +34,7 @@ def make_settings(prepared: Prepared, warnings: list[str]) -> KernelConfig:
         ifindex=ifindex,
         mark=mark.value & mark.mask if mark else 0,
         mark_mask=mark.mask if mark else 0,
+        cgroup=_cgroup(config, known=features.cgroup_sockets),
         filter=_needs(compiled.get(OUTER)),
         inner_l2=_needs(compiled.get(INNER_L2)),
         inner_l3=_needs(compiled.get(INNER_L3)),
@@ -132,6 +133,21 @@ def _where(config: Config, warnings: list[str]) -> tuple[int, int]:
     if not config.filter_ifname:
         return inode, 0
     return inode, netns.ifindex(config.filter_ifname, path, what)
+
+
+def _cgroup(config: Config, *, known: bool) -> int:
+    """The control group's number, 0 for any."""
+    if not config.filter_cgroup:
+        return 0
+    if not known:
+        raise FeatureUnsupportedError(
+            "sockets of this kernel do not tell their control group (CONFIG_SOCK_CGROUP_DATA): "
+            "leave `filter_cgroup` out",
+            feature="control groups of sockets",
+        )
+    from ..kernel import cgroup
+
+    return cgroup.resolve(config.filter_cgroup)
 
 
 def _needs(compiled: CompiledFilter | None) -> FilterNeeds:

@@ -67,7 +67,7 @@ NEEDS: Final[Members] = (
 )
 
 # struct config
-CONFIG_BYTES: Final = 96
+CONFIG_BYTES: Final = 104
 CONFIG: Final[Members] = (
     ("netns", 0, "I"),
     ("ifindex", 4, "I"),
@@ -95,10 +95,11 @@ CONFIG: Final[Members] = (
     ("typed_task", 54, "?"),
     ("hardirq_mask", 56, "I"),
     ("nmi_mask", 60, "I"),
-    ("preempt_count", 64, "Q"),
-    ("per_cpu_offset", 72, "Q"),
-    ("page_offset_base", 80, "Q"),
-    ("vmemmap_base", 88, "Q"),
+    ("cgroup", 64, "Q"),
+    ("preempt_count", 72, "Q"),
+    ("per_cpu_offset", 80, "Q"),
+    ("page_offset_base", 88, "Q"),
+    ("vmemmap_base", 96, "Q"),
 )
 
 # struct drop_key

@@ -109,6 +109,7 @@ class KernelConfig:
     typed_task: bool = False
     hardirq_mask: int = 0
     nmi_mask: int = 0
+    cgroup: int = 0
     preempt_count: int = 0
     per_cpu_offset: int = 0
     page_offset_base: int = 0
@@ -129,6 +130,7 @@ class KernelConfig:
         """Nothing but a pcap filter decides, and no buffer is shared."""
         return self.filter.on and not (
             self._meta
+            or self.cgroup
             or self.track
             or self.inner_l2.on
             or self.inner_l3.on

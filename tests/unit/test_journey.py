@@ -115,6 +115,13 @@ def test_a_drop_may_be_all_that_is_seen() -> None:
     assert told(event(CONSUMED, 1), event(READ, 1, 2), event(TCP, 1, 3)) == []
 
 
+def test_what_a_raw_socket_leaves_unread_is_no_journey() -> None:
+    reply = Tuple("10.0.0.2", "10.0.0.1", 0, 0, 1, False, Icmp(0, 7, 1))
+    purged = event(DROP, 1, by="inet_sock_destruct", drop=True, reason_name="QUEUE_PURGE")
+    assert told(purged._replace(tuple=reply)) == []
+    assert end_text(only(purged)) == "QUEUE_PURGE in inet_sock_destruct+0x10", "of UDP it is lost"
+
+
 def test_a_kernel_without_reasons() -> None:
     assert end_text(only(event(DROP, 1, drop=True, by="kfree_skb_list"))) == (
         "dropped in kfree_skb_list+0x10"

@@ -131,6 +131,7 @@ def test_a_configuration_is_packed_by_name() -> None:
         (KernelConfig(filter=NEEDS, ifindex=3), False),
         (KernelConfig(filter=NEEDS, mark_mask=1), False),
         (KernelConfig(filter=NEEDS, netns=1), False),
+        (KernelConfig(filter=NEEDS, cgroup=1), False),
         (KernelConfig(filter=NEEDS, track=True), False),
         (KernelConfig(filter=NEEDS, inner_l2=NEEDS), False),
         (KernelConfig(inner_l3=NEEDS), False),

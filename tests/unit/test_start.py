@@ -35,7 +35,7 @@ from pwru_py.programs.prepare import Prepared
 from pwru_py.programs.start import start
 
 NEWEST = Features(
-    True, 59, True, 1, 2, True, False, True, True, "__preempt_count", 0, True, True, True, 4
+    True, 59, True, 1, 2, True, False, True, True, "__preempt_count", 0, True, True, True, True, 4
 )
 OLD = replace(
     NEWEST,

@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * Packets of the sockets of a control group, and the answers to them: --filter-cgroup, --exec.
+ *
+ * A socket is of the group that its maker was in (cgroup v2), and so are connections that it
+ * accepts. A packet that comes in has no socket yet: it is an answer when a packet of the group has
+ * gone the other way, in the same namespace and between the same addresses and ports. Every one
+ * that is followed tells of its way, so that answers are known on both sides of a translation.
+ */
+#ifndef PWRU_OWNER_BPF_H
+#define PWRU_OWNER_BPF_H
+
+#define CGROUP_LEVELS_MAX 12 /* from a socket's group upwards; one further up is not found */
+
+/*
+ * The group's flows, in both directions. Nobody deletes; full: the least recently used gives way,
+ * and comes back with its next packet.
+ */
+struct flow_of {
+	__u32 netns; /* inode number */
+	struct event_tuple tuple;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 1); /* set by Python */
+	__type(key, struct flow_of);
+	__type(value, __u8);
+} owned SEC(".maps");
+
+static __always_inline struct cgroup *socket_cgroup(struct sock *sk)
+{
+	struct sock_cgroup_data *data = &sk->sk_cgrp_data;
+	struct sock_cgroup_data___flags *flags = (void *)data;
+	__u64 value;
+
+	if (bpf_core_field_exists(data->cgroup))
+		return VIEW(FIELD(data, cgroup));
+	value = FIELD(flags, val);
+	return value & 1 ? NULL : (struct cgroup *)(value & ~3ULL);
+}
+
+static __noinline bool in_cgroup(struct cgroup *group)
+{
+	struct cgroup_subsys_state *parent;
+	struct kernfs_node *node;
+	int i;
+
+	for (i = 0; i < CGROUP_LEVELS_MAX && group; i++) {
+		node = VIEW(FIELD(group, kn));
+		if (FIELD(node, id) == cfg.cgroup)
+			return true;
+		parent = FIELD(group, self.parent);
+		if (!parent)
+			return false;
+		parent = VIEW(parent);
+		group = VIEW(FIELD(parent, cgroup));
+	}
+	return false;
+}
+
+/* Sockets of processes among each other, and to the kernel, send no packets. */
+static __always_inline bool socket_is_owned(struct sk_buff *skb)
+{
+	struct sock *sk = FIELD(skb, sk);
+	__u8 state;
+	__u16 family;
+
+	if (!sk || !bpf_core_field_exists(sk->sk_cgrp_data))
+		return false;
+	sk = VIEW(sk);
+	state = FIELD(sk, __sk_common.skc_state);
+	if (state == TCP_NEW_SYN_RECV) {
+		sk = FIELD(sk, __sk_common.skc_listener);
+		if (!sk)
+			return false;
+		sk = VIEW(sk);
+	} else if (state == TCP_TIME_WAIT) {
+		return false;
+	}
+	family = FIELD(sk, __sk_common.skc_family);
+	return family != AF_UNIX && family != AF_NETLINK && in_cgroup(socket_cgroup(sk));
+}
+
+/* Is it one of the group's tasks that runs? Not told: it may be an interrupt that came upon it. */
+static __always_inline bool task_is_owned(__u32 slot)
+{
+	struct task_struct *task = VIEW((struct task_struct *)bpf_get_current_task());
+	struct workspace *own = NULL;
+	struct css_set *set;
+	__u8 context;
+
+#if !TYPED_LOADS
+	own = bpf_map_lookup_elem(&workspaces, &slot);
+	if (!own)
+		return false;
+#endif
+	context = cpu_context(own);
+	if (context != CONTEXT_TASK && context != CONTEXT_UNKNOWN)
+		return false;
+	set = VIEW(FIELD(task, cgroups));
+	return in_cgroup(VIEW(FIELD(set, dfl_cgrp)));
+}
+
+static __noinline void read_tuple_at(const struct place *place, struct event *ev)
+{
+	__builtin_memset(&ev->tuple, 0, sizeof(ev->tuple));
+	read_tuple(place, ev);
+}
+
+/* An ICMP message that quotes the packet that it is about (RFC 792, RFC 4443). */
+static __always_inline bool is_icmp_error(const struct event_tuple *t)
+{
+	if (!is_icmp(t) || t->ids != IDS_ICMP)
+		return false;
+	if (t->l3 == L3_IPV6)
+		return t->icmp_type < 128;
+	return t->icmp_type == 3 || t->icmp_type == 4 || t->icmp_type == 5 || t->icmp_type == 11 ||
+	       t->icmp_type == 12;
+}
+
+#define NEIGHBOUR_SOLICITATION 135 /* RFC 4861 */
+#define ARP_REQUEST 1
+
+/* The kernel asks for a neighbour without a socket of the task's; again by a timer, perhaps. */
+static __always_inline bool asks_for_neighbour(const struct event_tuple *t)
+{
+	if (t->l3 == L3_ARP)
+		return t->icmp_type == ARP_REQUEST;
+	return t->l3 == L3_IPV6 && is_icmp(t) && t->icmp_type == NEIGHBOUR_SOLICITATION;
+}
+
+#define ICMP_HLEN 8
+#define IPV6_HLEN 40
+
+/* From where the error begins to what it quotes. An IPv6 header with extensions is not walked. */
+static __always_inline void enter_quoted(struct place *place)
+{
+	__be16 proto = skip_tags(place->proto, &place->start);
+	__u8 first = read_u8(place->start);
+
+	place->start += (first >> 4 == 6 ? IPV6_HLEN : (first & 0xf) * 4) + ICMP_HLEN;
+	place->proto = proto;
+	place->copy = NULL;
+}
+
+/* How a packet that answers this one looks. */
+static __always_inline void turn(struct event_tuple *t)
+{
+	__u32 *from = (__u32 *)t->saddr, *to = (__u32 *)t->daddr, word;
+	__be16 port = t->sport;
+	int i;
+
+#pragma unroll
+	for (i = 0; i < 4; i++) {
+		word = from[i];
+		from[i] = to[i];
+		to[i] = word;
+	}
+	if (t->ids == IDS_PORTS) {
+		t->sport = t->dport;
+		t->dport = port;
+	} else if (t->l3 == L3_ARP) {
+		t->icmp_type++; /* a request, a reply */
+	} else if (t->ids == IDS_ICMP_ECHO && t->l3 == L3_IPV4 && t->icmp_type == 8) {
+		t->icmp_type = 0;
+	} else if (t->ids == IDS_ICMP_ECHO) {
+		t->icmp_type++; /* 128 and 129; 13 and 14, 15 and 16, 17 and 18 */
+	}
+}
+
+static __always_inline void remember(const struct flow_of *flow)
+{
+	__u8 none = 0;
+
+	if (!bpf_map_lookup_elem(&owned, flow))
+		bpf_map_update_elem(&owned, flow, &none, BPF_ANY);
+}
+
+static __always_inline void remember_both(struct flow_of *flow)
+{
+	remember(flow);
+	turn(&flow->tuple);
+	remember(flow);
+}
+
+/* Where and what the packet is; NULL: it has no headers yet. `place`: where they are. */
+static __always_inline struct event *read_flow(struct sk_buff *skb, __u32 slot,
+					       struct flow_of *flow, struct place *place)
+{
+	struct event *ev = bpf_map_lookup_elem(&scratch, &slot);
+	struct where where;
+	struct headers h;
+
+	if (!ev || !look_where(skb, &where))
+		return NULL;
+	read_headers(skb, &h);
+	find_place(skb, &h, place);
+	read_tuple_at(place, ev);
+	flow->netns = where.netns;
+	flow->tuple = ev->tuple;
+	return ev->tuple.l3 ? ev : NULL;
+}
+
+/* Is it a packet of the group, or an answer to one? */
+static __noinline bool is_owned(__u64 addr, __u32 slot)
+{
+	struct sk_buff *skb = VIEW((struct sk_buff *)addr);
+	bool ours = socket_is_owned(skb);
+	struct place place = {};
+	struct flow_of flow = {};
+	struct event *ev = read_flow(skb, slot, &flow, &place);
+
+	if (!ev)
+		return ours;
+	if (!ours && asks_for_neighbour(&flow.tuple) && !FIELD(skb, skb_iif))
+		ours = task_is_owned(slot);
+	if (ours) {
+		remember_both(&flow);
+		return true;
+	}
+	if (bpf_map_lookup_elem(&owned, &flow))
+		return true;
+	if (!is_icmp_error(&flow.tuple))
+		return false;
+	enter_quoted(&place);
+	read_tuple_at(&place, ev);
+	flow.tuple = ev->tuple;
+	return bpf_map_lookup_elem(&owned, &flow);
+}
+
+#define LINK_BYTES_MAX 22 /* by which a length may differ: a link header, two VLAN tags */
+
+/*
+ * The answer to a followed packet comes back by the addresses that it has now. Not by those of a
+ * tunnel, which carries other packets, too: in one it is longer, or of another protocol.
+ */
+static __noinline void note_way(__u64 addr, __u32 slot)
+{
+	struct followed *known = bpf_map_lookup_elem(&tracked, &addr);
+	struct sk_buff *skb = VIEW((struct sk_buff *)addr);
+	struct place place = {};
+	struct flow_of flow = {};
+	__u32 len = FIELD(skb, len);
+
+	if (!known || !read_flow(skb, slot, &flow, &place))
+		return;
+	if (!known->len) {
+		known->len = len;
+		known->l4 = flow.tuple.l4;
+		return;
+	}
+	if (known->l4 != flow.tuple.l4 || len > known->len + LINK_BYTES_MAX ||
+	    len + LINK_BYTES_MAX < known->len)
+		return;
+	remember_both(&flow);
+}
+
+#endif
