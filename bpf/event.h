@@ -24,6 +24,7 @@ enum event_flags {
 	EVENT_LINK = 1 << 4,    /* no event: skb is a child of func, both addresses of sk_buffs */
 	EVENT_DROP = 1 << 3,    /* of the tracepoint kfree_skb: func is who freed the packet */
 	EVENT_TRACEPOINT = 1 << 5, /* of another tracepoint: func is 0, or who called it */
+	EVENT_VERDICT = 1 << 7,    /* of a netfilter table that is left: see SECTION_TABLE */
 	EVENT_LOCAL = 1 << 6, /* with EVENT_TRACEPOINT: no device has received the packet yet */
 };
 
@@ -92,12 +93,27 @@ struct event {
  */
 enum section {
 	SECTION_STACK, /* STACK_MAX addresses of 8 bytes */
+	SECTION_TABLE, /* struct table_verdict; undefined but with EVENT_VERDICT */
 	SECTION_MAX,
+};
+
+#define NAME_MAX 32 /* bytes of a name, with a zero at the end */
+
+/* What a table, or in nf_tables one of its base chains, has said of a packet. */
+struct table_verdict {
+	char table[NAME_MAX];
+	char chain[NAME_MAX]; /* of nf_tables */
+	__u32 verdict;        /* as the function returned it */
+	__u8 nft;             /* 0: x_tables */
+	__u8 family;          /* of the table in nf_tables, NFPROTO_* */
+	__u8 pf;              /* of the hook, NFPROTO_* */
+	__u8 hook;
 };
 
 struct record { /* with every section */
 	struct event event;
 	__u64 stack[STACK_MAX];
+	struct table_verdict table;
 };
 
 /* What a pcap filter asks of its frame; see filters/pwru_filters/compiler.py. */
@@ -107,6 +123,21 @@ struct needs {
 	bool link;    /* bytes below 18 other than the EtherType */
 	bool length;  /* of the whole frame */
 	bool payload; /* it may look behind the headers */
+};
+
+/*
+ * Where netfilter's structures have what tables.bpf.h reads: bytes from the start. They are those of
+ * modules, to whose BTF libbpf would not relocate.
+ */
+struct tables {
+	__u16 xt_name;     /* of struct xt_table */
+	__u16 chain_table; /* of struct nft_chain */
+	__u16 chain_name;
+	__u16 table_name; /* of struct nft_table */
+	__u16 table_family;
+	__u16 packet_state; /* of struct nft_pktinfo */
+	bool skb_second;    /* ipt_do_table(priv, skb, state), 5.16, commit 8844e01062dd */
+	bool on;
 };
 
 /* Set by Python before loading; the verifier removes what is off. */
@@ -120,6 +151,7 @@ struct config {
 	struct needs filter;
 	struct needs inner_l2; /* for a tunnel's inner packet */
 	struct needs inner_l3;
+	struct tables tables;
 	bool meta;     /* netns, ifindex or mark_mask is set */
 	bool adjacent; /* fields of the sk_buff lie side by side, see headers.bpf.h */
 	bool func_ip;  /* bpf_get_func_ip() tells the function */

@@ -38,6 +38,14 @@ struct net_device {
 	possible_net_t nd_net;
 };
 
+struct nf_hook_state {
+	__u8 hook; /* unsigned int once */
+	__u8 pf;
+	struct net_device *in;
+	struct net_device *out;
+	struct net *net;
+};
+
 struct cgroup;
 
 struct cgroup_subsys_state {

@@ -24,6 +24,7 @@
 #include "follow.bpf.h"
 #include "owner.bpf.h"
 #include "decide.bpf.h"
+#include "tables.bpf.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -92,6 +93,8 @@ int drop_skb(struct bpf_raw_tracepoint_args *ctx)
 	if (!slot)
 		return 0;
 	verdict = decide(ctx->args[0], slot);
+	if (verdict && cfg.tables.on && !paused)
+		drop_in_table(ctx, ctx->args[0], slot);
 	if (verdict)
 		emit_drop(ctx, verdict, slot);
 	end_tracepoint();
@@ -138,6 +141,35 @@ TRACEPOINT_PROGRAM(3)
 TRACEPOINT_PROGRAM(4)
 TRACEPOINT_PROGRAM(5)
 LOCATED_PROGRAM(1)
+
+/* Tables of netfilter, see facts/tables.py: where they are entered and, all alike, left. */
+
+SEC("?kprobe")
+int enter_xtables(struct pt_regs *ctx)
+{
+	if (cfg.tables.skb_second)
+		enter_table(ctx, ARG2(ctx), ARG1(ctx), ARG3(ctx), 0);
+	else
+		enter_table(ctx, ARG1(ctx), ARG3(ctx), ARG2(ctx), 0);
+	return 0;
+}
+
+/* The sk_buff is the first member of struct nft_pktinfo. */
+SEC("?kprobe")
+int enter_nftables(struct pt_regs *ctx)
+{
+	__u64 packet = ARG1(ctx);
+
+	enter_table(ctx, read_pointer(packet), ARG2(ctx),
+		    read_pointer(packet + cfg.tables.packet_state), 1);
+	return 0;
+}
+
+SEC("?kprobe")
+int leave_tables(struct pt_regs *ctx)
+{
+	return leave_table(ctx);
+}
 
 /*
  * Where no program may watch the allocator: the packet is no more. Attached last, so that its end is

@@ -34,16 +34,17 @@ if TYPE_CHECKING:
         Summary,
         TcpFlag,
         Tuple,
+        Verdict,
     )
-    from .record.journey import Change, Changed, End, Ended, Hop, Journey, Way
+    from .record.journey import Change, Changed, End, Ended, Hop, Journey, Judged, Way
     from .session import Tracer
 
 __all__ = [
     "AttachError", "Backend", "Change", "Changed", "CommandError", "Config", "Context", "Dropped",
     "End", "Ended", "Event", "FeatureUnsupportedError", "FilterError", "Flow", "Frame", "Hop",
-    "Icmp", "Journey", "Journeys", "LoadError", "Losses", "Mark", "NotFoundError", "OutputError",
-    "Plan", "PrivilegeError", "PwruError", "Skipped", "Summary", "Target", "TcpFlag", "Timestamp",
-    "Tracer", "Transport", "Tuple", "UsageError", "Way", "__version__",
+    "Icmp", "Journey", "Journeys", "Judged", "LoadError", "Losses", "Mark", "NotFoundError",
+    "OutputError", "Plan", "PrivilegeError", "PwruError", "Skipped", "Summary", "Target", "TcpFlag",
+    "Timestamp", "Tracer", "Transport", "Tuple", "UsageError", "Verdict", "Way", "__version__",
 ]  # fmt: skip
 
 _HOMES = {
@@ -55,10 +56,10 @@ _HOMES = {
     "plan.functions": ("Plan", "Skipped", "Target"),
     "record.event": (
         "Context", "Dropped", "Event", "Flow", "Frame", "Icmp", "Losses", "Summary", "TcpFlag",
-        "Tuple",
+        "Tuple", "Verdict",
     ),
     "packets.journey": ("Journeys",),
-    "record.journey": ("Change", "Changed", "End", "Ended", "Hop", "Journey", "Way"),
+    "record.journey": ("Change", "Changed", "End", "Ended", "Hop", "Journey", "Judged", "Way"),
     "session": ("Tracer",),
 }  # fmt: skip
 """Module to the public names that it defines."""

@@ -119,6 +119,7 @@ def _trace_to(
 
 def _list_functions(tracer: Tracer) -> int:
     """The plan: function or tracepoint, position of its sk_buff, module; what is left out."""
+    from .facts.tables import TABLE_FUNCTIONS
     from .output.summary import plural
 
     plan = tracer.plan()
@@ -129,6 +130,8 @@ def _list_functions(tracer: Tracer) -> int:
     lines = [f"{'FUNC':<{width}}  ARG  MODULE"]
     for target in sorted(plan.traced):
         lines.append(f"{target.name:<{width}}  {target.arg:<3}  {target.module or 'vmlinux'}")
+    for name in plan.tables:
+        lines.append(f"{name:<{width}}  -    {TABLE_FUNCTIONS[name]}  for its verdicts")
     for skipped in sorted(plan.skipped):
         module = skipped.module or "vmlinux"
         lines.append(f"{skipped.name:<{width}}  -    {module}  skipped: {skipped.why}")

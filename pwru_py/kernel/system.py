@@ -172,7 +172,7 @@ def module_btfs(base: Btf, names: tuple[str, ...], every: bool) -> list[Btf]:
     for name in wanted:
         if name not in loaded:
             raise NotFoundError(f"module {name} is not loaded: load it with modprobe {name}")
-        if not os.path.exists(f"/sys/kernel/btf/{name}"):
+        if not has_module_btf(name):
             raise FeatureUnsupportedError(
                 f"module {name} has no BTF: its functions cannot be traced",
                 feature="module BTF",
@@ -190,6 +190,10 @@ def module_btfs(base: Btf, names: tuple[str, ...], every: bool) -> list[Btf]:
             if not every:
                 raise
     return btfs
+
+
+def has_module_btf(name: str) -> bool:
+    return os.path.exists(f"/sys/kernel/btf/{name}")
 
 
 def tracefs_file(name: str) -> bytes | None:

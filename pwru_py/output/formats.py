@@ -6,7 +6,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Callable
 
-from ..record.event import Context, Event, Frame, TcpFlag, Tuple
+from ..record.event import Context, Event, Frame, TcpFlag, Tuple, Verdict
 from .protocols import TCP, arp_name, icmp_text, protocol_name
 
 Format = Callable[[Event], str]
@@ -93,6 +93,14 @@ def format_verdict(event: Event) -> str:
     if event.location is None:
         return reason
     return f"{reason} at {format_frame(event.location)}".lstrip()
+
+
+def format_said(verdict: Verdict) -> str:
+    """``filter.INPUT:DROP``, in tracepkt's form; of nf_tables ``inet filter/in.INPUT:DROP``."""
+    table = verdict.table
+    if verdict.family:
+        table = f"{verdict.family} {table}/{verdict.chain}"
+    return f"{table}.{verdict.hook}:{verdict.verdict}"
 
 
 def format_frame(frame: Frame) -> str:

@@ -7,14 +7,16 @@ another than before; then the end. ``✔`` arrived, ``✘`` dropped, ``?`` not s
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections.abc import Callable
-from typing import Any
+from itertools import groupby
+from typing import Any, NamedTuple
 
 from ..options.config import Timestamp
 from ..record.event import Tuple
 from ..record.journey import Change, Changed, End, Ended, Journey
 from ..record.paths import Finish
-from .formats import cell_width, format_tuple, pad
+from .formats import cell_width, format_said, format_tuple, pad
 from .json_tuple import TUPLE_SCHEMA, json_addresses
 from .stamp import iso_time
 
@@ -24,6 +26,7 @@ Name = Callable[[int], str]
 ARRIVED, LOST, UNKNOWN = "✔", "✘", "?"
 _MARKS = {Ended.DROPPED: LOST, Ended.UNSEEN: UNKNOWN}
 _WAY_CELLS, _DEVICE_CELLS = 3, 15
+_SAID = "nf"  # netfilter
 
 
 def journey_lines(journey: Journey, name: Name, timestamp: Timestamp = Timestamp.NONE) -> list[str]:
@@ -33,23 +36,46 @@ def journey_lines(journey: Journey, name: Name, timestamp: Timestamp = Timestamp
     head says when that was.
     """
     end = journey.end
-    places = [place_text(name(netns)) for netns in (*(h.netns for h in journey.hops), end.netns)]
+    rows = [*_way_rows(journey), _Row(end.ts_ns, end.netns, f"{mark(journey)} {end_text(journey)}")]
+    places = [place_text(name(row.netns)) for row in rows]
     width = max(map(cell_width, places))
+    lines, since = [_head(journey, timestamp)], journey.begin_ns
+    for place, row in zip(places, rows, strict=True):
+        lines.append(
+            f"{(row.ts_ns - since) / 1e6:8.3f} ms  {pad(place, width)}  {row.text}".rstrip()
+        )
+        if timestamp is Timestamp.RELATIVE:
+            since = row.ts_ns
+    return lines
+
+
+class _Row(NamedTuple):
+    ts_ns: int
+    netns: int
+    text: str
+
+
+def _way_rows(journey: Journey) -> list[_Row]:
+    """Hops, and between them a row for what netfilter says at each hook."""
     rows = [
-        (
+        _Row(
             hop.ts_ns,
+            hop.netns,
             f"{hop.way:<{_WAY_CELLS}}  {pad(hop.ifname, _DEVICE_CELLS)}  "
             + (_change_text(hop.change) if hop.change is not None else ""),
         )
         for hop in journey.hops
     ]
-    rows.append((end.ts_ns, f"{mark(journey)} {end_text(journey)}"))
-    lines, since = [_head(journey, timestamp)], journey.begin_ns
-    for place, (ts_ns, row) in zip(places, rows, strict=True):
-        lines.append(f"{(ts_ns - since) / 1e6:8.3f} ms  {pad(place, width)}  {row}".rstrip())
-        if timestamp is Timestamp.RELATIVE:
-            since = ts_ns
-    return lines
+    since = [hop.ts_ns for hop in journey.hops]
+    hooks = groupby(
+        journey.judged,
+        lambda judged: (bisect(since, judged.ts_ns), judged.netns, judged.verdict.hook),
+    )
+    for (_hop, netns, _hook), group in hooks:
+        judged = [*group]
+        said = ", ".join(format_said(each.verdict) for each in judged)
+        rows.append(_Row(judged[0].ts_ns, netns, f"{_SAID:<{_WAY_CELLS}}  {said}"))
+    return sorted(rows, key=lambda row: row.ts_ns)
 
 
 def mark(journey: Journey) -> str:
@@ -166,6 +192,16 @@ def json_journey(journey: Journey, name: Name) -> dict[str, Any]:
             }
             for hop in journey.hops
         ],
+        "verdicts": [
+            {
+                "ts_ns": judged.ts_ns,
+                "netns": judged.netns,
+                "namespace": name(judged.netns),
+                "iface": judged.ifname,
+                **judged.verdict._asdict(),
+            }
+            for judged in journey.judged
+        ],
         "end": {
             "how": end.how.value,
             "ts_ns": end.ts_ns,
@@ -239,6 +275,32 @@ JOURNEY_SCHEMA: dict[str, Any] = {
                 "required": ["ts_ns", "netns", "namespace", "iface", "way", "change"],
             },
         },
+        "verdicts": {
+            "description": "What netfilter's tables said, in the order of time; [] where they "
+            "cannot be probed, too.",
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "ts_ns": _INTEGER,
+                    **_NETNS,
+                    "iface": {
+                        **_TEXT,
+                        "description": "It came by this one; at OUTPUT and POSTROUTING it is to "
+                        "leave by it.",
+                    },
+                    "family": {**_TEXT, "description": 'Of nf_tables; "" of x_tables.'},
+                    "table": _TEXT,
+                    "chain": {**_TEXT, "description": 'Of nf_tables, the base chain; else "".'},
+                    "hook": {**_TEXT, "description": "PREROUTING, INPUT, ..."},
+                    "verdict": {**_TEXT, "description": "ACCEPT, DROP, STOLEN, QUEUE, ..."},
+                },
+                "required": [
+                    "ts_ns", "netns", "namespace", "iface", "family", "table", "chain", "hook",
+                    "verdict",
+                ],
+            },
+        },
         "end": {
             "type": "object",
             "properties": {
@@ -271,7 +333,7 @@ JOURNEY_SCHEMA: dict[str, Any] = {
     },
     "required": [
         "type", "packet", "parent", "begin_ns", "wall_ns", "tuple", "process",
-        "process_sure", "hops", "end",
+        "process_sure", "hops", "verdicts", "end",
         "answers", "answered_by", "round_trip_ns",
     ],
 }  # fmt: skip

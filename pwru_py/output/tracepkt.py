@@ -2,7 +2,8 @@
 """Hop lines in the form of tracepkt, the BCC tool that this project comes from.
 
 A line each time that an ICMP echo message comes to another device, as it comes:
-``[  4026531957]          docker0 request #17146.001 172.17.0.1 -> 172.17.0.2``.
+``[  4026531957]          docker0 request #17146.001 172.17.0.1 -> 172.17.0.2``, and for each table
+of netfilter the same with ``filter.OUTPUT:ACCEPT`` behind it.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Iterable, Iterator
 
 from ..facts.roles import ENTRIES, QUEUED_TRACEPOINT
 from ..record.event import Event
+from .formats import format_said
 
 _KINDS = {8: "request", 0: "reply", 128: "request", 129: "reply"}
 _PACKETS_MAX = 4096
@@ -25,6 +27,11 @@ class HopLines:
     def lines(self, events: Iterable[Event]) -> Iterator[str]:
         """Those of a batch."""
         for event in events:
+            if event.verdict is not None:
+                line = hop_line(event)
+                if line:
+                    yield f"{line} {format_said(event.verdict)}"
+                continue
             if event.func != QUEUED_TRACEPOINT and event.func not in ENTRIES:
                 continue
             place = (event.netns, event.ifname)

@@ -23,7 +23,7 @@ from ..facts.roles import (
     taker,
 )
 from ..record.event import Context, Event, TcpFlag, Tuple
-from ..record.journey import Change, Changed, End, Ended, Hop, Journey, Way
+from ..record.journey import Change, Changed, End, Ended, Hop, Journey, Judged, Way
 from .identity import LIVE_MAX
 
 TIMEOUT_NS = 2_000_000_000
@@ -123,7 +123,8 @@ class Journeys:
             yield self._silent(next(iter(self._live)), "the session ended")
 
     def _begin(self, event: Event) -> _Live | None:
-        if event.func != QUEUED_TRACEPOINT and event.func not in ENTRIES and not event.drop:
+        seen = event.func == QUEUED_TRACEPOINT or event.func in ENTRIES or event.drop
+        if not seen and (event.verdict is None or event.verdict.verdict == "STOLEN"):
             return None
         if _is_unread_copy(event):
             return None
@@ -171,6 +172,9 @@ class Journeys:
             self._hop(live, event, Way.OUT)
         elif func in ENTRIES:
             self._hop(live, event, Way.IN)
+        elif event.verdict is not None:
+            judged = Judged(event.ts_ns, event.netns, event.ifname, event.verdict)
+            live.journey.judged.append(judged)
         elif func == TCP_TRACEPOINT:
             live.taken = _Taken(_end(event, Ended.TAKEN, by="TCP"), event.ts_ns)
         elif func == READ_TRACEPOINT:
@@ -237,7 +241,8 @@ class Journeys:
             note = "by its TIME-WAIT, or it was a bad segment"
             return _end(event, Ended.TAKEN, by="TCP", sure=False, note=note)
         place = f"{by}+0x{event.location.offset:x}" if by and event.location is not None else by
-        return _end(event, Ended.DROPPED, by=place, reason=event.reason_name, note=live.told)
+        note = "; ".join(filter(None, (_dropped_by(live.journey), live.told)))
+        return _end(event, Ended.DROPPED, by=place, reason=event.reason_name, note=note)
 
     def _silent(self, packet: int, why: str) -> Journey:
         """Nothing more comes of it."""
@@ -281,6 +286,16 @@ def _end(
     note: str = "",
 ) -> End:
     return End(how, event.ts_ns, event.netns, by, reason, waited_ns, sure, note)
+
+
+def _dropped_by(journey: Journey) -> str:
+    """The table that has dropped it, if one has."""
+    last = journey.judged[-1].verdict if journey.judged else None
+    if last is None or last.verdict != "DROP":
+        return ""
+    if not last.family:
+        return f"table {last.table}, {last.hook}"
+    return f"table {last.family} {last.table}, chain {last.chain}, {last.hook}"
 
 
 def _is_unread_copy(event: Event) -> bool:

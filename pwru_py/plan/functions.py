@@ -48,12 +48,14 @@ class Skipped(NamedTuple):
 class Plan:
     """Targets in the order of attaching, most telling first, and all that is left out.
 
-    ``tracepoints``: those that are traced beside functions, which are the targets then.
+    ``tracepoints``: those that are traced beside functions, which are the targets then. ``tables``:
+    functions that run netfilter's tables, where verdicts are read.
     """
 
     targets: tuple[Target, ...]
     skipped: tuple[Skipped, ...]
     tracepoints: tuple[Target, ...] = ()
+    tables: tuple[str, ...] = ()
 
     @property
     def traced(self) -> tuple[Target, ...]:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 from ..attach.probes import Probes
+from ..attach.tables import attach_tables
 from ..attach.tracepoints import Tracepoints
 from ..errors import AttachError, PrivilegeError
 from ..escape import escape
@@ -59,6 +60,8 @@ class Attached:
         self.tells_drops = drops is not None
         """Whether the kernel's own tracepoint tells of drops."""
         self._drops = drops
+        self.verdicts = loaded.tables is not None
+        """Whether records have a section for what tables say."""
 
     @property
     def failed(self) -> list[tuple[Target, int]]:
@@ -159,6 +162,8 @@ def attach(loaded: Loaded, wake: Wake, warnings: tuple[str, ...]) -> Attached:
             stack.callback(each.detach)
             if not wake.is_set:
                 each.attach(programs)
+        if loaded.tables is not None and not wake.is_set:
+            more += tuple(attach_tables(prepared.plan.tables, loaded.tables, stack))
         for program in loaded.enders:
             stack.callback(program.attach().destroy)
         if probes.failed and not probes.attached:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..attach.argument_table import ArgumentTable, argument_table
 from ..attach.kprobe_perf import KprobePerf
+from ..attach.tables import NAMES as TABLE_PROGRAMS
+from ..attach.tables import TablePrograms
 from ..attach.tracepoints import Tracepoints
 from ..errors import LoadError, PrivilegeError
 from ..facts.roles import EVERY_COPY, not_followed
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 _KEY = struct.Struct("=Q")
 _DROPS = "drop_skb"
 _PLACES = 4096  # where drops are counted by namespace and interface, too
+_IN_TABLES = 4096  # packets in a table of netfilter at once
 _OWNED_FLOWS = 65536  # of a control group, both directions in each namespace on the way
 FLOWS_MAX = 16384
 """Flows of drops that are told apart: the least recently used gives way."""
@@ -47,7 +50,7 @@ class Loaded:
 
     ``programs`` go to the plan's targets, ``points`` to the tracepoints beside them. ``followers``,
     ``drops`` (None: this kernel has no such tracepoint) and, last, ``enders`` go where their
-    sections say. ``resources`` frees all.
+    sections say. ``tables`` go to the plan's tables. ``resources`` frees all.
     """
 
     prepared: Prepared
@@ -56,6 +59,7 @@ class Loaded:
     followers: tuple[Program, ...]
     enders: tuple[Program, ...]
     drops: Program | None
+    tables: TablePrograms | None
     reader: Reader
     counters: Map
     dropped: Map
@@ -101,6 +105,7 @@ def load(prepared: Prepared, wake: Wake) -> Loaded:
             chosen.followers,
             chosen.enders,
             chosen.drops,
+            chosen.tables,
             reader,
             bpf_object.map("counters"),
             bpf_object.map("drops"),
@@ -122,10 +127,11 @@ def _first_warnings(prepared: Prepared) -> list[str]:
         )
     config = prepared.config
     if config.journey:
-        warnings.append(
-            "devices are seen, and how packets end; what routing and netfilter do between two "
-            "devices shows as drops and as addresses that change"
-        )
+        if not prepared.plan.tables:
+            warnings.append(
+                "devices are seen, and how packets end; what routing and netfilter do between two "
+                "devices shows as drops and as addresses that change"
+            )
     elif prepared.way.tracepoints and config.backend is Backend.AUTO and not config.drops:
         why = ftrace_off() or KprobePerf.lacking(prepared.features, modules=False)
         points = len(prepared.plan.targets)
@@ -154,6 +160,7 @@ class _Chosen(NamedTuple):
     followers: tuple[Program, ...]
     enders: tuple[Program, ...]
     drops: Program | None
+    tables: TablePrograms | None
 
 
 def _choose_programs(bpf_object: BpfObject, prepared: Prepared, settings: KernelConfig) -> _Chosen:
@@ -170,6 +177,8 @@ def _choose_programs(bpf_object: BpfObject, prepared: Prepared, settings: Kernel
     loaded = {*traced, *points, *followers, *enders}
     if prepared.features.kfree_skb_arguments:
         loaded.add(_DROPS)
+    if settings.tables.on:
+        loaded |= {*TABLE_PROGRAMS}
     for name, program in programs.items():
         program.set_autoload(name in loaded)
     for name in traced:
@@ -181,6 +190,7 @@ def _choose_programs(bpf_object: BpfObject, prepared: Prepared, settings: Kernel
         tuple(programs[name] for name in followers),
         tuple(programs[name] for name in enders),
         drops,
+        TablePrograms(*map(programs.__getitem__, TABLE_PROGRAMS)) if settings.tables.on else None,
     )
 
 
@@ -231,6 +241,8 @@ def _fit_maps(bpf_object: BpfObject, prepared: Prepared, settings: KernelConfig)
     queue.set_max_entries(max(1, _buffer_bytes(config) // settings.record.bytes))
     bpf_object.map("tracked").set_max_entries(config.track_entries if settings.track else 1)
     bpf_object.map("places").set_max_entries(config.track_entries if settings.placed else 1)
+    for inside in ("inside_of", "inside_at"):
+        bpf_object.map(inside).set_max_entries(_IN_TABLES if settings.tables.on else 1)
     bpf_object.map("owned").set_max_entries(_OWNED_FLOWS if settings.cgroup else 1)
     if config.top:
         bpf_object.map("drops").set_max_entries(_PLACES)

@@ -13,13 +13,14 @@ from ..attach.tracepoints import attachable
 from ..errors import FeatureUnsupportedError, NotFoundError
 from ..facts.features import Features
 from ..facts.roles import DROP_TRACEPOINT, JOURNEY_POINTS
+from ..facts.tables import TABLE_FUNCTIONS
 from ..kernel import system
 from ..options.config import Config
 from ..packets.arp import WATCHED
 from ..plan.functions import Candidates, Plan, find_candidates, make_plan
 from ..plan.tracepoints import find_tracepoints, tracepoint_plan
 from .attachable import check_symbols, find_attachable
-from .choose import Choice, choices
+from .choose import Choice, choices, ftrace_off
 from .known import KernelTypes, Known
 from .splice import OUTER, adapt, compile_all, compile_expression
 
@@ -87,7 +88,8 @@ def _plan(config: Config, types: KernelTypes, known: Known, way: type[Probes]) -
     pattern = DROP_TRACEPOINT if config.drops else config.filter_func
     wanted = re.compile(pattern or ".*").fullmatch
     if config.journey:
-        return _tracepoints(config, types, known, JOURNEY_POINTS.__contains__)
+        plan = _tracepoints(config, types, known, JOURNEY_POINTS.__contains__)
+        return replace(plan, tables=_table_functions(types))
     if way.tracepoints:
         plan = _tracepoints(config, types, known, wanted)
         if config.watches_arp:
@@ -109,6 +111,18 @@ def _plan(config: Config, types: KernelTypes, known: Known, way: type[Probes]) -
         return plan
     beside = _tracepoints(config, types, known, lambda _name: True)
     return replace(plan, skipped=plan.skipped + beside.skipped, tracepoints=beside.targets)
+
+
+def _table_functions(types: KernelTypes) -> tuple[str, ...]:
+    """Those of netfilter's tables that are loaded now, where functions can be probed."""
+    if system.kprobe_pmu() is None or ftrace_off() is not None:
+        return ()
+    loaded = system.loaded_modules()
+    return tuple(
+        name
+        for name, module in TABLE_FUNCTIONS.items()
+        if module in loaded or types.btf.function(name)
+    )
 
 
 def _tracepoints(

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from ..errors import FeatureUnsupportedError, FilterError
 from ..escape import quote
 from ..facts.roles import TELLS_DROPS
+from ..facts.tables import NO_TABLES, TABLE_FUNCTIONS, TableLayout, find_layout
+from ..kernel import system
 from ..options.config import Config, Transport
 from ..record.layout import FilterNeeds, KernelConfig, RecordLayout
 from .attachable import find_variables
@@ -28,6 +30,7 @@ def make_settings(prepared: Prepared, warnings: list[str]) -> KernelConfig:
     config, features, compiled = prepared.config, prepared.features, prepared.compiled
     netns_inode, ifindex = _where(config, warnings)
     mark = config.filter_mark
+    tables = _tables(prepared, warnings)
     modules = {target.module for target in prepared.plan.targets}
     return KernelConfig(
         netns=netns_inode,
@@ -42,7 +45,8 @@ def make_settings(prepared: Prepared, warnings: list[str]) -> KernelConfig:
         func_ip=prepared.way.func_ip,
         track=config.follows,
         tuple=config.output_tuple,
-        record=RecordLayout.of(stack=config.output_stack),
+        tables=tables,
+        record=RecordLayout.of(stack=config.output_stack, verdict=tables.on),
         queue=_through_queue(config, ring=features.ring),
         shared=prepared.way.trampoline and len(modules) > 1,
         drops_hidden=config.top or hides_drops(config),
@@ -133,6 +137,21 @@ def _where(config: Config, warnings: list[str]) -> tuple[int, int]:
     if not config.filter_ifname:
         return inode, 0
     return inode, netns.ifindex(config.filter_ifname, path, what)
+
+
+def _tables(prepared: Prepared, warnings: list[str]) -> TableLayout:
+    """Where the structures of netfilter's tables have what is read of them."""
+    functions = prepared.plan.tables
+    if not functions:
+        return NO_TABLES
+    btf = prepared.types.btf
+    modules = dict.fromkeys(("x_tables", *(TABLE_FUNCTIONS[name] for name in functions)))
+    with_btf = tuple(filter(system.has_module_btf, modules))
+    layout = find_layout([btf, *system.module_btfs(btf, with_btf, every=False)], functions)
+    if layout is None:
+        warnings.append("what netfilter's tables say is not seen: this kernel does not tell how")
+        return NO_TABLES
+    return layout
 
 
 def _cgroup(config: Config, *, known: bool) -> int:

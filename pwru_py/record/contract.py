@@ -49,11 +49,24 @@ EVENT: Final[Members] = (
     ("tuple", 96, "40s"),
 )
 
+# struct table_verdict
+TABLE_VERDICT_BYTES: Final = 72
+TABLE_VERDICT: Final[Members] = (
+    ("table", 0, "32s"),
+    ("chain", 32, "32s"),
+    ("verdict", 64, "I"),
+    ("nft", 68, "B"),
+    ("family", 69, "B"),
+    ("pf", 70, "B"),
+    ("hook", 71, "B"),
+)
+
 # struct record
-RECORD_BYTES: Final = 648
+RECORD_BYTES: Final = 720
 RECORD: Final[Members] = (
     ("event", 0, "136s"),
     ("stack", 136, "64Q"),
+    ("table", 648, "72s"),
 )
 
 # struct needs
@@ -66,40 +79,54 @@ NEEDS: Final[Members] = (
     ("payload", 5, "?"),
 )
 
+# struct tables
+TABLES_BYTES: Final = 14
+TABLES: Final[Members] = (
+    ("xt_name", 0, "H"),
+    ("chain_table", 2, "H"),
+    ("chain_name", 4, "H"),
+    ("table_name", 6, "H"),
+    ("table_family", 8, "H"),
+    ("packet_state", 10, "H"),
+    ("skb_second", 12, "?"),
+    ("on", 13, "?"),
+)
+
 # struct config
-CONFIG_BYTES: Final = 104
+CONFIG_BYTES: Final = 120
 CONFIG: Final[Members] = (
     ("netns", 0, "I"),
     ("ifindex", 4, "I"),
     ("mark", 8, "I"),
     ("mark_mask", 12, "I"),
     ("record_bytes", 16, "I"),
-    ("section_at", 20, "1H"),
-    ("filter", 22, "6s"),
-    ("inner_l2", 28, "6s"),
-    ("inner_l3", 34, "6s"),
-    ("meta", 40, "?"),
-    ("adjacent", 41, "?"),
-    ("func_ip", 42, "?"),
-    ("track", 43, "?"),
-    ("placed", 44, "?"),
-    ("tuple", 45, "?"),
-    ("queue", 46, "?"),
-    ("pages", 47, "?"),
-    ("shared", 48, "?"),
-    ("drops_hidden", 49, "?"),
-    ("drop_where", 50, "?"),
-    ("drop_reasons", 51, "?"),
-    ("flows", 52, "?"),
-    ("tracepoint_cookies", 53, "?"),
-    ("typed_task", 54, "?"),
-    ("hardirq_mask", 56, "I"),
-    ("nmi_mask", 60, "I"),
-    ("cgroup", 64, "Q"),
-    ("preempt_count", 72, "Q"),
-    ("per_cpu_offset", 80, "Q"),
-    ("page_offset_base", 88, "Q"),
-    ("vmemmap_base", 96, "Q"),
+    ("section_at", 20, "2H"),
+    ("filter", 24, "6s"),
+    ("inner_l2", 30, "6s"),
+    ("inner_l3", 36, "6s"),
+    ("tables", 42, "14s"),
+    ("meta", 56, "?"),
+    ("adjacent", 57, "?"),
+    ("func_ip", 58, "?"),
+    ("track", 59, "?"),
+    ("placed", 60, "?"),
+    ("tuple", 61, "?"),
+    ("queue", 62, "?"),
+    ("pages", 63, "?"),
+    ("shared", 64, "?"),
+    ("drops_hidden", 65, "?"),
+    ("drop_where", 66, "?"),
+    ("drop_reasons", 67, "?"),
+    ("flows", 68, "?"),
+    ("tracepoint_cookies", 69, "?"),
+    ("typed_task", 70, "?"),
+    ("hardirq_mask", 72, "I"),
+    ("nmi_mask", 76, "I"),
+    ("cgroup", 80, "Q"),
+    ("preempt_count", 88, "Q"),
+    ("per_cpu_offset", 96, "Q"),
+    ("page_offset_base", 104, "Q"),
+    ("vmemmap_base", 112, "Q"),
 )
 
 # struct drop_key
@@ -124,7 +151,8 @@ STACK_MAX: Final = 64
 
 # enum section
 SECTION_STACK: Final = 0
-SECTION_MAX: Final = 1
+SECTION_TABLE: Final = 1
+SECTION_MAX: Final = 2
 
 # enum event_flags
 EVENT_REASON: Final = 1
@@ -133,6 +161,7 @@ EVENT_SHARED: Final = 4
 EVENT_LINK: Final = 16
 EVENT_DROP: Final = 8
 EVENT_TRACEPOINT: Final = 32
+EVENT_VERDICT: Final = 128
 EVENT_LOCAL: Final = 64
 
 # enum event_context

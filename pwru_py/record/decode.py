@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import dropwhile
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from ..escape import escape
 from ..facts.roles import (
@@ -24,9 +24,10 @@ from ..facts.roles import (
     is_piece,
     is_read,
 )
+from ..facts.tables import family_name, hook_name, table_function, verdict_name
 from ..plan.functions import Target
 from . import contract, layout
-from .event import Context, Event, Frame, Icmp, Tuple
+from .event import Context, Event, Frame, Icmp, Tuple, Verdict
 
 _CACHE_MAX = 16384
 
@@ -35,7 +36,10 @@ def _serves_tracepoint(frame: Frame) -> bool:
     return TRACEPOINT_FRAMES.fullmatch(frame.symbol) is not None
 
 
-_SPECIAL = contract.EVENT_LINK | contract.EVENT_DROP | contract.EVENT_TRACEPOINT
+_SPECIAL = (
+    contract.EVENT_LINK | contract.EVENT_DROP | contract.EVENT_TRACEPOINT | contract.EVENT_VERDICT
+)
+_SECTION_VALUES = len(layout.TABLE_VERDICT.names)
 _ENTRY_BYTES = 16  # of a function, before and with ftrace's call
 _CONTEXTS = tuple(Context)
 _LABELS = {contract.L3_MPLS: "mpls", contract.L3_PPPOE: "pppoe session"}
@@ -82,6 +86,19 @@ def decode_tuple(raw: bytes) -> Tuple | None:
     elif ids == contract.IDS_ICMP:
         icmp = Icmp(icmp_type)
     return Tuple(source, target, 0, 0, l4, False, icmp, ids == contract.IDS_FRAGMENT)
+
+
+def _decode_verdict(values: tuple[Any, ...]) -> tuple[str, Verdict]:
+    """The members of struct table_verdict to the function that told, and what."""
+    table, chain, verdict, nft, family, pf, hook = values
+    said = Verdict(
+        family_name(family) if nft else "",
+        escape(table),
+        escape(chain),
+        hook_name(pf, hook),
+        verdict_name(verdict),
+    )
+    return table_function(nft=bool(nft), pf=pf), said
 
 
 def _swap(word_be: int) -> int:
@@ -134,8 +151,8 @@ class DropRules:
 class Decoder:
     """Turns runs of records into events.
 
-    ``skip``: bytes before each record. ``wall_offset_ns`` is added to CLOCK_MONOTONIC to get the
-    time since the epoch.
+    ``skip``: bytes before each record. ``verdicts``: records have a section for those.
+    ``wall_offset_ns`` is added to CLOCK_MONOTONIC to get the time since the epoch.
     """
 
     def __init__(
@@ -147,8 +164,9 @@ class Decoder:
         *,
         skip: int = 0,
         stride: int = layout.EVENT.size,
+        verdicts: bool = False,
     ) -> None:
-        record = layout.RecordLayout.of(stack=names.symbolize is not None)
+        record = layout.RecordLayout.of(stack=names.symbolize is not None, verdict=verdicts)
         form = f"={skip}x{record.format[1:]}"
         padding = stride - struct.calcsize(form)
         self._record = struct.Struct(f"{form}{padding}x" if padding else form)
@@ -160,6 +178,7 @@ class Decoder:
         self._functions = _Cache(self._function)
         self._names: _Cache[bytes, str] = _Cache(escape)
         self._tuples: _Cache[bytes, Tuple | None] = _Cache(decode_tuple)
+        self._said: _Cache[tuple[Any, ...], tuple[str, Verdict]] = _Cache(_decode_verdict)
         self._frames: _Cache[tuple[int, bool], Frame] = _Cache(self._frame)
         self._drop_function = None if rules.has_reasons or rules.tracepoint else DROP_FUNCTION
 
@@ -184,13 +203,16 @@ class Decoder:
             ts_ns, skb, addr, pid, index, netns, mark, ifindex, mtu, length, reason, proto, cpu,
             flags, context, tcp_flags, stack_len, comm, ifname, packed, *stack,
         ) in self._record.iter_unpack(run):  # fmt: skip
-            location = local = None
+            location = local = said = None
             if flags & special:
                 if flags & contract.EVENT_LINK:
                     self._packets.link(skb, addr)
                     continue
                 location = self._given.locate(addr) if addr else None
-                if flags & contract.EVENT_DROP:
+                if flags & contract.EVENT_VERDICT:
+                    func, said = self._said[(*stack[-_SECTION_VALUES:],)]
+                    module, reason, reason_name, drop = "", -1, "", False
+                elif flags & contract.EVENT_DROP:
                     func, module = DROP_TRACEPOINT, ""
                     reason, reason_name, drop = self._dropped(flags, reason, location, length)
                 else:
@@ -215,7 +237,7 @@ class Decoder:
                     skb, cpu, pid, names[comm], contexts[context], func, module, addr, ts_ns,
                     ts_ns + wall_offset_ns, netns, mark, ifindex, names[ifname], proto, mtu,
                     length, tuples[packed], tcp_flags, reason, reason_name, frames, drop,
-                    location, packet, parent,
+                    location, packet, parent, said,
                 ))
             )  # fmt: skip
         return events

@@ -71,6 +71,21 @@ class Tuple(NamedTuple):
     arp: int = 0
 
 
+class Verdict(NamedTuple):
+    """What a table of netfilter, or in nf_tables one of its base chains, has said of a packet.
+
+    ``family``: of nf_tables, as nft(8) calls it; '' of iptables, ip6tables, arptables. ``table``,
+    ``chain``: names with control characters escaped, cut at 31 bytes; ``chain`` is '' of those.
+    ``hook``: ``INPUT``. ``verdict``: ``ACCEPT``, ``DROP``, ``STOLEN``, ``QUEUE``.
+    """
+
+    family: str
+    table: str
+    chain: str
+    hook: str
+    verdict: str
+
+
 class Frame(NamedTuple):
     """One address of a kernel stack: ``symbol+offset [module]``; symbol '' when unknown."""
 
@@ -94,7 +109,8 @@ class Event(NamedTuple):
     a function with a reason that means so). ``location``: who freed it then, None elsewhere; with
     the tracepoint ``func`` is ``skb:kfree_skb`` and ``addr`` the location's. ``packet``: its
     number, see ``packets.identity``; ``parent``: that of the packet it was made of, None where that
-    is not known.
+    is not known. ``verdict``: in a session with ``journey``, of a table that has just been left, or
+    that drops the packet; ``func`` is the function that runs it then, and None elsewhere.
     """
 
     skb: int
@@ -123,6 +139,7 @@ class Event(NamedTuple):
     location: Frame | None = None
     packet: int = 0
     parent: int | None = None
+    verdict: Verdict | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
-from .event import Tuple
+from .event import Tuple, Verdict
 
 
 class Way(StrEnum):
@@ -44,6 +44,17 @@ class Hop(NamedTuple):
     ifname: str
     way: Way
     change: Change | None = None
+
+
+class Judged(NamedTuple):
+    """What netfilter has said of a packet. ``ts_ns``, ``netns``, ``ifname``: as of a hop; the
+    device is the one that the packet came by, at OUTPUT and POSTROUTING the one it is to leave by.
+    """
+
+    ts_ns: int
+    netns: int
+    ifname: str
+    verdict: Verdict
 
 
 class Ended(StrEnum):
@@ -88,6 +99,7 @@ class Journey:
     that an interrupt came upon. ``tuple``, ``tcp_flags``: as it was first seen. ``answers``: the
     number of the packet that it is the answer to, ``answered_by`` the other way round; 0: none is
     known.
+    ``judged``: what netfilter's tables have said, where they can be probed.
     ``round_trip_ns``: from the first sight of the question to the end of this answer.
     """
 
@@ -101,6 +113,7 @@ class Journey:
     process_sure: bool
     end: End
     hops: builtins.list[Hop] = field(default_factory=list)
+    judged: builtins.list[Judged] = field(default_factory=list)
     answers: int = 0
     answered_by: int = 0
     round_trip_ns: int | None = None

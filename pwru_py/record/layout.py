@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import builtins
 import struct
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from ..facts.tables import NO_TABLES, TableLayout
 from . import contract
 
 
@@ -36,10 +37,15 @@ TUPLE = Layout(contract.EVENT_TUPLE, contract.EVENT_TUPLE_BYTES)
 NEEDS = Layout(contract.NEEDS, contract.NEEDS_BYTES)
 FLOW_KEY = Layout(contract.FLOW_KEY, contract.FLOW_KEY_BYTES)
 DROP_KEY = Layout(contract.DROP_KEY, contract.DROP_KEY_BYTES)
+TABLE_VERDICT = Layout(contract.TABLE_VERDICT, contract.TABLE_VERDICT_BYTES)
+TABLES = Layout(contract.TABLES, contract.TABLES_BYTES)
 CONFIG = Layout(contract.CONFIG, contract.CONFIG_BYTES)
 
 STACK = struct.Struct(f"={contract.STACK_MAX}Q")
-_SECTIONS = {contract.SECTION_STACK: STACK}
+_SECTIONS: dict[int, struct.Struct] = {
+    contract.SECTION_STACK: STACK,
+    contract.SECTION_TABLE: TABLE_VERDICT,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +61,8 @@ class RecordLayout:
     format: str
 
     @classmethod
-    def of(cls, *, stack: bool = False) -> RecordLayout:
-        wanted = {contract.SECTION_STACK: stack}
+    def of(cls, *, stack: bool = False, verdict: bool = False) -> RecordLayout:
+        wanted = {contract.SECTION_STACK: stack, contract.SECTION_TABLE: verdict}
         at, size, form = [0] * contract.SECTION_MAX, EVENT.size, EVENT.format
         for section, packed in sorted(_SECTIONS.items()):
             if wanted[section]:
@@ -95,6 +101,7 @@ class KernelConfig:
     filter: FilterNeeds = FilterNeeds()
     inner_l2: FilterNeeds = FilterNeeds()
     inner_l3: FilterNeeds = FilterNeeds()
+    tables: TableLayout = NO_TABLES
     adjacent: bool = False
     func_ip: bool = False
     track: bool = False
@@ -143,6 +150,7 @@ class KernelConfig:
         for name, value in values.items():
             if isinstance(value, FilterNeeds):
                 values[name] = value.pack()
+        values["tables"] = TABLES.pack_members(**asdict(self.tables))
         return CONFIG.pack_members(
             **values,
             meta=self._meta,

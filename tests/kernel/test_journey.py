@@ -66,6 +66,62 @@ def test_a_ping_a_refusal_and_a_connection(lab: Lab) -> None:
     assert all(way(j) in (BRIDGED, BACK) for j in connection)
 
 
+TABLES = {
+    "a": """nft 'add table inet flt; add chain inet flt out { type filter hook output priority 0; };
+            add rule inet flt out udp dport 7022 drop'""",
+    "b": """for x in iptables-legacy ip6tables-legacy; do
+                $x -A INPUT -p udp --dport 7021 -j DROP; $x -t mangle -L >/dev/null; done""",
+}
+TABLES_OFF = {
+    "a": "nft delete table inet flt",
+    "b": "iptables-legacy -F; ip6tables-legacy -F",
+}
+
+
+def said(journey: dict[str, Any]) -> list[str]:
+    """Verdicts, in the order of time."""
+    assert sorted(journey["verdicts"], key=lambda v: v["ts_ns"]) == journey["verdicts"]
+    return [
+        f"{v['namespace']} {v['iface']}: {v['family']} {v['table']} {v['chain']} "
+        f"{v['hook']} {v['verdict']}"
+        for v in journey["verdicts"]
+    ]
+
+
+def test_what_tables_say(lab: Lab) -> None:
+    """nf_tables where a sends, iptables and ip6tables where b receives."""
+    lab.guest.run("modprobe -a nf_tables iptable_mangle ip6table_mangle")
+    for name, rules in TABLES.items():
+        lab.inside(name, rules)
+    try:
+        with lab.tracing("--journey", "icmp or udp or icmp6[0] == 128") as tracing:
+            lab.inside("a", "ping -c1 -W5 10.1.0.2; for h in 10.1.0.2 fd00:1::2; do "
+                       "echo x > /dev/udp/$h/7021; done; "
+                       "echo x > /dev/udp/10.1.0.2/7022; true")  # fmt: skip
+    finally:
+        for name, rules in TABLES_OFF.items():
+            lab.inside(name, rules)
+    assert tracing.trace is not None
+    journeys = [r for r in tracing.trace.records if r["type"] == "journey"]
+    for journey in journeys:
+        jsonschema.validate(journey, SCHEMA)
+    out = "a eth0: inet flt out OUTPUT"
+    before, within = "b eth0:  mangle  PREROUTING ACCEPT", "b eth0:  mangle  INPUT ACCEPT"
+    by_port = {j["tuple"]["dport"]: j for j in journeys if j["tuple"]["dport"]}
+    asked = next(j for j in journeys if j["tuple"].get("icmp", {}).get("type") == 8)
+    assert said(asked) == [f"{out} ACCEPT", before, within, "b eth0:  filter  INPUT ACCEPT"]
+    assert way(asked) == BRIDGED
+    of_b = [j for j in journeys if j["tuple"]["dport"] == 7021]
+    assert {j["tuple"]["saddr"] for j in of_b} == {"10.1.0.1", "fd00:1::1"}
+    for journey in of_b:
+        assert said(journey) == [f"{out} ACCEPT", before, within, "b eth0:  filter  INPUT DROP"]
+        assert (journey["end"]["how"], journey["end"]["note"]) == ("dropped", "table filter, INPUT")
+    assert said(by_port[7022]) == [f"{out} DROP"]
+    assert by_port[7022]["end"]["note"] == "table inet flt, chain out, OUTPUT"
+    assert by_port[7022]["end"]["how"] == "dropped"
+    assert not by_port[7022]["hops"]
+
+
 SERVE = """
 import socket
 s = socket.socket()

@@ -60,6 +60,11 @@ class Builder:
         words = [word for text, type_id in members for word in (self.string(text), type_id, 0)]
         return self.add(kind, name, size, *words, vlen=len(words) // 3)
 
+    def struct_at(self, name: str, places: dict[str, int], of: int) -> int:
+        """Members that begin at these bytes, all of one type."""
+        words = [w for text, at in places.items() for w in (self.string(text), of, 8 * at)]
+        return self.add(Kind.STRUCT, name, 8 + max(places.values()), *words, vlen=len(places))
+
     def union(self, name: str, size: int = 8, members: Iterable[tuple[str, int]] = ()) -> int:
         return self.struct(name, size, members, Kind.UNION)
 

@@ -102,6 +102,7 @@ class FakeAttached:
         self.reader = Reader(kernel, prepared.config.output_stack, wake.fd)
         self.locate = lambda addr: symbolize(addr, False)
         self.tells_drops = False
+        self.verdicts = False
         self.failed = kernel.failed
         self.symbolize = symbolize if prepared.config.output_stack else None
         self.warnings = kernel.warnings

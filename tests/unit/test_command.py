@@ -9,7 +9,7 @@ from pwru_py.errors import UsageError
 from pwru_py.options.parse import parse
 from pwru_py.output.tracepkt import HopLines
 from pwru_py.ping import main_ping, split
-from pwru_py.record.event import Icmp, Tuple
+from pwru_py.record.event import Icmp, Tuple, Verdict
 from tests.unit.output.samples import event
 
 ROOT, WEB = 4026531957, 4026532258
@@ -41,6 +41,12 @@ def test_the_six_lines_of_tracepkt() -> None:
         for packet, addresses, func, netns, ifname in steps
     ]
     assert "\n".join(HopLines().lines(events)) == LINES
+
+
+def test_what_a_table_says_is_a_line() -> None:
+    said = event(tuple=PING, ifname="docker0", netns=ROOT, func="ipt_do_table",
+                 verdict=Verdict("", "filter", "", "OUTPUT", "ACCEPT"))  # fmt: skip
+    assert [*HopLines().lines([said])] == [f"{LINES.splitlines()[0]} filter.OUTPUT:ACCEPT"]
 
 
 def test_hops_of_other_packets_are_no_lines() -> None:

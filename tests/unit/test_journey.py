@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pwru_py.options.config import Timestamp
 from pwru_py.output.journey import end_text, journey_lines, json_journey
 from pwru_py.packets.journey import Journeys
-from pwru_py.record.event import Context, Event, Frame, Icmp, Tuple
+from pwru_py.record.event import Context, Event, Frame, Icmp, Tuple, Verdict
 from pwru_py.record.journey import Changed, Ended, Journey, Way
 
 A, B, C = "10.0.0.1", "10.0.0.2", "10.0.0.3"
@@ -106,6 +106,47 @@ def test_nothing_is_concluded_where_events_were_lost() -> None:
     ends = [way.end for way in one.expired(10_000 * MS)]
     assert [end.how for end in ends] == [Ended.UNSEEN, Ended.UNSEEN, Ended.TAKEN]
     assert ends[0].note == "events were lost"
+
+
+ACCEPTED = Verdict("", "nat", "", "PREROUTING", "ACCEPT")
+DROPPED = Verdict("inet", "flt", "in", "INPUT", "DROP")
+
+
+def test_what_tables_say_stands_between_the_hops() -> None:
+    way = only(
+        event(IN, 1),
+        event("ipt_do_table", 2, verdict=ACCEPTED),
+        event("ipt_do_table", 2.5, verdict=ACCEPTED._replace(table="raw")),
+        event("nft_do_chain", 3, verdict=DROPPED),
+        event(ERROR, 3.5),
+        event(DROP, 4, by="nf_hook_slow", drop=True, reason_name="NETFILTER_DROP"),
+    )
+    assert journey_lines(way, {11: "host"}.__getitem__)[1:] == [
+        "   0.000 ms  host  in   eth0",
+        "   1.000 ms  host  nf   nat.PREROUTING:ACCEPT, raw.PREROUTING:ACCEPT",
+        "   2.000 ms  host  nf   inet flt/in.INPUT:DROP",
+        "   3.000 ms  host  ✘ NETFILTER_DROP in nf_hook_slow+0x10; table inet flt, chain in, INPUT;"
+        " an ICMP error is sent back",
+    ]
+    said = json_journey(way, {11: "host"}.__getitem__)["verdicts"]
+    assert [each["table"] for each in said] == ["nat", "raw", "flt"]
+    assert said[2] == {
+        "ts_ns": 3 * MS, "netns": 11, "namespace": "host", "iface": "eth0", "family": "inet",
+        "table": "flt", "chain": "in", "hook": "INPUT", "verdict": "DROP",
+    }  # fmt: skip
+
+
+def test_a_table_that_accepted_has_not_dropped() -> None:
+    drop = event(DROP, 4, by="nf_hook_slow", drop=True, reason_name="NETFILTER_DROP")
+    assert only(event(IN, 1), event("ipt_do_table", 2, verdict=ACCEPTED), drop).end.note == ""
+
+
+def test_a_packet_may_begin_in_a_table() -> None:
+    """At OUTPUT; not when it was stolen, as it may be another packet then."""
+    out = event("ipt_do_table", 1, verdict=ACCEPTED._replace(hook="OUTPUT"))
+    way = only(out, event(OUT, 2))
+    assert (way.begin_ns, way.process, len(way.hops)) == (MS, "dig:7", 1)
+    assert told(out._replace(verdict=ACCEPTED._replace(verdict="STOLEN"))) == []
 
 
 def test_a_drop_may_be_all_that_is_seen() -> None:

@@ -11,13 +11,16 @@ from pathlib import Path
 
 import pytest
 
+from pwru_py.facts.tables import TableLayout
 from pwru_py.record import contract, layout
 from pwru_py.record.event import Context
 from pwru_py.record.layout import FilterNeeds, KernelConfig, Layout, RecordLayout
 
 PROJECT = Path(__file__).parents[2]
 HEADER = PROJECT / "bpf" / "event.h"
-STRUCTURES = ["event", "event_tuple", "record", "needs", "config"]
+STRUCTURES = [
+    "event", "event_tuple", "record", "needs", "config", "tables", "table_verdict",
+]  # fmt: skip
 
 
 def members(name: str) -> contract.Members:
@@ -84,9 +87,13 @@ def test_contexts() -> None:
 
 def test_records_and_their_sections() -> None:
     plain, stacked = RecordLayout.of(), RecordLayout.of(stack=True)
-    assert (plain.bytes, plain.section_at) == (contract.EVENT_BYTES, (0,))
-    assert (stacked.bytes, stacked.section_at) == (contract.RECORD_BYTES, (contract.EVENT_BYTES,))
-    assert stacked.bytes % 8 == plain.bytes % 8 == 0
+    event, stack = contract.EVENT_BYTES, layout.STACK.size
+    assert (plain.bytes, plain.section_at) == (event, (0, 0))
+    assert (stacked.bytes, stacked.section_at) == (event + stack, (event, 0))
+    told, both = RecordLayout.of(verdict=True), RecordLayout.of(stack=True, verdict=True)
+    assert (told.bytes, told.section_at) == (event + contract.TABLE_VERDICT_BYTES, (0, event))
+    assert (both.bytes, both.section_at) == (contract.RECORD_BYTES, (event, event + stack))
+    assert all(each.bytes % 8 == 0 for each in (plain, stacked, told, both))
 
 
 def test_cookies(compiled: dict[str, int]) -> None:
@@ -108,17 +115,31 @@ def test_needs_are_packed_by_name() -> None:
 def test_a_configuration_is_packed_by_name() -> None:
     stacked = RecordLayout.of(stack=True)
     given = KernelConfig(
-        1, 2, 3, 4, NEEDS, FilterNeeds(), NEEDS, adjacent=True, track=True, record=stacked
+        1,
+        2,
+        3,
+        4,
+        NEEDS,
+        FilterNeeds(),
+        NEEDS,
+        adjacent=True,
+        track=True,
+        record=stacked,
+        tables=TableLayout(56, 64, 88, 248, 244, 32, skb_second=True, on=True),
     )
-    packed = dict(zip(layout.CONFIG.names, layout.CONFIG.unpack(given.pack()), strict=True))
+    values = [*layout.CONFIG.unpack(given.pack())]
+    at = layout.CONFIG.names.index("section_at")
+    values[at : at + contract.SECTION_MAX] = [tuple(values[at : at + contract.SECTION_MAX])]
+    packed = dict(zip(layout.CONFIG.names, values, strict=True))
+    assert layout.TABLES.unpack(packed.pop("tables")) == (56, 64, 88, 248, 244, 32, True, True)
     derived = [
         packed.pop(name) for name in ("meta", "placed", "pages", "record_bytes", "section_at")
     ]
-    assert derived == [True, True, False, stacked.bytes, stacked.section_at[0]]
+    assert derived == [True, True, False, stacked.bytes, stacked.section_at]
     assert packed == {
         field.name: value.pack() if isinstance(value, FilterNeeds) else value
         for field in fields(KernelConfig)
-        if field.name != "record"
+        if field.name not in ("record", "tables")
         for value in [getattr(given, field.name)]
     }
 

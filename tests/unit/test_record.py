@@ -16,7 +16,7 @@ from pwru_py.packets.identity import Identity
 from pwru_py.plan.functions import Target
 from pwru_py.record import contract, decode, layout
 from pwru_py.record.decode import Decoder, DropRules, Names, decode_tuple
-from pwru_py.record.event import Context, Event, Frame, Icmp, Tuple
+from pwru_py.record.event import Context, Event, Frame, Icmp, Tuple, Verdict
 
 TARGETS = (
     Target("ip_rcv", "", 0xFFFFFFFF81000000, 1, 0),
@@ -250,7 +250,7 @@ def test_what_is_packed_is_decoded(data: st.DataObject, sport: int, dport: int, 
 def test_any_bytes_decode(raw: bytes) -> None:
     whole = bytearray(raw)
     struct.pack_into("=I", whole, 28, raw[0] % (len(TARGETS) + 1))  # the target
-    whole[60] &= ~contract.EVENT_LINK
+    whole[60] &= ~(contract.EVENT_LINK | contract.EVENT_VERDICT)
     whole[61] %= 4  # the context
     (event,) = decoder().decode(bytes(whole), 0)
     assert event.comm.isprintable()
@@ -404,6 +404,18 @@ def test_lists_of_kernels_that_do_not_tell_pieces_from_drops() -> None:
     events = told.decode(b"".join(drops), 0)
     assert [event.drop for event in events] == [True, False, False]
     assert [event.reason for event in events] == [8, unsaid, -1]
+
+
+def test_what_a_table_says() -> None:
+    section = layout.TABLE_VERDICT.pack(b"flt\x1b", b"out", 65538, 1, 1, 2, 3)
+    size = layout.EVENT.size + len(section)
+    given = decoder(stride=size, verdicts=True, tracepoint=True)
+    told = record(func=0, target=0, flags=contract.EVENT_VERDICT) + section
+    other = record(flags=contract.EVENT_TRACEPOINT) + bytes(len(section))
+    event, plain = given.decode(told + other, WALL_OFFSET_NS)
+    assert event.verdict == Verdict("inet", "flt\\x1b", "out", "OUTPUT", "STOLEN")
+    assert (event.func, event.drop, event.location) == ("nft_do_chain", False, None)
+    assert (plain.verdict, plain.packet) == (None, event.packet)
 
 
 def test_children_are_no_events() -> None:

@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * What netfilter's tables say of a packet: a probe where one is entered, one where it is left. A
+ * packet that is dropped within has its record before that of the drop.
+ */
+#ifndef PWRU_TABLES_BPF_H
+#define PWRU_TABLES_BPF_H
+
+#define NF_DROP 0 /* include/uapi/linux/netfilter.h */
+#define NF_STOLEN 2
+#define NF_VERDICT_MASK 0xff
+#define NF_INET_LOCAL_OUT 3
+#define NF_INET_POST_ROUTING 4
+#define TABLE_FAMILY_MASK 0x3f /* of struct nft_table: family:6, flags:8, genmask:2 */
+
+/* A packet in a table. */
+struct inside {
+	__u64 sp;    /* of the function's return address: it tells one call from all others */
+	__u64 base;  /* struct xt_table or struct nft_chain */
+	__u64 state; /* struct nf_hook_state */
+	__u64 ts_ns; /* CLOCK_MONOTONIC */
+	__u32 cpu;
+	__u32 nft;
+};
+
+/*
+ * By skb address; deleted where the table is left, or by the drop within. Full: the oldest gives way,
+ * and shows no verdict.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 1); /* set by Python */
+	__type(key, __u64);
+	__type(value, struct inside);
+} inside_of SEC(".maps");
+
+/* The packet, by `sp`. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 1); /* set by Python */
+	__type(key, __u64);
+	__type(value, __u64);
+} inside_at SEC(".maps");
+
+/* A function of its own: the stack has no room for its variables while decide() runs. */
+static __noinline int note_inside(__u64 addr, __u64 base, __u64 state, __u32 nft, __u64 sp)
+{
+	struct inside in = {
+		.sp = sp,
+		.base = base,
+		.state = state,
+		.ts_ns = bpf_ktime_get_ns(),
+		.cpu = bpf_get_smp_processor_id(),
+		.nft = nft,
+	};
+
+	bpf_map_update_elem(&inside_of, &addr, &in, BPF_ANY);
+	bpf_map_update_elem(&inside_at, &sp, &addr, BPF_ANY);
+	return 0;
+}
+
+static __always_inline void enter_table(struct pt_regs *ctx, __u64 addr, __u64 base, __u64 state,
+					__u32 nft)
+{
+	__u32 slot = begin_tracepoint();
+
+	if (!slot)
+		return;
+	if (!paused && decide(addr, slot))
+		note_inside(addr, base, state, nft, CTX_FIELD(ctx, sp));
+	end_tracepoint();
+}
+
+/* Names of more bytes are cut. */
+static __always_inline void read_name(char *to, const void *from)
+{
+	bpf_probe_read_kernel_str(to, NAME_MAX, from);
+}
+
+static __always_inline __u64 read_pointer(__u64 from)
+{
+	__u64 word = 0;
+
+	read_words(&word, (const void *)from, 1);
+	return word;
+}
+
+static __always_inline void fill_names(struct table_verdict *v, const struct inside *in)
+{
+	__u64 table;
+
+	if (!in->nft) {
+		read_name(v->table, (const void *)(in->base + cfg.tables.xt_name));
+		return;
+	}
+	table = read_pointer(in->base + cfg.tables.chain_table);
+	read_name(v->chain, (const void *)read_pointer(in->base + cfg.tables.chain_name));
+	read_name(v->table, (const void *)read_pointer(table + cfg.tables.table_name));
+	v->family = read_u8((const void *)(table + cfg.tables.table_family)) & TABLE_FAMILY_MASK;
+}
+
+/* Where it happens: the device that the hook is about. */
+static __always_inline void fill_hook(struct event *ev, struct table_verdict *v, __u64 addr)
+{
+	struct nf_hook_state *state = VIEW((struct nf_hook_state *)addr);
+	struct net_device *dev, *in;
+
+	v->hook = FIELD(state, hook);
+	v->pf = FIELD(state, pf);
+	ev->netns = net_inum(FIELD(state, net));
+	dev = FIELD(state, out);
+	in = FIELD(state, in);
+	if (!dev || (in && v->hook != NF_INET_LOCAL_OUT && v->hook != NF_INET_POST_ROUTING))
+		dev = in;
+	if (!dev)
+		return;
+	dev = VIEW(dev);
+	ev->ifindex = FIELD(dev, ifindex);
+	read_words((__u64 *)ev->ifname, &dev->name, 2);
+}
+
+/* What was stolen may be freed: of it nothing is read. */
+static __noinline int emit_verdict(void *ctx, __u64 addr, const struct inside *in, __u32 verdict,
+				   __u32 slot)
+{
+	struct table_verdict *v;
+	struct event *ev;
+
+	if ((verdict & NF_VERDICT_MASK) != NF_STOLEN) {
+		ev = begin_record(addr, MATCH, slot);
+	} else {
+		ev = new_record(slot);
+		if (ev) {
+			__builtin_memset(ev, 0, sizeof(*ev));
+			ev->ts_ns = bpf_ktime_get_ns();
+			ev->skb = addr;
+			ev->context = CONTEXT_UNKNOWN;
+		}
+	}
+	if (!ev)
+		return 0;
+	ev->func = 0;
+	ev->target = 0;
+	ev->flags |= EVENT_VERDICT;
+	v = SECTION(ev, SECTION_TABLE);
+	__builtin_memset(v, 0, sizeof(*v));
+	v->nft = in->nft;
+	v->verdict = verdict;
+	fill_names(v, in);
+	fill_hook(ev, v, in->state);
+	send_record(ev, ctx);
+	return 0;
+}
+
+static __noinline int leave_table(struct pt_regs *ctx)
+{
+	__u64 sp = CTX_FIELD(ctx, sp) - sizeof(__u64), addr;
+	__u64 *at = bpf_map_lookup_elem(&inside_at, &sp);
+	struct inside *found, in;
+	__u32 slot;
+
+	if (!at)
+		return 0;
+	addr = *at;
+	bpf_map_delete_elem(&inside_at, &sp);
+	found = bpf_map_lookup_elem(&inside_of, &addr);
+	if (!found || found->sp != sp) /* dropped within, and perhaps another packet by now */
+		return 0;
+	in = *found;
+	bpf_map_delete_elem(&inside_of, &addr);
+	slot = begin_tracepoint();
+	if (!slot)
+		return 0;
+	if (!paused)
+		emit_verdict(ctx, addr, &in, CTX_FIELD(ctx, ax), slot);
+	end_tracepoint();
+	return 0;
+}
+
+#define WITHIN_NS 10000000 /* the kernel may have skipped the probe where the table was left */
+
+/* A packet is dropped: by the table that it is in? nf_tables frees what it drops (6.12). */
+static __noinline int drop_in_table(void *ctx, __u64 addr, __u32 slot)
+{
+	struct inside *found = bpf_map_lookup_elem(&inside_of, &addr), in;
+
+	if (!found)
+		return 0;
+	in = *found;
+	bpf_map_delete_elem(&inside_of, &addr);
+	if (in.cpu == bpf_get_smp_processor_id() && bpf_ktime_get_ns() - in.ts_ns < WITHIN_NS)
+		emit_verdict(ctx, addr, &in, NF_DROP, slot);
+	return 0;
+}
+
+#endif

@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Netfilter's tables: the functions that run them, offsets in their structures, words. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from .btf import Btf, Kind, TypeId
+
+NFTABLES = "nft_do_chain"
+"""Runs a base chain: (nft_pktinfo *, nft_chain *), net/netfilter/nf_tables_core.c."""
+
+TABLE_FUNCTIONS = {
+    "ipt_do_table": "ip_tables",
+    "ip6t_do_table": "ip6_tables",
+    "arpt_do_table": "arp_tables",
+    NFTABLES: "nf_tables",
+}
+"""To their modules (net/ipv4/netfilter, net/ipv6/netfilter, net/netfilter)."""
+
+_XTABLES = {2: "ipt_do_table", 10: "ip6t_do_table", 3: "arpt_do_table"}  # by NFPROTO_*
+# NFPROTO_* of include/uapi/linux/netfilter.h, as nft(8) calls them
+_FAMILIES = {1: "inet", 2: "ip", 3: "arp", 5: "netdev", 7: "bridge", 10: "ip6"}
+_HOOKS = ("PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING", "INGRESS")
+_ARP_HOOKS, _DEVICE_HOOKS = ("INPUT", "OUTPUT", "FORWARD"), ("INGRESS", "EGRESS")
+_VERDICTS = ("DROP", "ACCEPT", "STOLEN", "QUEUE", "REPEAT", "STOP")
+_MASK = 0xFF  # NF_VERDICT_MASK; above it a queue's number or an errno
+
+
+def table_function(*, nft: bool, pf: int) -> str:
+    """The function that has said it."""
+    return NFTABLES if nft else _XTABLES.get(pf, f"table of family {pf}")
+
+
+def family_name(family: int) -> str:
+    return _FAMILIES.get(family, str(family))
+
+
+def hook_name(pf: int, hook: int) -> str:
+    """``INPUT``; the number where it has no name."""
+    hooks = {3: _ARP_HOOKS, 5: _DEVICE_HOOKS}.get(pf, _HOOKS)
+    return hooks[hook] if hook < len(hooks) else str(hook)
+
+
+def verdict_name(verdict: int) -> str:
+    """``ACCEPT``; the number where it has no name."""
+    number = verdict & _MASK
+    return _VERDICTS[number] if number < len(_VERDICTS) else str(number)
+
+
+@dataclass(frozen=True, slots=True)
+class TableLayout:
+    """struct tables of ``bpf/event.h``: bytes from the start of each structure."""
+
+    xt_name: int = 0
+    chain_table: int = 0
+    chain_name: int = 0
+    table_name: int = 0
+    table_family: int = 0
+    packet_state: int = 0
+    skb_second: bool = False
+    on: bool = False
+
+
+NO_TABLES = TableLayout()
+
+
+def find_layout(btfs: Sequence[Btf], functions: Sequence[str]) -> TableLayout | None:
+    """What ``functions`` need, of ``btfs``: the kernel's first, then its modules'.
+
+    None where it is not known. Without BTF of modules (before 5.11) it is that of 5.10.
+    """
+    if not btfs[0].has_member("module", "btf_data"):  # 5.11, 36e68442d1af
+        return _layout_of_5_10(btfs[0])
+    xtables = [name for name in functions if name != NFTABLES]
+    find = _finder(btfs)
+    layout = TableLayout(
+        xt_name=find("xt_table", "name", wanted=bool(xtables)),
+        chain_table=find("nft_chain", "table", wanted=NFTABLES in functions),
+        chain_name=find("nft_chain", "name", wanted=NFTABLES in functions),
+        table_name=find("nft_table", "name", wanted=NFTABLES in functions),
+        table_family=find("nft_table", "family", wanted=NFTABLES in functions),
+        packet_state=find("nft_pktinfo", "state", wanted=NFTABLES in functions),
+        skb_second=any(_takes_skb_second(btf, name) for btf in btfs for name in xtables),
+        on=True,
+    )
+    return None if _UNKNOWN in _offsets(layout) else layout
+
+
+_UNKNOWN = -1
+
+
+def _offsets(layout: TableLayout) -> tuple[int, ...]:
+    return (
+        layout.xt_name, layout.chain_table, layout.chain_name, layout.table_name,
+        layout.table_family, layout.packet_state,
+    )  # fmt: skip
+
+
+def _finder(btfs: Sequence[Btf]) -> Callable[..., int]:
+    def find(struct: str, member: str, *, wanted: bool) -> int:
+        if not wanted:
+            return 0
+        found = (btf.member_offset(struct, member) for btf in btfs)
+        return next((offset for offset in found if offset is not None), _UNKNOWN)
+
+    return find
+
+
+def _takes_skb_second(btf: Btf, name: str) -> bool:
+    function = btf.function(name)
+    if function is None:
+        return False
+    types = btf.parameter_types(function.proto)
+    pointed = btf.resolve(btf.target(btf.resolve(TypeId(types[1]))))
+    return btf.type_name(pointed) == "sk_buff"
+
+
+def _layout_of_5_10(btf: Btf) -> TableLayout | None:
+    """There struct nft_table has its chains behind a list and this table's hash."""
+    sizes = [btf.size(found) for found in btf.named("rhltable", (Kind.STRUCT,))]
+    if not sizes:
+        return None
+    chains = 16 + sizes[0]
+    return TableLayout(
+        xt_name=56,
+        chain_table=64,
+        chain_name=88,
+        table_name=chains + 88,
+        table_family=chains + 84,
+        packet_state=32,
+        on=True,
+    )

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Netfilter's tables: where their structures have what is read, and the words for it."""
+
+from __future__ import annotations
+
+import pytest
+
+from pwru_py.facts.tables import (
+    NFTABLES,
+    TableLayout,
+    find_layout,
+    hook_name,
+    table_function,
+    verdict_name,
+)
+from pwru_py.output.formats import format_said
+from pwru_py.record.event import Verdict
+from tests.unit.btf_builder import Builder
+
+
+def kernel(*, modules_have_btf: bool = True) -> Builder:
+    b = Builder()
+    word = b.integer("unsigned long", 8)
+    b.struct("module", 8, [("btf_data", word)] if modules_have_btf else [("name", word)])
+    b.struct("rhltable", 144, [("ht", word)])
+    b.struct("sk_buff", 8, [("next", word)])
+    return b
+
+
+def module(base: Builder, second: str = "sk_buff") -> Builder:
+    b = Builder(base)
+    long = b.integer("long", 8)
+    b.struct_at("xt_table", {"name": 40}, long)
+    b.struct_at("nft_chain", {"table": 24, "name": 48}, long)
+    b.struct_at("nft_table", {"family": 300, "name": 304}, long)
+    b.struct_at("nft_pktinfo", {"skb": 0, "state": 8}, long)
+    pointer = b.ptr(b.struct(second, 8, [("next", long)]))
+    b.func("ipt_do_table", long, pointer, pointer)
+    return b
+
+
+def test_a_kernel_whose_modules_have_btf() -> None:
+    base = kernel()
+    btfs = [base.btf(), module(base).btf(base.btf())]
+    assert find_layout(btfs, ["ipt_do_table", NFTABLES]) == TableLayout(
+        40, 24, 48, 304, 300, 8, skb_second=True, on=True
+    )
+    older = [base.btf(), module(base, second="nf_hook_state").btf(base.btf())]
+    assert find_layout(older, ["ipt_do_table"]) == TableLayout(40, on=True)
+
+
+def test_what_no_module_tells_is_not_guessed() -> None:
+    assert find_layout([kernel().btf()], [NFTABLES]) is None
+
+
+def test_5_10_has_no_btf_of_modules() -> None:
+    found = find_layout([kernel(modules_have_btf=False).btf()], [NFTABLES])
+    assert found == TableLayout(56, 64, 88, 248, 244, 32, on=True)
+
+
+@pytest.mark.parametrize(
+    ("pf", "hook", "name"),
+    [(2, 0, "PREROUTING"), (10, 1, "INPUT"), (7, 4, "POSTROUTING"), (3, 1, "OUTPUT"),
+     (5, 0, "INGRESS"), (5, 1, "EGRESS"), (2, 9, "9")],
+)  # fmt: skip
+def test_hooks(pf: int, hook: int, name: str) -> None:
+    assert hook_name(pf, hook) == name
+
+
+def test_verdicts() -> None:
+    """A queue has its number, a drop of nf_tables (6.12) an errno above the verdict."""
+    given = [0, 1, 3 | 7 << 16, 2 | 1 << 16, 77]
+    assert [*map(verdict_name, given)] == ["DROP", "ACCEPT", "QUEUE", "STOLEN", "77"]
+
+
+def test_words() -> None:
+    assert table_function(nft=False, pf=10) == "ip6t_do_table"
+    assert table_function(nft=True, pf=2) == NFTABLES
+    assert format_said(Verdict("", "filter", "", "INPUT", "DROP")) == "filter.INPUT:DROP"
+    nft = Verdict("inet", "flt", "in", "INPUT", "ACCEPT")
+    assert format_said(nft) == "inet flt/in.INPUT:ACCEPT"
