@@ -94,6 +94,8 @@ struct event {
 enum section {
 	SECTION_STACK, /* STACK_MAX addresses of 8 bytes */
 	SECTION_TABLE, /* struct table_verdict; undefined but with EVENT_VERDICT */
+	SECTION_UDP,   /* the first 8 bytes behind a UDP header, 0 where they are not there; */
+	/* undefined but with IDS_PORTS of UDP */
 	SECTION_MAX,
 };
 
@@ -114,6 +116,7 @@ struct record { /* with every section */
 	struct event event;
 	__u64 stack[STACK_MAX];
 	struct table_verdict table;
+	__u8 udp[8];
 };
 
 /* What a pcap filter asks of its frame; see filters/pwru_filters/compiler.py. */

@@ -17,6 +17,10 @@
 #define IPPROTO_UDPLITE 136
 #define IPV6_EXTENSIONS_MAX 6 /* walked; a chain of more shows no ids */
 
+/* Where a record has a section, if this session's have it. */
+#define HAS_SECTION(section) (cfg.section_at[section])
+#define SECTION(ev, section) ((void *)(ev) + cfg.section_at[section])
+
 static __always_inline bool has_ports(__u8 proto)
 {
 	return proto == IPPROTO_TCP || proto == IPPROTO_UDP || proto == IPPROTO_SCTP ||
@@ -52,6 +56,8 @@ static __always_inline void take_ids(struct event *ev, const __u64 *words, __s64
 			*(__u32 *)&t->sport = words[0] >> 32; /* identifier, sequence */
 		}
 	}
+	if (HAS_SECTION(SECTION_UDP) && t->l4 == IPPROTO_UDP)
+		*(__u64 *)SECTION(ev, SECTION_UDP) = room >= 16 ? words[1] : 0;
 	if (t->l4 == IPPROTO_TCP && room >= 14)
 		ev->tcp_flags = words[1] >> 40;
 }
@@ -91,9 +97,9 @@ static __always_inline void read_ipv4(struct event *ev, unsigned char *at, unsig
 	/* Without options, what follows has come with the header, or the ports at least. */
 	if (TYPED_LOADS)
 		words[3] = words[4] = 0;
-	if (TYPED_LOADS && ev->tuple.l4 != IPPROTO_UDP) {
+	if (TYPED_LOADS && (ev->tuple.l4 != IPPROTO_UDP || HAS_SECTION(SECTION_UDP))) {
 		read_words(words + 3, at + 24, 1);
-		if (ev->tuple.l4 == IPPROTO_TCP)
+		if (ev->tuple.l4 == IPPROTO_TCP || HAS_SECTION(SECTION_UDP))
 			read_words(words + 4, at + 32, 1);
 	}
 	words[0] = words[2] >> 32 | words[3] << 32;

@@ -84,10 +84,6 @@ static __always_inline void fill_function(struct event *ev, struct pt_regs *ctx,
 /* Set by Python when the session ends: detaching takes long, recording stops at once. */
 volatile __u32 paused;
 
-/* Where a record has a section, if this session's have it. */
-#define HAS_SECTION(section) (cfg.section_at[section])
-#define SECTION(ev, section) ((void *)(ev) + cfg.section_at[section])
-
 static __always_inline void fill_stack(struct event *ev, void *ctx)
 {
 	const int most = STACK_MAX * sizeof(__u64);

@@ -99,12 +99,11 @@ class JourneySink:
                 return
             self._written += 1
             if self._json:
-                self._line(json_journey(journey, self._names.name))
+                self._line(json_journey(journey, self._names.name, self._names.device))
             elif self._console is not None:
                 self._show(self._console, journey)
             else:
-                lines = journey_lines(journey, self._names.name, self._timestamp)
-                self._stream.write("\n".join(lines) + "\n\n")
+                self._stream.write("\n".join(self._journey_lines(journey)) + "\n\n")
             if self._enough_written:
                 self._enough()
 
@@ -112,8 +111,11 @@ class JourneySink:
     def _enough_written(self) -> bool:
         return 0 < self._left <= self._written
 
+    def _journey_lines(self, journey: Journey) -> list[str]:
+        return journey_lines(journey, self._names.name, self._timestamp, self._names.device)
+
     def _show(self, console: Console, journey: Journey) -> None:
-        head, *hops, end = journey_lines(journey, self._names.name, self._timestamp)
+        head, *hops, end = self._journey_lines(journey)
         console.print(head, style="bold", soft_wrap=True)
         for line in hops:
             console.print(line, soft_wrap=True)

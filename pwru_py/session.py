@@ -139,7 +139,7 @@ class Tracer:
             self._identity,
             skip=attached.reader.skip,
             stride=attached.reader.stride,
-            verdicts=attached.verdicts,
+            record=attached.record,
         )
         self._account = Account(self.summary, self._identity, drops=not attached.tells_drops)
 

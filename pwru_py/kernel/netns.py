@@ -11,6 +11,7 @@ import stat
 import threading
 import time
 from collections.abc import Callable
+from itertools import islice
 from typing import TYPE_CHECKING, TextIO, TypeVar
 
 from ..errors import NotFoundError, PrivilegeError, UsageError, reason
@@ -24,6 +25,8 @@ _T = TypeVar("_T")
 
 _CLONE_NEWNET = 0x40000000
 _AGAIN_S = 1.0
+_NAMESPACES_MAX = 512  # whose devices are looked at
+_KERNEL_THREADS = "kthreadd"  # the parent of all, in the first namespace
 _NAMED = ("/run/netns", "/var/run/netns")
 _NSFS_MAGIC_DEVICES = "/proc/self/ns/net"
 
@@ -64,22 +67,30 @@ def current_inode() -> int:
 
 
 class NetnsNames:
-    """What people call namespaces: ``host``, a name of ``ip netns``, or a process inside.
+    """What people call namespaces: ``host``, a name of ``ip netns``, or a process inside; and what
+    devices in them are.
 
-    ``host`` is that of process 1. Processes are looked at once, in the beginning, while the session
-    may: of several in a namespace the oldest speaks. Names of ``ip netns`` are read again for a
-    number that is not known, once a second at most.
+    ``host`` is that of process 1, or of the kernel's own threads. Processes and devices are looked
+    at once, in the beginning, while the session may: of several processes in a namespace the oldest
+    speaks. Names of ``ip netns`` are read again for a number that is not known, once a second at
+    most.
     """
 
     def __init__(self) -> None:
         self._names: dict[int, str] = {}
+        self._paths: dict[int, str] = {}
         self._looked_s = 0.0
         for pid in sorted(int(name) for name in os.listdir("/proc") if name.isdigit()):
             with contextlib.suppress(OSError):
-                inode = os.stat(f"/proc/{pid}/ns/net").st_ino
+                path = f"/proc/{pid}/ns/net"
+                inode = os.stat(path).st_ino
                 if inode not in self._names:
-                    self._names[inode] = f"{_comm(pid)}:{pid}" if pid > 1 else "host"
+                    host = pid == 1 or _comm(pid) == _KERNEL_THREADS
+                    self._names[inode] = "host" if host else f"{_comm(pid)}:{pid}"
+                    self._paths[inode] = path
         self._look()
+        known = islice(self._paths.items(), _NAMESPACES_MAX)
+        self._links = {inode: _links(path) for inode, path in known}
 
     def name(self, inode: int) -> str:
         """The number where nothing has a name for it, ``?`` where the kernel tells none."""
@@ -89,14 +100,49 @@ class NetnsNames:
             self._look()
         return self._names.get(inode, str(inode))
 
+    def device(self, inode: int, ifname: str) -> str:
+        """What it belongs to or lies on, ``bridge docker0``, ``vlan on eth0``; '' where nothing
+        tells.
+        """
+        links = self._links.get(inode, {})
+        own = links.get(ifname)
+        if own is None:
+            return ""
+        by_index = {link.index: (name, link) for name, link in links.items()}
+        if own.master in by_index:
+            name, master = by_index[own.master]
+            return f"{escape(os.fsencode(master.kind))} {escape(os.fsencode(name))}".lstrip()
+        if own.lower in by_index and own.lower != own.index:
+            name, _lower = by_index[own.lower]
+            return f"{escape(os.fsencode(own.kind))} on {escape(os.fsencode(name))}".lstrip()
+        return ""
+
     def _look(self) -> None:
         self._looked_s = time.monotonic()
         for directory in _NAMED:
             with contextlib.suppress(OSError):
                 for name in sorted(os.listdir(directory)):
                     inode = os.stat(f"{directory}/{name}").st_ino
+                    self._paths.setdefault(inode, f"{directory}/{name}")
                     if self._names.get(inode) != "host":
                         self._names[inode] = escape(os.fsencode(name))
+
+
+def _links(path: str) -> dict[str, Link]:
+    """None where they cannot be read."""
+    from .rtnetlink import Links
+
+    def read() -> dict[str, Link]:
+        links = Links()
+        try:
+            return links.read()
+        finally:
+            links.close()
+
+    try:
+        return _inside(path, read)
+    except OSError:
+        return {}
 
 
 def _comm(pid: int) -> str:

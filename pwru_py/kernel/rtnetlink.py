@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Two questions to rtnetlink(7): which interface has this name, and what have devices not taken."""
+"""Two questions to rtnetlink(7): which interface has this name, and what is known of each."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from typing import NamedTuple
 _RTM_GETLINK, _NLMSG_ERROR, _NLMSG_DONE = 18, 2, 3
 _NLM_F_REQUEST, _NLM_F_DUMP = 1, 0x300
 _IFLA_IFNAME, _IFLA_STATS64, _IFLA_XDP, _IFLA_ALT_IFNAME = 3, 23, 43, 53
+_IFLA_LINK, _IFLA_MASTER, _IFLA_LINKINFO, _IFLA_LINK_NETNSID = 5, 10, 18, 37
+_IFLA_INFO_KIND = 1
 _IFLA_XDP_ATTACHED, _IFLA_XDP_PROG_ID, _IFLA_XDP_DRV_PROG_ID = 2, 4, 5
 _XDP_ATTACHED_DRV = 1
 _NESTED = 0x3FFF  # without NLA_F_NESTED and NLA_F_NET_BYTEORDER
@@ -25,16 +27,22 @@ _ANSWER_BYTES = 1 << 17
 
 
 class Link(NamedTuple):
-    """What an interface has not taken since its start (struct rtnl_link_stats64), in frames.
+    """An interface, and what it has not taken since its start (struct rtnl_link_stats64): frames.
 
     ``errors``: all that were bad. ``overruns``: ``rx_fifo_errors``. ``missed``: no room for them.
-    ``xdp``: the number of the XDP program in its driver, 0 without one.
+    ``xdp``: the number of the XDP program in its driver, 0 without one. ``index``: its own;
+    ``master``: that of the bridge, bond or VRF it belongs to; ``lower``: that of the interface
+    below it in the same namespace; 0: none. ``kind``: ``bridge``, ``vlan``; '' of hardware.
     """
 
     errors: int
     overruns: int
     missed: int
     xdp: int = 0
+    index: int = 0
+    master: int = 0
+    lower: int = 0
+    kind: str = ""
 
 
 class Links:
@@ -108,17 +116,33 @@ def take_links(answer: bytes, found: dict[str, Link]) -> bool:
         if len(counted := own.get(_IFLA_STATS64, b"")) >= _STATISTICS.size:
             numbers = _STATISTICS.unpack_from(counted)
             name = os.fsdecode(own.get(_IFLA_IFNAME, b"").rstrip(b"\0"))
-            xdp = _driver_program(own.get(_IFLA_XDP, b""))
-            found[name] = Link(numbers[4], numbers[14], numbers[15], xdp)
+            found[name] = Link(
+                numbers[4],
+                numbers[14],
+                numbers[15],
+                _driver_program(own.get(_IFLA_XDP, b"")),
+                int(_LINK.unpack_from(message, _HEADER.size)[2]),
+                _number(own.get(_IFLA_MASTER, b"")),
+                0 if _IFLA_LINK_NETNSID in own else _number(own.get(_IFLA_LINK, b"")),
+                _kind(own.get(_IFLA_LINKINFO, b"")),
+            )
         at += size + 3 & ~3
     return False
 
 
 def _driver_program(nested: bytes) -> int:
     """Where another one runs as generic XDP, too, the driver's has its own attribute."""
-    own = {kind: int.from_bytes(value, sys.byteorder) for kind, value in _attributes(nested)}
+    own = {kind: _number(value) for kind, value in _attributes(nested)}
     alone = own.get(_IFLA_XDP_ATTACHED) == _XDP_ATTACHED_DRV
     return own.get(_IFLA_XDP_DRV_PROG_ID, own.get(_IFLA_XDP_PROG_ID, 0) if alone else 0)
+
+
+def _number(value: bytes) -> int:
+    return int.from_bytes(value, sys.byteorder)
+
+
+def _kind(nested: bytes) -> str:
+    return os.fsdecode(dict(_attributes(nested)).get(_IFLA_INFO_KIND, b"").rstrip(b"\0"))
 
 
 def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:

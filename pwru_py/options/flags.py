@@ -169,6 +169,7 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
         Flag("--exec", "COMMAND", "command", command, "run it, and trace its packets alone"),
         _switch("--drops", "drops", "packets that are dropped, nothing else"),
         _switch("--journey", "journey", "each packet's way by devices, and its end"),
+        _switch("--journey-times", "journey_times", "with times from hop to hop"),
         _switch("--tracepkt", "tracepkt", "its pings' hops, in the form of tracepkt"),
         _switch("--journey-map", "journey_map", "the same, counted: a line for each path"),
         Flag("--journey-timeout", "S", "journey_timeout_s", seconds,
@@ -245,9 +246,9 @@ class Options:
 
     ``output_file``: '' for standard output. ``dump_filter``: ``-d``. ``journey_count``: that
     many journeys, 0 for no limit. ``journey_paths``: they are counted by path;
-    ``journey_map``: with a line for each. ``tracepkt``: hops of pings as they come.
-    ``output_tuple`` and ``output_stack`` are in ``config`` too. ``command``: it is run, and its
-    packets are traced until it ends.
+    ``journey_map``: with a line for each; ``journey_times``: see ``timestamp``. ``tracepkt``: hops
+    of pings as they come. ``output_tuple`` and ``output_stack`` are in ``config`` too. ``command``:
+    it is run, and its packets are traced until it ends.
     """
 
     config: Config
@@ -264,6 +265,7 @@ class Options:
     journey_count: int = 0
     journey_paths: bool = False
     journey_map: bool = False
+    journey_times: bool = False
     tracepkt: bool = False
     report_interval_s: float = 2.0
     report_count: int = 0

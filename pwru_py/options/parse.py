@@ -12,7 +12,7 @@ from typing import Any
 from .._version import __version__
 from ..errors import UsageError
 from ..escape import printable
-from .config import Config, is_arp
+from .config import Config, Timestamp, is_arp
 from .flags import BY_NAME, GROUPS, PWRU_ONLY, Flag, Options
 
 USAGE = """\
@@ -86,6 +86,8 @@ def parse(argv: Sequence[str]) -> Options:
         raise UsageError(wrong)
     if values.get("journey_map"):
         values |= {"journey": True, "top": True}
+    if values.get("journey_times"):
+        values |= {"journey": True, "timestamp": Timestamp.RELATIVE}
     if values.get("journey"):
         values["journey_count"] = values.pop("limit_events", 0)
         values["journey_paths"] = values.pop("top", False)

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from ..options.config import Timestamp
 from ..record.event import Tuple
-from ..record.journey import Change, Changed, End, Ended, Journey
+from ..record.journey import Change, Changed, End, Ended, Hop, Journey
 from ..record.paths import Finish
 from .formats import cell_width, format_said, format_tuple, pad
 from .json_tuple import TUPLE_SCHEMA, json_addresses
@@ -29,14 +29,28 @@ _WAY_CELLS, _DEVICE_CELLS = 3, 15
 _SAID = "nf"  # netfilter
 
 
-def journey_lines(journey: Journey, name: Name, timestamp: Timestamp = Timestamp.NONE) -> list[str]:
+Device = Callable[[int, str], str]
+"""What a device belongs to or lies on, by namespace and name; '' where nothing tells."""
+
+
+def _plain(_netns: int, _ifname: str) -> str:
+    return ""
+
+
+def journey_lines(
+    journey: Journey,
+    name: Name,
+    timestamp: Timestamp = Timestamp.NONE,
+    device: Device = _plain,
+) -> list[str]:
     """A journey, without an empty line behind it.
 
     Times are since its first sight, with ``RELATIVE`` since the line before; with ``ABSOLUTE`` the
     head says when that was.
     """
     end = journey.end
-    rows = [*_way_rows(journey), _Row(end.ts_ns, end.netns, f"{mark(journey)} {end_text(journey)}")]
+    last = _Row(end.ts_ns, end.netns, f"{mark(journey)} {end_text(journey)}")
+    rows = [*_way_rows(journey, device), last]
     places = [place_text(name(row.netns)) for row in rows]
     width = max(map(cell_width, places))
     lines, since = [_head(journey, timestamp)], journey.begin_ns
@@ -55,16 +69,23 @@ class _Row(NamedTuple):
     text: str
 
 
-def _way_rows(journey: Journey) -> list[_Row]:
+def _hop_text(hop: Hop, before: Hop | None, device: str) -> str:
+    """What explains the device, and what is another than at the hop before."""
+    told = [
+        device,
+        _change_text(hop.change) if hop.change is not None else "",
+        f"mtu {hop.mtu}" if before is not None and 0 != hop.mtu != before.mtu else "",
+    ]
+    return f"{hop.way:<{_WAY_CELLS}}  {pad(hop.ifname, _DEVICE_CELLS)}  " + ", ".join(
+        filter(None, told)
+    )
+
+
+def _way_rows(journey: Journey, device: Device) -> list[_Row]:
     """Hops, and between them a row for what netfilter says at each hook."""
     rows = [
-        _Row(
-            hop.ts_ns,
-            hop.netns,
-            f"{hop.way:<{_WAY_CELLS}}  {pad(hop.ifname, _DEVICE_CELLS)}  "
-            + (_change_text(hop.change) if hop.change is not None else ""),
-        )
-        for hop in journey.hops
+        _Row(hop.ts_ns, hop.netns, _hop_text(hop, before, device(hop.netns, hop.ifname)))
+        for hop, before in zip(journey.hops, (None, *journey.hops), strict=False)
     ]
     since = [hop.ts_ns for hop in journey.hops]
     hooks = groupby(
@@ -163,7 +184,7 @@ def _how_text(finish: End | Finish) -> str:
     return "lost sight of"
 
 
-def json_journey(journey: Journey, name: Name) -> dict[str, Any]:
+def json_journey(journey: Journey, name: Name, device: Device = _plain) -> dict[str, Any]:
     """As ``JOURNEY_SCHEMA`` describes."""
     end = journey.end
     return {
@@ -182,6 +203,8 @@ def json_journey(journey: Journey, name: Name) -> dict[str, Any]:
                 "namespace": name(hop.netns),
                 "iface": hop.ifname,
                 "way": hop.way.value,
+                "mtu": hop.mtu,
+                "device": device(hop.netns, hop.ifname) or None,
                 "change": None
                 if hop.change is None
                 else {
@@ -261,6 +284,12 @@ JOURNEY_SCHEMA: dict[str, Any] = {
                     **_NETNS,
                     "iface": {**_TEXT, "description": "The interface."},
                     "way": {"enum": ["in", "out"]},
+                    "mtu": {**_INTEGER, "description": "Of the interface, bytes."},
+                    "device": {
+                        "type": ["string", "null"],
+                        "description": "What it belongs to or lies on: bridge docker0, vlan on "
+                        "eth0; null: nothing, or it came later.",
+                    },
                     "change": {
                         "description": "What is another than at the hop before; null: nothing.",
                         "type": ["object", "null"],
@@ -272,7 +301,9 @@ JOURNEY_SCHEMA: dict[str, Any] = {
                         "required": ["what", "before", "after"],
                     },
                 },
-                "required": ["ts_ns", "netns", "namespace", "iface", "way", "change"],
+                "required": [
+                    "ts_ns", "netns", "namespace", "iface", "way", "mtu", "device", "change",
+                ],
             },
         },
         "verdicts": {

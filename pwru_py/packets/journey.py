@@ -31,6 +31,7 @@ _QUESTIONS_MAX = 16384
 _CROWDED = "too many packets were under way"
 _ASKED_AGAIN_NS = 500_000_000
 _TCP, _ICMP, _ICMP6 = 6, 1, 58
+_DNS = 53  # port
 # Take packets in without a word: TCP acknowledgements of a handshake; UDP what is read, where it is
 # freed by skb_attempt_defer_free() (since 6.17).
 _SILENT = {_TCP: "TCP", 17: "a socket"}
@@ -52,10 +53,21 @@ class _Taken(NamedTuple):
 class _Live:
     """A journey under way."""
 
-    __slots__ = ("asked_ns", "copied", "journey", "last", "length", "seen_ns", "taken", "told")
+    __slots__ = (
+        "asked_ns",
+        "copied",
+        "dns",
+        "journey",
+        "last",
+        "length",
+        "seen_ns",
+        "taken",
+        "told",
+    )
 
-    def __init__(self, journey: Journey, length: int) -> None:
+    def __init__(self, journey: Journey, length: int, dns: int | None) -> None:
         self.journey = journey
+        self.dns = dns
         self.last = journey.tuple
         self.length = length
         self.seen_ns = journey.begin_ns
@@ -140,7 +152,7 @@ class Journeys:
             event.context is Context.TASK,
             End(Ended.UNSEEN, event.ts_ns, event.netns),
         )
-        live = _Live(journey, event.len)
+        live = _Live(journey, event.len, event.dns)
         self._match(live)
         return live
 
@@ -149,14 +161,15 @@ class Journeys:
         packet = journey.tuple
         if packet is None:
             return
-        asked = self._questions.pop(_answer(packet, journey.tcp_flags), None)
+        asked = self._questions.pop(_answer(packet, journey.tcp_flags, live.dns), None)
         if asked is not None:
             journey.answers, asked.answered_by = asked.packet, journey.packet
             live.asked_ns = asked.begin_ns
-        self._ask(packet, journey)
+        self._ask(packet, live)
 
-    def _ask(self, packet: Tuple, journey: Journey) -> None:
-        key = _question(packet, journey.tcp_flags)
+    def _ask(self, packet: Tuple, live: _Live) -> None:
+        journey = live.journey
+        key = _question(packet, journey.tcp_flags, live.dns)
         asked = self._questions.get(key)
         if asked is not None and asked.begin_ns > journey.begin_ns - _ASKED_AGAIN_NS:
             return  # a copy, as a bridge sends them to all its ports
@@ -198,12 +211,12 @@ class Journeys:
             before = hops[-1]
             if (before.netns, before.ifname, before.way) == (event.netns, event.ifname, way):
                 return
-        hops.append(Hop(event.ts_ns, event.netns, event.ifname, way, change))
+        hops.append(Hop(event.ts_ns, event.netns, event.ifname, way, change, event.mtu))
         live.length = event.len
         if event.tuple is not None:
             live.last = event.tuple
         if change is not None:
-            self._ask(change.after, live.journey)
+            self._ask(change.after, live)
 
     @staticmethod
     def _read(live: _Live, event: Event) -> End:
@@ -341,25 +354,29 @@ def _addresses(packet: Tuple) -> tuple[str, str, int, int, int]:
     return packet.saddr, packet.daddr, packet.sport, packet.dport, packet.proto
 
 
-def _question(packet: Tuple, tcp_flags: int) -> _Key:
+def _question(packet: Tuple, tcp_flags: int, dns: int | None) -> _Key:
     """What an answer to it will have; () when it asks for none."""
     icmp = packet.icmp
     if icmp is not None and (packet.proto, icmp.type) in _ECHO:
         return packet.saddr, packet.daddr, icmp.id, icmp.seq
     if packet.proto == _TCP and tcp_flags & (TcpFlag.SYN | TcpFlag.ACK) == TcpFlag.SYN:
         return packet.saddr, packet.daddr, packet.sport, packet.dport, _TCP
+    if dns is not None and packet.dport == _DNS:
+        return packet.saddr, packet.daddr, packet.sport, dns
     if packet.arp == 1:
         return packet.saddr, packet.daddr
     return ()
 
 
-def _answer(packet: Tuple, tcp_flags: int) -> _Key:
+def _answer(packet: Tuple, tcp_flags: int, dns: int | None) -> _Key:
     """The question that it answers, as ``_question`` has it."""
     icmp, both = packet.icmp, TcpFlag.SYN | TcpFlag.ACK
     if icmp is not None and (packet.proto, icmp.type) in _ECHO_REPLY:
         return packet.daddr, packet.saddr, icmp.id, icmp.seq
     if packet.proto == _TCP and tcp_flags & both == both:
         return packet.daddr, packet.saddr, packet.dport, packet.sport, _TCP
+    if dns is not None and packet.sport == _DNS:
+        return packet.daddr, packet.saddr, packet.dport, dns
     if packet.arp == 2:
         return packet.daddr, packet.saddr
     return ()

@@ -60,8 +60,7 @@ class Attached:
         self.tells_drops = drops is not None
         """Whether the kernel's own tracepoint tells of drops."""
         self._drops = drops
-        self.verdicts = loaded.tables is not None
-        """Whether records have a section for what tables say."""
+        self.record = loaded.record
 
     @property
     def failed(self) -> list[tuple[Target, int]]:

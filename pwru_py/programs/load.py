@@ -24,7 +24,7 @@ from ..kernel.libbpf import BpfObject, Libbpf, Map, Program
 from ..kernel.transport import QueueReader, Reader, RingReader
 from ..kernel.wake import Wake
 from ..options.config import Backend, Config
-from ..record.layout import KernelConfig
+from ..record.layout import KernelConfig, RecordLayout
 from .choose import ftrace_off
 from .prepare import Prepared
 from .settings import make_settings
@@ -60,6 +60,7 @@ class Loaded:
     enders: tuple[Program, ...]
     drops: Program | None
     tables: TablePrograms | None
+    record: RecordLayout
     reader: Reader
     counters: Map
     dropped: Map
@@ -106,6 +107,7 @@ def load(prepared: Prepared, wake: Wake) -> Loaded:
             chosen.enders,
             chosen.drops,
             chosen.tables,
+            settings.record,
             reader,
             bpf_object.map("counters"),
             bpf_object.map("drops"),

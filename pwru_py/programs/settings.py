@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ..errors import FeatureUnsupportedError, FilterError
@@ -12,6 +13,7 @@ from ..facts.roles import TELLS_DROPS
 from ..facts.tables import NO_TABLES, TABLE_FUNCTIONS, TableLayout, find_layout
 from ..kernel import system
 from ..options.config import Config, Transport
+from ..record import contract
 from ..record.layout import FilterNeeds, KernelConfig, RecordLayout
 from .attachable import find_variables
 from .prepare import Prepared
@@ -46,7 +48,7 @@ def make_settings(prepared: Prepared, warnings: list[str]) -> KernelConfig:
         track=config.follows,
         tuple=config.output_tuple,
         tables=tables,
-        record=RecordLayout.of(stack=config.output_stack, verdict=tables.on),
+        record=RecordLayout.of(*_sections(config, tables)),
         queue=_through_queue(config, ring=features.ring),
         shared=prepared.way.trampoline and len(modules) > 1,
         drops_hidden=config.top or hides_drops(config),
@@ -137,6 +139,16 @@ def _where(config: Config, warnings: list[str]) -> tuple[int, int]:
     if not config.filter_ifname:
         return inode, 0
     return inode, netns.ifindex(config.filter_ifname, path, what)
+
+
+def _sections(config: Config, tables: TableLayout) -> Iterator[int]:
+    """What records have behind the event."""
+    if config.output_stack:
+        yield contract.SECTION_STACK
+    if tables.on:
+        yield contract.SECTION_TABLE
+    if config.journey:
+        yield contract.SECTION_UDP
 
 
 def _tables(prepared: Prepared, warnings: list[str]) -> TableLayout:

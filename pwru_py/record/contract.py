@@ -62,11 +62,12 @@ TABLE_VERDICT: Final[Members] = (
 )
 
 # struct record
-RECORD_BYTES: Final = 720
+RECORD_BYTES: Final = 728
 RECORD: Final[Members] = (
     ("event", 0, "136s"),
     ("stack", 136, "64Q"),
     ("table", 648, "72s"),
+    ("udp", 720, "8s"),
 )
 
 # struct needs
@@ -93,40 +94,40 @@ TABLES: Final[Members] = (
 )
 
 # struct config
-CONFIG_BYTES: Final = 120
+CONFIG_BYTES: Final = 128
 CONFIG: Final[Members] = (
     ("netns", 0, "I"),
     ("ifindex", 4, "I"),
     ("mark", 8, "I"),
     ("mark_mask", 12, "I"),
     ("record_bytes", 16, "I"),
-    ("section_at", 20, "2H"),
-    ("filter", 24, "6s"),
-    ("inner_l2", 30, "6s"),
-    ("inner_l3", 36, "6s"),
-    ("tables", 42, "14s"),
-    ("meta", 56, "?"),
-    ("adjacent", 57, "?"),
-    ("func_ip", 58, "?"),
-    ("track", 59, "?"),
-    ("placed", 60, "?"),
-    ("tuple", 61, "?"),
-    ("queue", 62, "?"),
-    ("pages", 63, "?"),
-    ("shared", 64, "?"),
-    ("drops_hidden", 65, "?"),
-    ("drop_where", 66, "?"),
-    ("drop_reasons", 67, "?"),
-    ("flows", 68, "?"),
-    ("tracepoint_cookies", 69, "?"),
-    ("typed_task", 70, "?"),
-    ("hardirq_mask", 72, "I"),
-    ("nmi_mask", 76, "I"),
-    ("cgroup", 80, "Q"),
-    ("preempt_count", 88, "Q"),
-    ("per_cpu_offset", 96, "Q"),
-    ("page_offset_base", 104, "Q"),
-    ("vmemmap_base", 112, "Q"),
+    ("section_at", 20, "3H"),
+    ("filter", 26, "6s"),
+    ("inner_l2", 32, "6s"),
+    ("inner_l3", 38, "6s"),
+    ("tables", 44, "14s"),
+    ("meta", 58, "?"),
+    ("adjacent", 59, "?"),
+    ("func_ip", 60, "?"),
+    ("track", 61, "?"),
+    ("placed", 62, "?"),
+    ("tuple", 63, "?"),
+    ("queue", 64, "?"),
+    ("pages", 65, "?"),
+    ("shared", 66, "?"),
+    ("drops_hidden", 67, "?"),
+    ("drop_where", 68, "?"),
+    ("drop_reasons", 69, "?"),
+    ("flows", 70, "?"),
+    ("tracepoint_cookies", 71, "?"),
+    ("typed_task", 72, "?"),
+    ("hardirq_mask", 76, "I"),
+    ("nmi_mask", 80, "I"),
+    ("cgroup", 88, "Q"),
+    ("preempt_count", 96, "Q"),
+    ("per_cpu_offset", 104, "Q"),
+    ("page_offset_base", 112, "Q"),
+    ("vmemmap_base", 120, "Q"),
 )
 
 # struct drop_key
@@ -152,7 +153,8 @@ STACK_MAX: Final = 64
 # enum section
 SECTION_STACK: Final = 0
 SECTION_TABLE: Final = 1
-SECTION_MAX: Final = 2
+SECTION_UDP: Final = 2
+SECTION_MAX: Final = 3
 
 # enum event_flags
 EVENT_REASON: Final = 1

@@ -39,7 +39,8 @@ def _serves_tracepoint(frame: Frame) -> bool:
 _SPECIAL = (
     contract.EVENT_LINK | contract.EVENT_DROP | contract.EVENT_TRACEPOINT | contract.EVENT_VERDICT
 )
-_SECTION_VALUES = len(layout.TABLE_VERDICT.names)
+_VERDICT_VALUES = len(layout.TABLE_VERDICT.names)
+_DNS_PORT, _UDP = 53, 17
 _ENTRY_BYTES = 16  # of a function, before and with ftrace's call
 _CONTEXTS = tuple(Context)
 _LABELS = {contract.L3_MPLS: "mpls", contract.L3_PPPOE: "pppoe session"}
@@ -151,7 +152,7 @@ class DropRules:
 class Decoder:
     """Turns runs of records into events.
 
-    ``skip``: bytes before each record. ``verdicts``: records have a section for those.
+    ``skip``: bytes before each record, which is as ``record`` has it.
     ``wall_offset_ns`` is added to CLOCK_MONOTONIC to get the time since the epoch.
     """
 
@@ -164,12 +165,13 @@ class Decoder:
         *,
         skip: int = 0,
         stride: int = layout.EVENT.size,
-        verdicts: bool = False,
+        record: layout.RecordLayout = layout.PLAIN_RECORD,
     ) -> None:
-        record = layout.RecordLayout.of(stack=names.symbolize is not None, verdict=verdicts)
         form = f"={skip}x{record.format[1:]}"
         padding = stride - struct.calcsize(form)
         self._record = struct.Struct(f"{form}{padding}x" if padding else form)
+        self._table_at = record.value_at[contract.SECTION_TABLE]
+        self._udp_at = record.value_at[contract.SECTION_UDP]
         self._targets = (("", ""), *((t.name, t.module) for t in targets))
         self._verdicts = {t.name for t in targets if not NO_VERDICT.fullmatch(t.name)}
         self._given = names
@@ -201,7 +203,7 @@ class Decoder:
         events = []
         for (
             ts_ns, skb, addr, pid, index, netns, mark, ifindex, mtu, length, reason, proto, cpu,
-            flags, context, tcp_flags, stack_len, comm, ifname, packed, *stack,
+            flags, context, tcp_flags, stack_len, comm, ifname, packed, *sections,
         ) in self._record.iter_unpack(run):  # fmt: skip
             location = local = said = None
             if flags & special:
@@ -210,7 +212,7 @@ class Decoder:
                     continue
                 location = self._given.locate(addr) if addr else None
                 if flags & contract.EVENT_VERDICT:
-                    func, said = self._said[(*stack[-_SECTION_VALUES:],)]
+                    func, said = self._said[self._table_section(sections)]
                     module, reason, reason_name, drop = "", -1, "", False
                 elif flags & contract.EVENT_DROP:
                     func, module = DROP_TRACEPOINT, ""
@@ -229,7 +231,8 @@ class Decoder:
                 skb, func, netns,
                 device=ifindex, last=drop or func == DROP_TRACEPOINT, local=local,
             )  # fmt: skip
-            frames = self._stack(stack[:stack_len], addr) if stack_len else ()
+            dns = self._dns(tuples[packed], sections) if self._udp_at >= 0 else None
+            frames = self._stack(sections[:stack_len], addr) if stack_len else ()
             if frames and not addr:
                 location = frames[0]
             events.append(
@@ -237,10 +240,21 @@ class Decoder:
                     skb, cpu, pid, names[comm], contexts[context], func, module, addr, ts_ns,
                     ts_ns + wall_offset_ns, netns, mark, ifindex, names[ifname], proto, mtu,
                     length, tuples[packed], tcp_flags, reason, reason_name, frames, drop,
-                    location, packet, parent, said,
+                    location, packet, parent, said, dns,
                 ))
             )  # fmt: skip
         return events
+
+    def _table_section(self, sections: Sequence[Any]) -> tuple[Any, ...]:
+        return tuple(sections[self._table_at : self._table_at + _VERDICT_VALUES])
+
+    def _dns(self, addresses: Tuple | None, sections: Sequence[Any]) -> int | None:
+        """The id of a DNS message (RFC 1035, section 4.1.1)."""
+        if addresses is None or addresses.proto != _UDP:
+            return None
+        if _DNS_PORT not in (addresses.sport, addresses.dport):
+            return None
+        return int.from_bytes(sections[self._udp_at][:2], "big")
 
     def _verdict(self, flags: int, reason: int, func: str) -> tuple[int, str, bool]:
         """(reason, its name, whether it is a drop) of a function."""

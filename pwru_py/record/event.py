@@ -110,7 +110,8 @@ class Event(NamedTuple):
     the tracepoint ``func`` is ``skb:kfree_skb`` and ``addr`` the location's. ``packet``: its
     number, see ``packets.identity``; ``parent``: that of the packet it was made of, None where that
     is not known. ``verdict``: in a session with ``journey``, of a table that has just been left, or
-    that drops the packet; ``func`` is the function that runs it then, and None elsewhere.
+    that drops the packet; ``func`` is the function that runs it then, and None elsewhere. ``dns``:
+    in such a session the id of a DNS message (UDP port 53).
     """
 
     skb: int
@@ -140,6 +141,7 @@ class Event(NamedTuple):
     packet: int = 0
     parent: int | None = None
     verdict: Verdict | None = None
+    dns: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,13 +37,16 @@ class Change(NamedTuple):
 
 
 class Hop(NamedTuple):
-    """A packet at a device. ``ts_ns``: CLOCK_MONOTONIC. ``netns``, ``ifname``: as in an Event."""
+    """A packet at a device. ``ts_ns``: CLOCK_MONOTONIC. ``netns``, ``ifname``, ``mtu``: as in an
+    Event.
+    """
 
     ts_ns: int
     netns: int
     ifname: str
     way: Way
     change: Change | None = None
+    mtu: int = 0
 
 
 class Judged(NamedTuple):

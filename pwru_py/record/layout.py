@@ -45,6 +45,7 @@ STACK = struct.Struct(f"={contract.STACK_MAX}Q")
 _SECTIONS: dict[int, struct.Struct] = {
     contract.SECTION_STACK: STACK,
     contract.SECTION_TABLE: TABLE_VERDICT,
+    contract.SECTION_UDP: struct.Struct("=8s"),
 }
 
 
@@ -52,24 +53,28 @@ _SECTIONS: dict[int, struct.Struct] = {
 class RecordLayout:
     """One session's records: the event, then the sections that are asked for, in their order.
 
-    ``section_at``: where each section that there is begins, 0 without it. ``bytes``: the size of
-    a record, a multiple of 8. ``format``: of all that is in it, as in ``struct``.
+    ``section_at``: where each section that there is begins, 0 without it. ``value_at``: the index
+    of its first value among those behind the event's, -1 without it. ``bytes``: the size of a
+    record, a multiple of 8. ``format``: of all that is in it, as in ``struct``.
     """
 
     section_at: tuple[int, ...]
+    value_at: tuple[int, ...]
     bytes: int
     format: str
 
     @classmethod
-    def of(cls, *, stack: bool = False, verdict: bool = False) -> RecordLayout:
-        wanted = {contract.SECTION_STACK: stack, contract.SECTION_TABLE: verdict}
-        at, size, form = [0] * contract.SECTION_MAX, EVENT.size, EVENT.format
-        for section, packed in sorted(_SECTIONS.items()):
-            if wanted[section]:
-                at[section] = size
-                size += packed.size
-                form += packed.format[1:]
-        return cls(tuple(at), size, form)
+    def of(cls, *sections: int) -> RecordLayout:
+        """With these, SECTION_* of the contract."""
+        at, value_at = [0] * contract.SECTION_MAX, [-1] * contract.SECTION_MAX
+        size, values, form = EVENT.size, 0, EVENT.format
+        for section in sorted(sections):
+            packed = _SECTIONS[section]
+            at[section], value_at[section] = size, values
+            size += packed.size
+            values += len(packed.unpack(builtins.bytes(packed.size)))
+            form += packed.format[1:]
+        return cls(tuple(at), tuple(value_at), size, form)
 
 
 PLAIN_RECORD = RecordLayout.of()

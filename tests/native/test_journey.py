@@ -146,17 +146,17 @@ def test_a_bridge_sends_a_question_to_all(bridged: Net) -> None:
     assert ways["packet 1"] == [
         "packet 1  10.77.1.2->10.77.1.3(arp request)  (ping)",
         " [a]  out  e0",
-        " [r]  in   e1",
+        " [r]  in   e1               bridge br0",
         " [r]  in   br0",
         " [r]  ✔ taken in by ARP",
     ]
-    (asked,) = (way for way in ways.values() if "[r]  out  e2" in way[1])
+    (asked,) = (way for way in ways.values() if way[1] == " [r]  out  e2               bridge br0")
     assert asked[2] == " [b]  in   e3"
     (answered,) = (way for way in ways.values() if "10.77.1.3->10.77.1.2(arp reply)" in way[0])
     assert answered[1:] == [
         " [b]  out  e3",
-        " [r]  in   e2",
-        " [r]  out  e1",
+        " [r]  in   e2               bridge br0",
+        " [r]  out  e1               bridge br0",
         " [a]  in   e0",
         " [a]  ✔ taken in by ARP; answers packet 1, T after it was sent",
     ]
@@ -292,3 +292,36 @@ def test_paths_are_counted(net: Net) -> None:
         "3  [a] e0 ──► [r] e1 ──► e2 ──► [b] e3  ✔ taken in by ICMP",
         "3  [b] e3 ──► [r] e2 ──► e1 ──► [a] e0  ✔ read by ping",
     }
+
+
+ANSWER = f"""
+import os, socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind(("{B}", 53))
+if stays := os.fork():
+    print(stays)
+else:
+    os.closerange(0, 3)
+    asked = [s.recvfrom(512) for _ in range(2)]
+    for query, who in asked[::-1]:
+        s.sendto(query, who)
+"""
+ASK = f"""
+import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+for name in b"ab":
+    s.sendto(bytes([18, name, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 1]), ("{B}", 53))
+for _ in range(2):
+    s.recv(512)
+"""
+
+
+def test_dns_answers_in_another_order(net: Net) -> None:
+    """By the ids of the messages: the ports are the same."""
+    net.python("b", ANSWER)
+    with net.tracing("--journey", "--output-json", "udp port 53") as traces:
+        net.python("a", ASK)
+    ways = {w["packet"]: w for w in traces[0].records if w["type"] == "journey"}
+    answers = [(number, way["answers"]) for number, way in sorted(ways.items()) if way["answers"]]
+    assert answers == [(3, 2), (4, 1)]
+    assert [ways[number]["answered_by"] for number in (1, 2)] == [4, 3]

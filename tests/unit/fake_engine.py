@@ -66,12 +66,16 @@ class Kernel:
         return self.steps.count("open") - self.steps.count("close")
 
 
+def record_layout(stack: bool) -> layout.RecordLayout:
+    return layout.RecordLayout.of(*[contract.SECTION_STACK] * stack)
+
+
 class Reader:
     """Hands over all records at once, then sleeps until it is woken."""
 
     def __init__(self, kernel: Kernel, stack: bool, wake_fd: int) -> None:
         self.skip = 0
-        self.stride = layout.RecordLayout.of(stack=stack).bytes
+        self.stride = record_layout(stack).bytes
         self._kernel = kernel
         self._wake_fd = wake_fd
 
@@ -102,7 +106,7 @@ class FakeAttached:
         self.reader = Reader(kernel, prepared.config.output_stack, wake.fd)
         self.locate = lambda addr: symbolize(addr, False)
         self.tells_drops = False
-        self.verdicts = False
+        self.record = record_layout(prepared.config.output_stack)
         self.failed = kernel.failed
         self.symbolize = symbolize if prepared.config.output_stack else None
         self.warnings = kernel.warnings

@@ -206,6 +206,21 @@ def test_a_question_and_its_answer_through_nat() -> None:
     assert (answer.end.how, answer.end.by, answer.end.waited_ns) == (Ended.READ, "ping:7", MS)
 
 
+def test_dns_is_matched_by_its_id() -> None:
+    """A resolver may ask twice by one port; the answers come in the other order."""
+    query = Tuple("10.0.0.1", "10.0.0.2", 4000, 53, 17, True)
+    reply = Tuple("10.0.0.2", "10.0.0.1", 53, 4000, 17, True)
+    found = told(
+        event(OUT, 1, 1, tuple=query, dns=7), event(OUT, 2, 2, tuple=query, dns=8),
+        event(IN, 3, 3, tuple=reply, dns=8), event(READ, 4, 3, tuple=reply, dns=8),
+        event(IN, 5, 4, tuple=reply, dns=7), event(READ, 6, 4, tuple=reply, dns=7),
+    )  # fmt: skip
+    assert {way.packet: (way.answers, way.answered_by) for way in found} == {
+        1: (0, 4), 2: (0, 3), 3: (2, 0), 4: (1, 0),
+    }  # fmt: skip
+    assert {way.round_trip_ns for way in found if way.answers} == {2 * MS, 5 * MS}
+
+
 def test_a_copy_that_is_known_to_be_one() -> None:
     """Two replies with one tuple, as after a wrap of the sequence number."""
     reply = Tuple(B, A, 0, 0, 1, False, Icmp(0, 4, 1))
@@ -251,6 +266,14 @@ def test_no_packet_has_two_ends(steps: list[tuple[str, int, bool]]) -> None:
     assert set(ended) == seen
 
 
+def test_another_mtu_is_told() -> None:
+    way = only(event(OUT, 1), event(IN, 2, ifname="x"), event(OUT, 3, ifname="t", mtu=1450),
+               event(OUT, 4, ifname="none", mtu=0))  # fmt: skip
+    assert [line.split()[4:] for line in journey_lines(way, {11: "host"}.__getitem__)[1:-1]] == [
+        ["eth0"], ["x"], ["t", "mtu", "1450"], ["none"],
+    ]  # fmt: skip
+
+
 def test_text_and_json() -> None:
     way = only(event(OUT, 1), event(IN, 2.5, netns=12, ifname="web0", tuple=NATTED, len=86),
                event(DROP, 3, netns=12, drop=True, by="f", reason_name="TTL"))  # fmt: skip
@@ -266,6 +289,15 @@ def test_text_and_json() -> None:
     absolute = journey_lines(way, names.__getitem__, Timestamp.ABSOLUTE)
     assert re.match(r"packet 1  \d{4}-\d\d-\d\dT\d\d:00:00\.000000[+-]\d\d:00  10", absolute[0])
     assert absolute[1:] == journey_lines(way, names.__getitem__)[1:]
-    record = json_journey(way, names.__getitem__)
+
+    def device(netns: int, ifname: str) -> str:
+        return "bridge br0" if (netns, ifname) == (12, "web0") else ""
+
+    assert journey_lines(way, names.__getitem__, device=device)[2] == (
+        "   1.500 ms  [web]  in   web0             bridge br0, nat target 10.0.0.2:53 -> "
+        "10.0.0.3:5353"
+    )
+    record = json_journey(way, names.__getitem__, device)
+    assert [hop["device"] for hop in record["hops"]] == [None, "bridge br0"]
     assert record["hops"][1]["change"]["what"] == "nat target"
     assert (record["end"]["how"], record["end"]["namespace"]) == ("dropped", "web")

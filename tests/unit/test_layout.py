@@ -86,14 +86,20 @@ def test_contexts() -> None:
 
 
 def test_records_and_their_sections() -> None:
-    plain, stacked = RecordLayout.of(), RecordLayout.of(stack=True)
+    plain, stacked = RecordLayout.of(), RecordLayout.of(contract.SECTION_STACK)
     event, stack = contract.EVENT_BYTES, layout.STACK.size
-    assert (plain.bytes, plain.section_at) == (event, (0, 0))
-    assert (stacked.bytes, stacked.section_at) == (event + stack, (event, 0))
-    told, both = RecordLayout.of(verdict=True), RecordLayout.of(stack=True, verdict=True)
-    assert (told.bytes, told.section_at) == (event + contract.TABLE_VERDICT_BYTES, (0, event))
-    assert (both.bytes, both.section_at) == (contract.RECORD_BYTES, (event, event + stack))
-    assert all(each.bytes % 8 == 0 for each in (plain, stacked, told, both))
+    assert (plain.bytes, plain.section_at) == (event, (0, 0, 0))
+    assert (stacked.bytes, stacked.section_at) == (event + stack, (event, 0, 0))
+    told, whole = (
+        RecordLayout.of(contract.SECTION_UDP, contract.SECTION_TABLE),
+        RecordLayout.of(contract.SECTION_STACK, contract.SECTION_TABLE, contract.SECTION_UDP),
+    )
+    table = contract.TABLE_VERDICT_BYTES
+    assert (told.bytes, told.section_at) == (event + table + 8, (0, event, event + table))
+    assert told.value_at == (-1, 0, len(layout.TABLE_VERDICT.names))
+    assert (whole.bytes, whole.section_at[0]) == (contract.RECORD_BYTES, event)
+    assert whole.value_at[1] == contract.STACK_MAX
+    assert all(each.bytes % 8 == 0 for each in (plain, stacked, told, whole))
 
 
 def test_cookies(compiled: dict[str, int]) -> None:
@@ -113,7 +119,7 @@ def test_needs_are_packed_by_name() -> None:
 
 
 def test_a_configuration_is_packed_by_name() -> None:
-    stacked = RecordLayout.of(stack=True)
+    stacked = RecordLayout.of(contract.SECTION_STACK)
     given = KernelConfig(
         1,
         2,

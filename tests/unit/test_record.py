@@ -112,6 +112,8 @@ def decoder(
         locate,
         settings.pop("symbolize", None),
     )
+    if names.symbolize is not None:
+        settings["record"] = layout.RecordLayout.of(contract.SECTION_STACK)
     return Decoder(
         TARGETS, names, DropRules(tracepoint, has_reasons, LIST_FREES), Identity(), **settings
     )
@@ -408,14 +410,27 @@ def test_lists_of_kernels_that_do_not_tell_pieces_from_drops() -> None:
 
 def test_what_a_table_says() -> None:
     section = layout.TABLE_VERDICT.pack(b"flt\x1b", b"out", 65538, 1, 1, 2, 3)
-    size = layout.EVENT.size + len(section)
-    given = decoder(stride=size, verdicts=True, tracepoint=True)
+    laid = layout.RecordLayout.of(contract.SECTION_TABLE)
+    given = decoder(stride=laid.bytes, record=laid, tracepoint=True)
     told = record(func=0, target=0, flags=contract.EVENT_VERDICT) + section
     other = record(flags=contract.EVENT_TRACEPOINT) + bytes(len(section))
     event, plain = given.decode(told + other, WALL_OFFSET_NS)
     assert event.verdict == Verdict("inet", "flt\\x1b", "out", "OUTPUT", "STOLEN")
     assert (event.func, event.drop, event.location) == ("nft_do_chain", False, None)
     assert (plain.verdict, plain.packet) == (None, event.packet)
+
+
+@pytest.mark.parametrize(
+    ("sport", "dport", "l4", "dns"),
+    [(4000, 53, 17, 0x1234), (53, 4000, 17, 0x1234), (4000, 54, 17, None), (4000, 53, 6, None)],
+)
+def test_the_id_of_a_dns_message(sport: int, dport: int, l4: int, dns: int | None) -> None:
+    laid = layout.RecordLayout.of(contract.SECTION_TABLE, contract.SECTION_UDP)
+    given = decoder(stride=laid.bytes, record=laid)
+    packed = packed_tuple("10.0.0.1", "10.0.0.2", sport, dport, l4)
+    raw = record(tuple=packed) + bytes(contract.TABLE_VERDICT_BYTES) + b"\x12\x34\x01\0\0\1\0\0"
+    (event,) = given.decode(raw, WALL_OFFSET_NS)
+    assert event.dns == dns
 
 
 def test_children_are_no_events() -> None:

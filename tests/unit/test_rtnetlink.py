@@ -61,6 +61,24 @@ def attribute(kind: int, value: bytes) -> bytes:
     return struct.pack("=HH", 4 + len(value), kind) + value + bytes(-len(value) % 4)
 
 
+def test_what_a_device_lies_on_and_belongs_to() -> None:
+    counted = attribute(23, bytes(25 * 8))
+    kind = attribute(18, attribute(1, b"vlan\0"))
+    number = struct.Struct("=I").pack
+
+    def link(*more: bytes) -> Link:
+        body = struct.pack("=BxHiII", 0, 1, 9, 0, 0) + attribute(3, b"x\0") + counted
+        body += b"".join(more)
+        found: dict[str, Link] = {}
+        take_links(struct.pack("=IHHII", 16 + len(body), 16, 2, 1, 1) + body, found)
+        return found["x"]
+
+    assert link(attribute(5, number(3)), kind)[4:] == (9, 0, 3, "vlan")
+    assert link(attribute(10, number(4)))[4:] == (9, 4, 0, "")
+    elsewhere = link(attribute(5, number(3)), attribute(37, number(0)), attribute(10, number(4)))
+    assert elsewhere[4:] == (9, 4, 0, ""), "the other end of a veth pair is in another namespace"
+
+
 def test_a_part_of_a_dump() -> None:
     """With attributes that are of no interest, an interface without counters, and the end."""
     counted = struct.pack("=25Q", *range(100, 125))
@@ -71,6 +89,6 @@ def test_a_part_of_a_dump() -> None:
     found: dict[str, Link] = {}
     assert not take_links(parts, found)
     assert take_links(parts + end, found)
-    assert found == {"eth0": Link(errors=104, overruns=114, missed=115)}
+    assert found == {"eth0": Link(104, 114, 115, index=7)}
     with pytest.raises(PermissionError):
         take_links(struct.pack("=IHHIIi", 36, 2, 0, 1, 1, -errno.EPERM) + bytes(16), found)
