@@ -108,11 +108,11 @@ class NetnsNames:
         own = links.get(ifname)
         if own is None:
             return ""
-        by_index = {link.index: (name, link) for name, link in links.items()}
+        by_index = {link.ifindex: (name, link) for name, link in links.items()}
         if own.master in by_index:
             name, master = by_index[own.master]
             return f"{escape(os.fsencode(master.kind))} {escape(os.fsencode(name))}".lstrip()
-        if own.lower in by_index and own.lower != own.index:
+        if own.lower in by_index and own.lower != own.ifindex:
             name, _lower = by_index[own.lower]
             return f"{escape(os.fsencode(own.kind))} on {escape(os.fsencode(name))}".lstrip()
         return ""

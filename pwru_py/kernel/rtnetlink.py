@@ -30,7 +30,7 @@ class Link(NamedTuple):
     """An interface, and what it has not taken since its start (struct rtnl_link_stats64): frames.
 
     ``errors``: all that were bad. ``overruns``: ``rx_fifo_errors``. ``missed``: no room for them.
-    ``xdp``: the number of the XDP program in its driver, 0 without one. ``index``: its own;
+    ``xdp``: the number of the XDP program in its driver, 0 without one. ``ifindex``: its own;
     ``master``: that of the bridge, bond or VRF it belongs to; ``lower``: that of the interface
     below it in the same namespace; 0: none. ``kind``: ``bridge``, ``vlan``; '' of hardware.
     """
@@ -39,7 +39,7 @@ class Link(NamedTuple):
     overruns: int
     missed: int
     xdp: int = 0
-    index: int = 0
+    ifindex: int = 0
     master: int = 0
     lower: int = 0
     kind: str = ""

@@ -177,7 +177,8 @@ def _how_text(finish: End | Finish) -> str:
     seems = "" if finish.sure else ", it seems"
     if finish.how is Ended.DROPPED:
         reason = finish.reason or "dropped"
-        return f"{reason} in {finish.by}" if finish.by else reason
+        reason = f"{reason} in {finish.by}" if finish.by else reason
+        return f"{reason}: table {finish.table}" if finish.table else reason
     words = {Ended.READ: "read by", Ended.TAKEN: "taken in by", Ended.LEFT: "left by"}
     if finish.how in words:
         return f"{words[finish.how]} {finish.by}{seems}"
@@ -232,6 +233,7 @@ def json_journey(journey: Journey, name: Name, device: Device = _plain) -> dict[
             "namespace": name(end.netns),
             "by": end.by,
             "reason": end.reason or None,
+            "table": end.table or None,
             "waited_ns": end.waited_ns,
             "sure": end.sure,
             "note": end.note,
@@ -344,6 +346,11 @@ JOURNEY_SCHEMA: dict[str, Any] = {
                 **_NETNS,
                 "by": {**_TEXT, "description": "Process, protocol, device, or dropping function."},
                 "reason": {"type": ["string", "null"], "description": "Of a drop."},
+                "table": {
+                    "type": ["string", "null"],
+                    "description": "That of netfilter that dropped it: filter, INPUT; inet flt, "
+                    "chain in, INPUT; null: none did, or they cannot be probed.",
+                },
                 "waited_ns": {**_OR_NULL, "description": "How long it lay until it was read."},
                 "sure": {
                     "type": "boolean",
@@ -352,7 +359,8 @@ JOURNEY_SCHEMA: dict[str, Any] = {
                 "note": _TEXT,
             },
             "required": [
-                "how", "ts_ns", "netns", "namespace", "by", "reason", "waited_ns", "sure", "note",
+                "how", "ts_ns", "netns", "namespace", "by", "reason", "table", "waited_ns", "sure",
+                "note",
             ],
         },
         "answers": {**_OR_NULL, "description": "The packet that asked for it."},

@@ -104,6 +104,7 @@ def json_paths(
                     "namespace": name(path.finish.netns),
                     "by": path.finish.by,
                     "reason": path.finish.reason or None,
+                    "table": path.finish.table or None,
                     "sure": path.finish.sure,
                 },
                 "times": [_json_times(times) for times in path.times],
@@ -169,9 +170,18 @@ PATHS_SCHEMA: dict[str, Any] = {
                             "namespace": _TEXT,
                             "by": _TEXT,
                             "reason": {"type": ["string", "null"]},
+                            "table": {"type": ["string", "null"]},
                             "sure": {"type": "boolean"},
                         },
-                        "required": ["how", "netns", "namespace", "by", "reason", "sure"],
+                        "required": [
+                            "how",
+                            "netns",
+                            "namespace",
+                            "by",
+                            "reason",
+                            "table",
+                            "sure",
+                        ],
                     },
                     "times": {
                         "description": "From each hop to the next, and to the end; quantiles are "

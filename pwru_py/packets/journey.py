@@ -254,8 +254,8 @@ class Journeys:
             note = "by its TIME-WAIT, or it was a bad segment"
             return _end(event, Ended.TAKEN, by="TCP", sure=False, note=note)
         place = f"{by}+0x{event.location.offset:x}" if by and event.location is not None else by
-        note = "; ".join(filter(None, (_dropped_by(live.journey), live.told)))
-        return _end(event, Ended.DROPPED, by=place, reason=event.reason_name, note=note)
+        end = _end(event, Ended.DROPPED, by=place, reason=event.reason_name, note=live.told)
+        return end._replace(table=_dropped_by(live.journey))
 
     def _silent(self, packet: int, why: str) -> Journey:
         """Nothing more comes of it."""
@@ -307,8 +307,8 @@ def _dropped_by(journey: Journey) -> str:
     if last is None or last.verdict != "DROP":
         return ""
     if not last.family:
-        return f"table {last.table}, {last.hook}"
-    return f"table {last.family} {last.table}, chain {last.chain}, {last.hook}"
+        return f"{last.table}, {last.hook}"
+    return f"{last.family} {last.table}, chain {last.chain}, {last.hook}"
 
 
 def _is_unread_copy(event: Event) -> bool:

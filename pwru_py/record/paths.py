@@ -62,6 +62,7 @@ class Finish(NamedTuple):
     by: str
     reason: str
     sure: bool
+    table: str = ""
 
 
 class Path:

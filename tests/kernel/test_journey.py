@@ -115,9 +115,9 @@ def test_what_tables_say(lab: Lab) -> None:
     assert {j["tuple"]["saddr"] for j in of_b} == {"10.1.0.1", "fd00:1::1"}
     for journey in of_b:
         assert said(journey) == [f"{out} ACCEPT", before, within, "b eth0:  filter  INPUT DROP"]
-        assert (journey["end"]["how"], journey["end"]["note"]) == ("dropped", "table filter, INPUT")
+        assert (journey["end"]["how"], journey["end"]["table"]) == ("dropped", "filter, INPUT")
     assert said(by_port[7022]) == [f"{out} DROP"]
-    assert by_port[7022]["end"]["note"] == "table inet flt, chain out, OUTPUT"
+    assert by_port[7022]["end"]["table"] == "inet flt, chain out, OUTPUT"
     assert by_port[7022]["end"]["how"] == "dropped"
     assert not by_port[7022]["hops"]
 

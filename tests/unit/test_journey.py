@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from pwru_py.options.config import Timestamp
 from pwru_py.output.journey import end_text, journey_lines, json_journey
+from pwru_py.output.paths import map_lines
 from pwru_py.packets.journey import Journeys
+from pwru_py.packets.paths import Paths
 from pwru_py.record.event import Context, Event, Frame, Icmp, Tuple, Verdict
 from pwru_py.record.journey import Changed, Ended, Journey, Way
 
@@ -125,9 +127,14 @@ def test_what_tables_say_stands_between_the_hops() -> None:
         "   0.000 ms  host  in   eth0",
         "   1.000 ms  host  nf   nat.PREROUTING:ACCEPT, raw.PREROUTING:ACCEPT",
         "   2.000 ms  host  nf   inet flt/in.INPUT:DROP",
-        "   3.000 ms  host  ✘ NETFILTER_DROP in nf_hook_slow+0x10; table inet flt, chain in, INPUT;"
+        "   3.000 ms  host  ✘ NETFILTER_DROP in nf_hook_slow+0x10: table inet flt, chain in, INPUT;"
         " an ICMP error is sent back",
     ]
+    found = Paths()
+    found.add(way)
+    assert map_lines(found.busiest(), 1, 0, {11: "host"}.__getitem__)[-1] == (
+        "1  host eth0  ✘ NETFILTER_DROP in nf_hook_slow: table inet flt, chain in, INPUT"
+    )
     said = json_journey(way, {11: "host"}.__getitem__)["verdicts"]
     assert [each["table"] for each in said] == ["nat", "raw", "flt"]
     assert said[2] == {
@@ -138,7 +145,7 @@ def test_what_tables_say_stands_between_the_hops() -> None:
 
 def test_a_table_that_accepted_has_not_dropped() -> None:
     drop = event(DROP, 4, by="nf_hook_slow", drop=True, reason_name="NETFILTER_DROP")
-    assert only(event(IN, 1), event("ipt_do_table", 2, verdict=ACCEPTED), drop).end.note == ""
+    assert only(event(IN, 1), event("ipt_do_table", 2, verdict=ACCEPTED), drop).end.table == ""
 
 
 def test_a_packet_may_begin_in_a_table() -> None:

@@ -89,6 +89,6 @@ def test_a_part_of_a_dump() -> None:
     found: dict[str, Link] = {}
     assert not take_links(parts, found)
     assert take_links(parts + end, found)
-    assert found == {"eth0": Link(104, 114, 115, index=7)}
+    assert found == {"eth0": Link(104, 114, 115, ifindex=7)}
     with pytest.raises(PermissionError):
         take_links(struct.pack("=IHHIIi", 36, 2, 0, 1, 1, -errno.EPERM) + bytes(16), found)
