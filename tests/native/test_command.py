@@ -16,7 +16,9 @@ from pathlib import Path
 from pwru_py.kernel.cgroup import own_group
 from tests.kernel.lab import Trace
 from tests.native.net import A, B, Net
-from tests.native.test_journey import NAT, PING, PONG, journeys
+from tests.native.test_journey import NAT, PING, PONG, bridged, journeys
+
+__all__ = ["bridged"]  # a fixture
 
 PWRU = [sys.executable, "-m", "pwru_py"]
 PING_COMMAND = str(Path(sys.executable).parent / "pwru-py-ping")
@@ -167,6 +169,20 @@ def test_sockets_of_a_group_and_those_below(net: Net) -> None:
         finally:
             below.rmdir()
     assert journeys(net, traces[0]) == [PING, PONG]
+
+
+def test_the_six_lines_of_tracepkts_example(bridged: Net) -> None:
+    """From a host to a container on its bridge: bridge, port, container, and back."""
+    trace = run(*inside(bridged, "r", f"{PING_COMMAND} --tracepkt -c1 -W5 {A}").split())
+    lines = [line.split(maxsplit=3) for line in trace.stdout.splitlines()]
+    host, container = f"{bridged.inode('r')}]", f"{bridged.inode('a')}]"
+    crossed = [(host, "br0"), (host, "e1"), (container, "e0")]
+    assert [(line[1], line[2]) for line in lines] == crossed + crossed[::-1]
+    assert [line[3].split()[0] for line in lines] == ["request"] * 3 + ["reply"] * 3
+    assert lines[0][3].endswith(f".001 10.77.1.1 -> {A}")
+    assert all(
+        len(line.split("]")[0]) == len("[  4026531957") for line in trace.stdout.splitlines()
+    )
 
 
 def test_pings_hops_in_the_form_of_tracepkt(net: Net) -> None:
