@@ -103,6 +103,8 @@ enum section {
 
 /* What a table, or in nf_tables one of its base chains, has said of a packet. */
 struct table_verdict {
+	__u64 table_handle; /* of nf_tables: a table that is made again has another one */
+	__u64 rule;         /* handle of the rule that said so; 0: not known */
 	char table[NAME_MAX];
 	char chain[NAME_MAX]; /* of nf_tables */
 	__u32 verdict;        /* as the function returned it */
@@ -110,6 +112,8 @@ struct table_verdict {
 	__u8 family;          /* of the table in nf_tables, NFPROTO_* */
 	__u8 pf;              /* of the hook, NFPROTO_* */
 	__u8 hook;
+	__u8 policy; /* of the base chain: NF_DROP or NF_ACCEPT */
+	__u8 unused[7];
 };
 
 struct record { /* with every section */
@@ -138,8 +142,13 @@ struct tables {
 	__u16 chain_name;
 	__u16 table_name; /* of struct nft_table */
 	__u16 table_family;
-	__u16 packet_state; /* of struct nft_pktinfo */
-	bool skb_second;    /* ipt_do_table(priv, skb, state), 5.16, commit 8844e01062dd */
+	__u16 table_handle;
+	__u16 packet_state;   /* of struct nft_pktinfo */
+	__u16 policy_before;  /* of struct nft_base_chain: bytes from its policy to its chain */
+	__u16 immediate_dreg; /* of struct nft_immediate_expr */
+	__u16 ops_size;       /* of struct nft_expr_ops */
+	bool rules_plain;     /* a chain's rules are struct nft_rule: until 5.16, 2c865a8a28a1 */
+	bool skb_second;      /* ipt_do_table(priv, skb, state), 5.16, commit 8844e01062dd */
 	bool on;
 };
 

@@ -166,6 +166,20 @@ int enter_nftables(struct pt_regs *ctx)
 }
 
 SEC("?kprobe")
+int note_rules(struct pt_regs *ctx)
+{
+	note_rule(ctx, false);
+	return 0;
+}
+
+SEC("?kprobe")
+int note_rejects(struct pt_regs *ctx)
+{
+	note_rule(ctx, true);
+	return 0;
+}
+
+SEC("?kprobe")
 int leave_tables(struct pt_regs *ctx)
 {
 	return leave_table(ctx);

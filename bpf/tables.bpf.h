@@ -18,6 +18,7 @@ struct inside {
 	__u64 sp;    /* of the function's return address: it tells one call from all others */
 	__u64 base;  /* struct xt_table or struct nft_chain */
 	__u64 state; /* struct nf_hook_state */
+	__u64 rule;  /* handle of the rule that has decided so far */
 	__u64 ts_ns; /* CLOCK_MONOTONIC */
 	__u32 cpu;
 	__u32 nft;
@@ -96,6 +97,9 @@ static __always_inline void fill_names(struct table_verdict *v, const struct ins
 	table = read_pointer(in->base + cfg.tables.chain_table);
 	read_name(v->chain, (const void *)read_pointer(in->base + cfg.tables.chain_name));
 	read_name(v->table, (const void *)read_pointer(table + cfg.tables.table_name));
+	v->table_handle = read_pointer(table + cfg.tables.table_handle);
+	v->rule = in->rule;
+	v->policy = read_u8((const void *)(in->base - cfg.tables.policy_before));
 	v->family = read_u8((const void *)(table + cfg.tables.table_family)) & TABLE_FAMILY_MASK;
 }
 
@@ -175,6 +179,102 @@ static __noinline int leave_table(struct pt_regs *ctx)
 		emit_verdict(ctx, addr, &in, CTX_FIELD(ctx, ax), slot);
 	end_tracepoint();
 	return 0;
+}
+
+/*
+ * Which rule has an expression decide? nft_do_chain() keeps its address in a register that calls
+ * preserve; which one, the compiler has chosen. An address is that of a rule if the expression is one
+ * of the rule's, and their sizes lead from its first one to it, and on to its end.
+ */
+#define EXPRESSIONS_MAX 32 /* of a rule; one with more is not named */
+#define RULE_HANDLE_MASK ((1ULL << 42) - 1)
+#define RULE_BYTES_MASK 0xfff
+
+/* dlen: of its expressions. */
+struct rule {
+	__u64 handle;
+	__u64 at; /* of the first expression */
+	__u64 dlen;
+};
+
+static __always_inline void read_rule(__u64 addr, struct rule *rule)
+{
+	__u64 word;
+
+	if (cfg.tables.rules_plain) { /* handle:42, genmask:2, dlen:12 behind a list's head */
+		word = read_pointer(addr + 16);
+		rule->handle = word & RULE_HANDLE_MASK;
+		rule->dlen = word >> 44 & RULE_BYTES_MASK;
+		rule->at = addr + 24;
+	} else { /* struct nft_rule_dp: is_last:1, dlen:12, handle:42 */
+		word = read_pointer(addr);
+		rule->handle = word >> 13 & RULE_HANDLE_MASK;
+		rule->dlen = word >> 1 & RULE_BYTES_MASK;
+		rule->at = addr + 8;
+	}
+}
+
+/* The handle; 0: there is no rule with this expression at addr. */
+static __noinline __u64 rule_with(__u64 addr, __u64 expr)
+{
+	struct rule rule;
+	__u64 at, end;
+	bool found = false;
+	int i;
+
+	read_rule(addr, &rule);
+	at = rule.at;
+	end = at + rule.dlen;
+	if (expr < at || expr >= end)
+		return 0;
+	for (i = 0; i < EXPRESSIONS_MAX; i++) {
+		if (at >= end)
+			break;
+		found |= at == expr;
+		at += read_u32((const void *)(read_pointer(at) + cfg.tables.ops_size));
+	}
+	return found && at == end ? rule.handle : 0;
+}
+
+static __noinline __u64 find_rule(struct pt_regs *ctx, __u64 expr)
+{
+	__u64 handle = rule_with(CTX_FIELD(ctx, bx), expr);
+
+	if (!handle)
+		handle = rule_with(CTX_FIELD(ctx, r13), expr);
+	if (!handle)
+		handle = rule_with(CTX_FIELD(ctx, r14), expr);
+	if (!handle)
+		handle = rule_with(CTX_FIELD(ctx, r12), expr);
+	if (!handle)
+		handle = rule_with(CTX_FIELD(ctx, r15), expr);
+	if (!handle)
+		handle = rule_with(CTX_FIELD(ctx, bp), expr);
+	return handle;
+}
+
+#define EXPRESSION_HEAD 8 /* struct nft_expr: ops, then what the expression has of its own */
+#define NF_ACCEPT 1
+
+/* Of nft_immediate_eval(): a verdict is data for register 0. */
+static __always_inline bool decides(__u64 expr)
+{
+	__u32 code;
+
+	if (read_u8((const void *)(expr + EXPRESSION_HEAD + cfg.tables.immediate_dreg)))
+		return false;
+	code = read_u32((const void *)(expr + EXPRESSION_HEAD));
+	return code == NF_DROP || code == NF_ACCEPT;
+}
+
+/* Of an expression's evaluation: (expr, regs, pkt). `always`: it drops, whatever it is given. */
+static __always_inline void note_rule(struct pt_regs *ctx, const bool always)
+{
+	__u64 expr = ARG1(ctx), addr = read_pointer(ARG3(ctx));
+	struct inside *in = bpf_map_lookup_elem(&inside_of, &addr);
+
+	if (in && (always || decides(expr)))
+		in->rule = find_rule(ctx, expr);
 }
 
 #define WITHIN_NS 10000000 /* the kernel may have skipped the probe where the table was left */

@@ -145,10 +145,12 @@ def _list_functions(tracer: Tracer) -> int:
 
 def _sink(tracer: Tracer, options: Options, stream: TextIO) -> Sink:
     if options.config.journey:
+        from .facts.tables import NFTABLES
         from .journeys import sink_of
 
+        rules = NFTABLES in tracer.plan().tables
         kind = sink_of(options)
-        return kind(stream, options, cast(TextIO, _notices), tracer.stop)
+        return kind(stream, options, cast(TextIO, _notices), tracer.stop, rules=rules)
     from .output import View, json_sink, table_sink, text_sink
 
     timestamp = options.timestamp
@@ -181,8 +183,8 @@ def _trace(
     from .output.summary import plural
     from .signals import Signals
 
-    sink = _sink(tracer, options, stream)
     tracer.plan()  # it attaches nothing and may take a while: a signal still ends it at once
+    sink = _sink(tracer, options, stream)
 
     def ready() -> None:
         _all_attached(options)

@@ -9,7 +9,17 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, TextIO
 
 from .kernel.netns import NetnsNames
-from .output.journey import ARRIVED, LOST, UNKNOWN, journey_lines, json_journey, mark
+from .kernel.rules import RuleBook
+from .output.journey import (
+    ARRIVED,
+    LOST,
+    UNKNOWN,
+    Names,
+    journey_lines,
+    json_journey,
+    mark,
+    no_rule,
+)
 from .output.paths import json_paths, map_lines, path_lines
 from .output.summary import LossWatch, loss_notice, plural, summary_lines
 from .output.tracepkt import HopLines
@@ -32,17 +42,26 @@ class JourneySink:
     """Writes a journey when it is over.
 
     ``notices``: where losses are told, unless JSON tells them. ``enough``: called when as many were
-    written as the options ask for.
+    written as the options ask for. ``rules``: those of nf_tables are to be looked up.
     """
 
     def __init__(
-        self, stream: TextIO, options: Options, notices: TextIO, enough: Callable[[], None]
+        self,
+        stream: TextIO,
+        options: Options,
+        notices: TextIO,
+        enough: Callable[[], None],
+        *,
+        rules: bool = False,
     ) -> None:
         self._stream = stream
         self._json = options.output_json
         self._notices = notices
         self._journeys = Journeys(int(options.journey_timeout_s * 1e9))
-        self._names = NetnsNames()
+        namespaces = NetnsNames()
+        self._rules = RuleBook(namespaces.path) if rules else None
+        find = self._rules.find if self._rules is not None else no_rule
+        self._names = Names(namespaces.name, namespaces.device, find)
         self._timestamp = options.timestamp
         self._left = options.journey_count
         self._enough = enough
@@ -89,6 +108,8 @@ class JourneySink:
         elif self._console is not None:
             self._console.print("\n".join(summary_lines(summary)), soft_wrap=True)
         self._stream.flush()
+        if self._rules is not None:
+            self._rules.close()
 
     def _end(self) -> None:
         """What comes behind the last journey, before the account."""
@@ -99,7 +120,7 @@ class JourneySink:
                 return
             self._written += 1
             if self._json:
-                self._line(json_journey(journey, self._names.name, self._names.device))
+                self._line(json_journey(journey, self._names))
             elif self._console is not None:
                 self._show(self._console, journey)
             else:
@@ -112,7 +133,7 @@ class JourneySink:
         return 0 < self._left <= self._written
 
     def _journey_lines(self, journey: Journey) -> list[str]:
-        return journey_lines(journey, self._names.name, self._timestamp, self._names.device)
+        return journey_lines(journey, self._names, self._timestamp)
 
     def _show(self, console: Console, journey: Journey) -> None:
         head, *hops, end = self._journey_lines(journey)
@@ -130,9 +151,15 @@ class PathSink(JourneySink):
     """Counts journeys by path, and reports again and again; on a terminal in place."""
 
     def __init__(
-        self, stream: TextIO, options: Options, notices: TextIO, enough: Callable[[], None]
+        self,
+        stream: TextIO,
+        options: Options,
+        notices: TextIO,
+        enough: Callable[[], None],
+        *,
+        rules: bool = False,
     ) -> None:
-        super().__init__(stream, options, notices, enough)
+        super().__init__(stream, options, notices, enough, rules=rules)
         self._left = options.report_count
         self._paths = Paths()
         self._path_lines = map_lines if options.journey_map else path_lines
@@ -170,12 +197,12 @@ class PathSink(JourneySink):
 
     def _lines(self) -> list[str]:
         counts = (self._paths.busiest(), self._paths.packets, self._paths.others)
-        return self._path_lines(*counts, self._names.name)
+        return self._path_lines(*counts, self._names)
 
     def _report(self) -> None:
         if self._json:
             counts = (self._paths.busiest(), self._paths.packets, self._paths.others)
-            self._line(json_paths(*counts, time.time_ns(), self._names.name))
+            self._line(json_paths(*counts, time.time_ns(), self._names))
             return
         lines = self._lines()
         if self._live is None or self._console is None:
@@ -194,9 +221,15 @@ class TracepktSink(JourneySink):
     """Hops of pings as they come, a line each."""
 
     def __init__(
-        self, stream: TextIO, options: Options, notices: TextIO, enough: Callable[[], None]
+        self,
+        stream: TextIO,
+        options: Options,
+        notices: TextIO,
+        enough: Callable[[], None],
+        *,
+        rules: bool = False,
     ) -> None:
-        super().__init__(stream, options, notices, enough)
+        super().__init__(stream, options, notices, enough, rules=rules)
         self._hops = HopLines()
 
     def events(self, batch: Sequence[Event]) -> None:

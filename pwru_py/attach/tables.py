@@ -8,21 +8,25 @@ from contextlib import ExitStack
 from typing import NamedTuple
 
 from ..errors import AttachError
-from ..facts.tables import NFTABLES
+from ..facts.tables import NFTABLES, REJECTS, RULES
 from ..kernel import perf, system
 from ..kernel.libbpf import Program
 from .probes import link_event
 
-NAMES = ("enter_xtables", "enter_nftables", "leave_tables")
+NAMES = ("enter_xtables", "enter_nftables", "leave_tables", "note_rules", "note_rejects")
 """The programs, in the order of ``TablePrograms``."""
 
 
 class TablePrograms(NamedTuple):
-    """What runs where x_tables are entered, where nf_tables are, and where either is left."""
+    """What runs where x_tables are entered, where nf_tables are, where either is left, where a rule
+    of nf_tables decides, and where one rejects.
+    """
 
     xtables: Program
     nftables: Program
     leave: Program
+    rules: Program
+    rejects: Program
 
 
 def attach_tables(
@@ -36,9 +40,19 @@ def attach_tables(
             # Left first: who enters before both are there is not taken for somebody else.
             for program, leaves in ((programs.leave, True), (enter, False)):
                 release.callback(_attach(program, function, leaves=leaves))
+            if function == NFTABLES:
+                release.callback(_attach(programs.rules, RULES, leaves=False))
+                for reject in loaded_rejects():
+                    release.callback(_attach(programs.rejects, reject, leaves=False))
         except AttachError as error:
             refused.append(f"verdicts of {function} are not seen, it cannot be probed: {error}")
     return refused
+
+
+def loaded_rejects() -> list[str]:
+    """Functions of rules that reject, as far as their modules are loaded."""
+    loaded = system.loaded_modules()
+    return [function for function, module in REJECTS.items() if module in loaded]
 
 
 def _attach(program: Program, function: str, *, leaves: bool) -> Callable[[], None]:

@@ -3,13 +3,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from .btf import Btf, Kind, TypeId
 
 NFTABLES = "nft_do_chain"
 """Runs a base chain: (nft_pktinfo *, nft_chain *), net/netfilter/nf_tables_core.c."""
+
+RULES = "nft_immediate_eval"
+"""A rule's verdict: (struct nft_expr *, struct nft_regs *, struct nft_pktinfo *)
+(net/netfilter/nft_immediate.c).
+"""
+
+REJECTS = {
+    f"nft_reject_{family}_eval": f"nft_reject_{family}"
+    for family in ("ipv4", "ipv6", "inet", "bridge", "netdev")
+}
+"""A rule's reject, with the same arguments, to its module (net/*/netfilter/nft_reject_*.c)."""
 
 TABLE_FUNCTIONS = {
     "ipt_do_table": "ip_tables",
@@ -58,12 +69,29 @@ class TableLayout:
     chain_name: int = 0
     table_name: int = 0
     table_family: int = 0
+    table_handle: int = 0
     packet_state: int = 0
+    policy_before: int = 0
+    immediate_dreg: int = 0
+    ops_size: int = 0
+    rules_plain: bool = False
     skb_second: bool = False
     on: bool = False
 
 
 NO_TABLES = TableLayout()
+_XT_MEMBERS = {"xt_name": ("xt_table", "name")}
+_NFT_MEMBERS = {
+    "chain_table": ("nft_chain", "table"),
+    "chain_name": ("nft_chain", "name"),
+    "table_name": ("nft_table", "name"),
+    "table_family": ("nft_table", "family"),
+    "table_handle": ("nft_table", "handle"),
+    "packet_state": ("nft_pktinfo", "state"),
+    "immediate_dreg": ("nft_immediate_expr", "dreg"),
+    "ops_size": ("nft_expr_ops", "size"),
+}
+_POLICY, _CHAIN = ("nft_base_chain", "policy"), ("nft_base_chain", "chain")
 
 
 def find_layout(btfs: Sequence[Btf], functions: Sequence[str]) -> TableLayout | None:
@@ -73,39 +101,28 @@ def find_layout(btfs: Sequence[Btf], functions: Sequence[str]) -> TableLayout | 
     """
     if not btfs[0].has_member("module", "btf_data"):  # 5.11, 36e68442d1af
         return _layout_of_5_10(btfs[0])
-    xtables = [name for name in functions if name != NFTABLES]
-    find = _finder(btfs)
-    layout = TableLayout(
-        xt_name=find("xt_table", "name", wanted=bool(xtables)),
-        chain_table=find("nft_chain", "table", wanted=NFTABLES in functions),
-        chain_name=find("nft_chain", "name", wanted=NFTABLES in functions),
-        table_name=find("nft_table", "name", wanted=NFTABLES in functions),
-        table_family=find("nft_table", "family", wanted=NFTABLES in functions),
-        packet_state=find("nft_pktinfo", "state", wanted=NFTABLES in functions),
+    xtables, nftables = {*functions} - {NFTABLES}, NFTABLES in functions
+    wanted = (_XT_MEMBERS if xtables else {}) | (_NFT_MEMBERS if nftables else {})
+    places: dict[str, int | None] = {
+        field: _offset(btfs, member) for field, member in wanted.items()
+    }
+    if nftables:
+        policy, chain = _offset(btfs, _POLICY), _offset(btfs, _CHAIN)
+        places["policy_before"] = None if policy is None or chain is None else chain - policy
+    found = {field: offset for field, offset in places.items() if offset is not None}
+    if found.keys() != places.keys():
+        return None
+    return TableLayout(
+        **found,
+        rules_plain=not any(btf.named("nft_rule_dp", (Kind.STRUCT,)) for btf in btfs),
         skb_second=any(_takes_skb_second(btf, name) for btf in btfs for name in xtables),
         on=True,
     )
-    return None if _UNKNOWN in _offsets(layout) else layout
 
 
-_UNKNOWN = -1
-
-
-def _offsets(layout: TableLayout) -> tuple[int, ...]:
-    return (
-        layout.xt_name, layout.chain_table, layout.chain_name, layout.table_name,
-        layout.table_family, layout.packet_state,
-    )  # fmt: skip
-
-
-def _finder(btfs: Sequence[Btf]) -> Callable[..., int]:
-    def find(struct: str, member: str, *, wanted: bool) -> int:
-        if not wanted:
-            return 0
-        found = (btf.member_offset(struct, member) for btf in btfs)
-        return next((offset for offset in found if offset is not None), _UNKNOWN)
-
-    return find
+def _offset(btfs: Iterable[Btf], member: tuple[str, str]) -> int | None:
+    found = (btf.member_offset(*member) for btf in btfs)
+    return next((offset for offset in found if offset is not None), None)
 
 
 def _takes_skb_second(btf: Btf, name: str) -> bool:
@@ -129,6 +146,11 @@ def _layout_of_5_10(btf: Btf) -> TableLayout | None:
         chain_name=88,
         table_name=chains + 88,
         table_family=chains + 84,
+        table_handle=chains + 72,
         packet_state=32,
+        policy_before=16,
+        immediate_dreg=16,
+        ops_size=16,
+        rules_plain=True,
         on=True,
     )

@@ -100,6 +100,10 @@ class NetnsNames:
             self._look()
         return self._names.get(inode, str(inode))
 
+    def path(self, inode: int) -> str:
+        """What leads to a namespace; '' where nothing is known to."""
+        return self._paths.get(inode, "")
+
     def device(self, inode: int, ifname: str) -> str:
         """What it belongs to or lies on, ``bridge docker0``, ``vlan on eth0``; '' where nothing
         tells.

@@ -12,8 +12,9 @@ from collections.abc import Callable
 from itertools import groupby
 from typing import Any, NamedTuple
 
+from ..facts.ruleset import Rule
 from ..options.config import Timestamp
-from ..record.event import Tuple
+from ..record.event import Tuple, Verdict
 from ..record.journey import Change, Changed, End, Ended, Hop, Journey
 from ..record.paths import Finish
 from .formats import cell_width, format_said, format_tuple, pad
@@ -23,25 +24,38 @@ from .stamp import iso_time
 Name = Callable[[int], str]
 """What a namespace is called, by its inode number."""
 
+Device = Callable[[int, str], str]
+"""What a device belongs to or lies on, by namespace and name; '' where nothing tells."""
+
+RuleOf = Callable[[int, int, int], Rule | None]
+"""A rule of nf_tables, by namespace and the handles of table and rule; None where nothing tells."""
+
+
+def _no_device(_netns: int, _ifname: str) -> str:
+    return ""
+
+
+def no_rule(_netns: int, _table: int, _rule: int) -> Rule | None:
+    """Where rules cannot be looked up."""
+    return None
+
+
+class Names(NamedTuple):
+    """What turns numbers of a journey into words."""
+
+    name: Name
+    device: Device = _no_device
+    rule: RuleOf = no_rule
+
+
 ARRIVED, LOST, UNKNOWN = "✔", "✘", "?"
 _MARKS = {Ended.DROPPED: LOST, Ended.UNSEEN: UNKNOWN}
 _WAY_CELLS, _DEVICE_CELLS = 3, 15
 _SAID = "nf"  # netfilter
 
 
-Device = Callable[[int, str], str]
-"""What a device belongs to or lies on, by namespace and name; '' where nothing tells."""
-
-
-def _plain(_netns: int, _ifname: str) -> str:
-    return ""
-
-
 def journey_lines(
-    journey: Journey,
-    name: Name,
-    timestamp: Timestamp = Timestamp.NONE,
-    device: Device = _plain,
+    journey: Journey, names: Names, timestamp: Timestamp = Timestamp.NONE
 ) -> list[str]:
     """A journey, without an empty line behind it.
 
@@ -49,9 +63,9 @@ def journey_lines(
     head says when that was.
     """
     end = journey.end
-    last = _Row(end.ts_ns, end.netns, f"{mark(journey)} {end_text(journey)}")
-    rows = [*_way_rows(journey, device), last]
-    places = [place_text(name(row.netns)) for row in rows]
+    last = _Row(end.ts_ns, end.netns, f"{mark(journey)} {end_text(journey, names)}")
+    rows = [*_way_rows(journey, names.device), last]
+    places = [place_text(names.name(row.netns)) for row in rows]
     width = max(map(cell_width, places))
     lines, since = [_head(journey, timestamp)], journey.begin_ns
     for place, row in zip(places, rows, strict=True):
@@ -145,10 +159,10 @@ def _end_point(packet: Tuple, side: str) -> str:
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
-def end_text(journey: Journey) -> str:
+def end_text(journey: Journey, names: Names) -> str:
     """The end in words, with what came of it."""
     end = journey.end
-    parts = [_how(end)]
+    parts = [_how(end, names)]
     if end.note:
         parts.append(end.note)
     if journey.answered_by:
@@ -161,31 +175,67 @@ def end_text(journey: Journey) -> str:
     return "; ".join(parts)
 
 
-def _how(end: End) -> str:
-    text = _how_text(end)
+def _how(end: End, names: Names) -> str:
+    text = _how_text(end, names)
     if end.how is Ended.READ:
         return f"{text}, {(end.waited_ns or 0) / 1e6:.3f} ms after it came"
     return text
 
 
-def finish_text(finish: Finish) -> str:
+def finish_text(finish: Finish, names: Names) -> str:
     """``✔ read by ping``."""
-    return f"{_mark(finish.how, sure=finish.sure)} {_how_text(finish)}"
+    return f"{_mark(finish.how, sure=finish.sure)} {_how_text(finish, names)}"
 
 
-def _how_text(finish: End | Finish) -> str:
+def _how_text(finish: End | Finish, names: Names) -> str:
     seems = "" if finish.sure else ", it seems"
     if finish.how is Ended.DROPPED:
         reason = finish.reason or "dropped"
         reason = f"{reason} in {finish.by}" if finish.by else reason
-        return f"{reason}: table {finish.table}" if finish.table else reason
+        verdict = finish.verdict
+        return reason if verdict is None else f"{reason}: {_table_text(finish, verdict, names)}"
     words = {Ended.READ: "read by", Ended.TAKEN: "taken in by", Ended.LEFT: "left by"}
     if finish.how in words:
         return f"{words[finish.how]} {finish.by}{seems}"
     return "lost sight of"
 
 
-def json_journey(journey: Journey, name: Name, device: Device = _plain) -> dict[str, Any]:
+def _table_text(finish: End | Finish, verdict: Verdict, names: Names) -> str:
+    """Which table has dropped it, and which rule, as far as that is known."""
+    if not verdict.family:
+        return f"table {verdict.table}, {verdict.hook}"
+    table = f"table {verdict.family} {verdict.table}, chain {verdict.chain}, {verdict.hook}"
+    if not verdict.rule:
+        policy = "its policy, drop, or " if verdict.policy == "DROP" else ""
+        return f"{table}, by {policy}a rule that is not known"
+    rule = names.rule(finish.netns, verdict.table_handle, verdict.rule)
+    if rule is None:
+        return f"{table}, rule {verdict.rule} (gone, or it cannot be listed)"
+    of = f" of chain {rule.chain}" if rule.chain != verdict.chain else ""
+    return f"{table}, rule {verdict.rule}{of}: {rule.text}"
+
+
+def json_verdict(finish: End | Finish, names: Names) -> dict[str, Any] | None:
+    """The verdict that dropped a packet, as ``VERDICT_SCHEMA`` describes; None without one."""
+    verdict = finish.verdict
+    if verdict is None:
+        return None
+    rule = names.rule(finish.netns, verdict.table_handle, verdict.rule) if verdict.rule else None
+    return {
+        **_verdict_members(verdict),
+        "rule_chain": rule.chain if rule else None,
+        "rule_text": rule.text if rule else None,
+    }
+
+
+def _verdict_members(verdict: Verdict) -> dict[str, Any]:
+    members = verdict._asdict()
+    for optional in ("table_handle", "rule", "policy"):
+        members[optional] = members[optional] or None
+    return members
+
+
+def json_journey(journey: Journey, names: Names) -> dict[str, Any]:
     """As ``JOURNEY_SCHEMA`` describes."""
     end = journey.end
     return {
@@ -201,11 +251,11 @@ def json_journey(journey: Journey, name: Name, device: Device = _plain) -> dict[
             {
                 "ts_ns": hop.ts_ns,
                 "netns": hop.netns,
-                "namespace": name(hop.netns),
+                "namespace": names.name(hop.netns),
                 "iface": hop.ifname,
                 "way": hop.way.value,
                 "mtu": hop.mtu,
-                "device": device(hop.netns, hop.ifname) or None,
+                "device": names.device(hop.netns, hop.ifname) or None,
                 "change": None
                 if hop.change is None
                 else {
@@ -220,9 +270,9 @@ def json_journey(journey: Journey, name: Name, device: Device = _plain) -> dict[
             {
                 "ts_ns": judged.ts_ns,
                 "netns": judged.netns,
-                "namespace": name(judged.netns),
+                "namespace": names.name(judged.netns),
                 "iface": judged.ifname,
-                **judged.verdict._asdict(),
+                **_verdict_members(judged.verdict),
             }
             for judged in journey.judged
         ],
@@ -230,10 +280,10 @@ def json_journey(journey: Journey, name: Name, device: Device = _plain) -> dict[
             "how": end.how.value,
             "ts_ns": end.ts_ns,
             "netns": end.netns,
-            "namespace": name(end.netns),
+            "namespace": names.name(end.netns),
             "by": end.by,
             "reason": end.reason or None,
-            "table": end.table or None,
+            "verdict": json_verdict(end, names),
             "waited_ns": end.waited_ns,
             "sure": end.sure,
             "note": end.note,
@@ -254,6 +304,31 @@ _NETNS = {
         '"?" where it is not known.',
         **_TEXT,
     },
+}
+_TEXT_OR_NULL = {"type": ["string", "null"]}
+_VERDICT = {
+    "family": {**_TEXT, "description": 'Of nf_tables; "" of x_tables.'},
+    "table": _TEXT,
+    "chain": {**_TEXT, "description": 'Of nf_tables, the base chain; else "".'},
+    "hook": {**_TEXT, "description": "PREROUTING, INPUT, ..."},
+    "verdict": {**_TEXT, "description": "ACCEPT, DROP, STOLEN, QUEUE, ..."},
+    "table_handle": {**_OR_NULL, "description": "Of nf_tables."},
+    "rule": {**_OR_NULL, "description": "Handle of the rule that said so; null: none is known."},
+    "policy": {**_TEXT_OR_NULL, "description": "Of the base chain then: ACCEPT, DROP."},
+}
+VERDICT_SCHEMA: dict[str, Any] = {
+    "description": "What netfilter said that dropped the packet; null: it did not, or its tables "
+    "cannot be probed.",
+    "type": ["object", "null"],
+    "properties": {
+        **_VERDICT,
+        "rule_chain": {**_TEXT_OR_NULL, "description": "The chain that has the rule."},
+        "rule_text": {
+            **_TEXT_OR_NULL,
+            "description": "The rule, as nft lists it; null: it is gone, or cannot be listed.",
+        },
+    },
+    "required": [*_VERDICT, "rule_chain", "rule_text"],
 }
 _ADDRESSES = {**TUPLE_SCHEMA, "description": "As in an event."}
 
@@ -322,16 +397,9 @@ JOURNEY_SCHEMA: dict[str, Any] = {
                         "description": "It came by this one; at OUTPUT and POSTROUTING it is to "
                         "leave by it.",
                     },
-                    "family": {**_TEXT, "description": 'Of nf_tables; "" of x_tables.'},
-                    "table": _TEXT,
-                    "chain": {**_TEXT, "description": 'Of nf_tables, the base chain; else "".'},
-                    "hook": {**_TEXT, "description": "PREROUTING, INPUT, ..."},
-                    "verdict": {**_TEXT, "description": "ACCEPT, DROP, STOLEN, QUEUE, ..."},
+                    **_VERDICT,
                 },
-                "required": [
-                    "ts_ns", "netns", "namespace", "iface", "family", "table", "chain", "hook",
-                    "verdict",
-                ],
+                "required": ["ts_ns", "netns", "namespace", "iface", *_VERDICT],
             },
         },
         "end": {
@@ -346,11 +414,7 @@ JOURNEY_SCHEMA: dict[str, Any] = {
                 **_NETNS,
                 "by": {**_TEXT, "description": "Process, protocol, device, or dropping function."},
                 "reason": {"type": ["string", "null"], "description": "Of a drop."},
-                "table": {
-                    "type": ["string", "null"],
-                    "description": "That of netfilter that dropped it: filter, INPUT; inet flt, "
-                    "chain in, INPUT; null: none did, or they cannot be probed.",
-                },
+                "verdict": VERDICT_SCHEMA,
                 "waited_ns": {**_OR_NULL, "description": "How long it lay until it was read."},
                 "sure": {
                     "type": "boolean",
@@ -359,8 +423,8 @@ JOURNEY_SCHEMA: dict[str, Any] = {
                 "note": _TEXT,
             },
             "required": [
-                "how", "ts_ns", "netns", "namespace", "by", "reason", "table", "waited_ns", "sure",
-                "note",
+                "how", "ts_ns", "netns", "namespace", "by", "reason", "verdict", "waited_ns",
+                "sure", "note",
             ],
         },
         "answers": {**_OR_NULL, "description": "The packet that asked for it."},

@@ -12,7 +12,7 @@ from typing import Any
 from ..record.journey import Ended
 from ..record.paths import Path, Times
 from .formats import cell_width, pad
-from .journey import Name, finish_text, place_text
+from .journey import VERDICT_SCHEMA, Names, finish_text, json_verdict, place_text
 from .summary import plural
 
 _TITLES = ("minimum", "median", "99 %", "maximum")
@@ -20,17 +20,17 @@ _CELLS = 9
 _ARROW = " ──► "
 
 
-def path_lines(paths: Sequence[Path], packets: int, others: int, name: Name) -> list[str]:
+def path_lines(paths: Sequence[Path], packets: int, others: int, names: Names) -> list[str]:
     """A report: ``packets`` in all, ``others`` on paths that are not told apart."""
     lines = [f"{plural(packets, 'packet')} on {plural(len(paths), 'path')}"]
     for number, path in enumerate(paths, 1):
-        lines += ["", *_path_lines(number, path, packets, name)]
+        lines += ["", *_path_lines(number, path, packets, names)]
     if others:
         lines += ["", f"{plural(others, 'packet')} on other paths"]
     return lines
 
 
-def map_lines(paths: Sequence[Path], packets: int, others: int, name: Name) -> list[str]:
+def map_lines(paths: Sequence[Path], packets: int, others: int, names: Names) -> list[str]:
     """The same, a line for each path: ``412  [a] e0 ──► [r] e1 ──► e2 ──► [b] e3  ✔ read by ping``.
 
     A namespace is named where it is another than before.
@@ -40,22 +40,26 @@ def map_lines(paths: Sequence[Path], packets: int, others: int, name: Name) -> l
     for path in paths:
         way, place = [], -1
         for stop in path.stops:
-            shown = f"{place_text(name(stop.netns))} " if stop.netns != place else ""
+            shown = f"{place_text(names.name(stop.netns))} " if stop.netns != place else ""
             way.append(f"{shown}{stop.ifname}")
             place = stop.netns
         if path.finish.netns != place:
-            way.append(place_text(name(path.finish.netns)))
-        lines.append(f"{path.packets:{width}}  {_ARROW.join(way)}  {finish_text(path.finish)}")
+            way.append(place_text(names.name(path.finish.netns)))
+        lines.append(
+            f"{path.packets:{width}}  {_ARROW.join(way)}  {finish_text(path.finish, names)}"
+        )
     if others:
         lines.append(f"{others:{width}}  on other paths")
     return lines
 
 
-def _path_lines(number: int, path: Path, packets: int, name: Name) -> list[str]:
+def _path_lines(number: int, path: Path, packets: int, names: Names) -> list[str]:
     finish = path.finish
-    places = [place_text(name(netns)) for netns in (*(s.netns for s in path.stops), finish.netns)]
+    places = [
+        place_text(names.name(netns)) for netns in (*(s.netns for s in path.stops), finish.netns)
+    ]
     wide = max(map(cell_width, places))
-    texts = [f"{stop.way:<3}  {stop.ifname}" for stop in path.stops] + [finish_text(finish)]
+    texts = [f"{stop.way:<3}  {stop.ifname}" for stop in path.stops] + [finish_text(finish, names)]
     rows = [f"{pad(place, wide)}  {text}" for place, text in zip(places, texts, strict=True)]
     width = max(map(cell_width, rows)) + 2
     share = f"{100 * path.packets / packets:.1f} %"
@@ -78,7 +82,7 @@ def _times_text(times: Times) -> str:
 
 
 def json_paths(
-    paths: Sequence[Path], packets: int, others: int, wall_ns: int, name: Name
+    paths: Sequence[Path], packets: int, others: int, wall_ns: int, names: Names
 ) -> dict[str, Any]:
     """As ``PATHS_SCHEMA`` describes."""
     return {
@@ -92,7 +96,7 @@ def json_paths(
                 "hops": [
                     {
                         "netns": stop.netns,
-                        "namespace": name(stop.netns),
+                        "namespace": names.name(stop.netns),
                         "iface": stop.ifname,
                         "way": stop.way.value,
                     }
@@ -101,10 +105,10 @@ def json_paths(
                 "end": {
                     "how": path.finish.how.value,
                     "netns": path.finish.netns,
-                    "namespace": name(path.finish.netns),
+                    "namespace": names.name(path.finish.netns),
                     "by": path.finish.by,
                     "reason": path.finish.reason or None,
-                    "table": path.finish.table or None,
+                    "verdict": json_verdict(path.finish, names),
                     "sure": path.finish.sure,
                 },
                 "times": [_json_times(times) for times in path.times],
@@ -170,7 +174,7 @@ PATHS_SCHEMA: dict[str, Any] = {
                             "namespace": _TEXT,
                             "by": _TEXT,
                             "reason": {"type": ["string", "null"]},
-                            "table": {"type": ["string", "null"]},
+                            "verdict": VERDICT_SCHEMA,
                             "sure": {"type": "boolean"},
                         },
                         "required": [
@@ -179,7 +183,7 @@ PATHS_SCHEMA: dict[str, Any] = {
                             "namespace",
                             "by",
                             "reason",
-                            "table",
+                            "verdict",
                             "sure",
                         ],
                     },

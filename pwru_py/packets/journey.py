@@ -22,7 +22,7 @@ from ..facts.roles import (
     UNSAID,
     taker,
 )
-from ..record.event import Context, Event, TcpFlag, Tuple
+from ..record.event import Context, Event, TcpFlag, Tuple, Verdict
 from ..record.journey import Change, Changed, End, Ended, Hop, Journey, Judged, Way
 from .identity import LIVE_MAX
 
@@ -255,7 +255,7 @@ class Journeys:
             return _end(event, Ended.TAKEN, by="TCP", sure=False, note=note)
         place = f"{by}+0x{event.location.offset:x}" if by and event.location is not None else by
         end = _end(event, Ended.DROPPED, by=place, reason=event.reason_name, note=live.told)
-        return end._replace(table=_dropped_by(live.journey))
+        return end._replace(verdict=_dropped_by(live.journey))
 
     def _silent(self, packet: int, why: str) -> Journey:
         """Nothing more comes of it."""
@@ -301,14 +301,10 @@ def _end(
     return End(how, event.ts_ns, event.netns, by, reason, waited_ns, sure, note)
 
 
-def _dropped_by(journey: Journey) -> str:
-    """The table that has dropped it, if one has."""
+def _dropped_by(journey: Journey) -> Verdict | None:
+    """The verdict that has dropped it, if one has."""
     last = journey.judged[-1].verdict if journey.judged else None
-    if last is None or last.verdict != "DROP":
-        return ""
-    if not last.family:
-        return f"{last.table}, {last.hook}"
-    return f"{last.family} {last.table}, chain {last.chain}, {last.hook}"
+    return last if last is not None and last.verdict == "DROP" else None
 
 
 def _is_unread_copy(event: Event) -> bool:

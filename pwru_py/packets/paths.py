@@ -21,7 +21,9 @@ class Paths:
         self.packets += 1
         end = journey.end
         stops = tuple(Stop(hop.netns, hop.ifname, hop.way) for hop in journey.hops)
-        finish = Finish(end.how, end.netns, _kind(end.how, end.by), end.reason, end.sure, end.table)
+        finish = Finish(
+            end.how, end.netns, _kind(end.how, end.by), end.reason, end.sure, end.verdict
+        )
         path = self._paths.get((stops, finish))
         if path is None:
             if len(self._paths) >= PATHS_MAX:

@@ -50,24 +50,28 @@ EVENT: Final[Members] = (
 )
 
 # struct table_verdict
-TABLE_VERDICT_BYTES: Final = 72
+TABLE_VERDICT_BYTES: Final = 96
 TABLE_VERDICT: Final[Members] = (
-    ("table", 0, "32s"),
-    ("chain", 32, "32s"),
-    ("verdict", 64, "I"),
-    ("nft", 68, "B"),
-    ("family", 69, "B"),
-    ("pf", 70, "B"),
-    ("hook", 71, "B"),
+    ("table_handle", 0, "Q"),
+    ("rule", 8, "Q"),
+    ("table", 16, "32s"),
+    ("chain", 48, "32s"),
+    ("verdict", 80, "I"),
+    ("nft", 84, "B"),
+    ("family", 85, "B"),
+    ("pf", 86, "B"),
+    ("hook", 87, "B"),
+    ("policy", 88, "B"),
+    ("unused", 89, "7s"),
 )
 
 # struct record
-RECORD_BYTES: Final = 728
+RECORD_BYTES: Final = 752
 RECORD: Final[Members] = (
     ("event", 0, "136s"),
     ("stack", 136, "64Q"),
-    ("table", 648, "72s"),
-    ("udp", 720, "8s"),
+    ("table", 648, "96s"),
+    ("udp", 744, "8s"),
 )
 
 # struct needs
@@ -81,20 +85,25 @@ NEEDS: Final[Members] = (
 )
 
 # struct tables
-TABLES_BYTES: Final = 14
+TABLES_BYTES: Final = 24
 TABLES: Final[Members] = (
     ("xt_name", 0, "H"),
     ("chain_table", 2, "H"),
     ("chain_name", 4, "H"),
     ("table_name", 6, "H"),
     ("table_family", 8, "H"),
-    ("packet_state", 10, "H"),
-    ("skb_second", 12, "?"),
-    ("on", 13, "?"),
+    ("table_handle", 10, "H"),
+    ("packet_state", 12, "H"),
+    ("policy_before", 14, "H"),
+    ("immediate_dreg", 16, "H"),
+    ("ops_size", 18, "H"),
+    ("rules_plain", 20, "?"),
+    ("skb_second", 21, "?"),
+    ("on", 22, "?"),
 )
 
 # struct config
-CONFIG_BYTES: Final = 128
+CONFIG_BYTES: Final = 136
 CONFIG: Final[Members] = (
     ("netns", 0, "I"),
     ("ifindex", 4, "I"),
@@ -105,29 +114,29 @@ CONFIG: Final[Members] = (
     ("filter", 26, "6s"),
     ("inner_l2", 32, "6s"),
     ("inner_l3", 38, "6s"),
-    ("tables", 44, "14s"),
-    ("meta", 58, "?"),
-    ("adjacent", 59, "?"),
-    ("func_ip", 60, "?"),
-    ("track", 61, "?"),
-    ("placed", 62, "?"),
-    ("tuple", 63, "?"),
-    ("queue", 64, "?"),
-    ("pages", 65, "?"),
-    ("shared", 66, "?"),
-    ("drops_hidden", 67, "?"),
-    ("drop_where", 68, "?"),
-    ("drop_reasons", 69, "?"),
-    ("flows", 70, "?"),
-    ("tracepoint_cookies", 71, "?"),
-    ("typed_task", 72, "?"),
-    ("hardirq_mask", 76, "I"),
-    ("nmi_mask", 80, "I"),
-    ("cgroup", 88, "Q"),
-    ("preempt_count", 96, "Q"),
-    ("per_cpu_offset", 104, "Q"),
-    ("page_offset_base", 112, "Q"),
-    ("vmemmap_base", 120, "Q"),
+    ("tables", 44, "24s"),
+    ("meta", 68, "?"),
+    ("adjacent", 69, "?"),
+    ("func_ip", 70, "?"),
+    ("track", 71, "?"),
+    ("placed", 72, "?"),
+    ("tuple", 73, "?"),
+    ("queue", 74, "?"),
+    ("pages", 75, "?"),
+    ("shared", 76, "?"),
+    ("drops_hidden", 77, "?"),
+    ("drop_where", 78, "?"),
+    ("drop_reasons", 79, "?"),
+    ("flows", 80, "?"),
+    ("tracepoint_cookies", 81, "?"),
+    ("typed_task", 82, "?"),
+    ("hardirq_mask", 84, "I"),
+    ("nmi_mask", 88, "I"),
+    ("cgroup", 96, "Q"),
+    ("preempt_count", 104, "Q"),
+    ("per_cpu_offset", 112, "Q"),
+    ("page_offset_base", 120, "Q"),
+    ("vmemmap_base", 128, "Q"),
 )
 
 # struct drop_key

@@ -91,13 +91,16 @@ def decode_tuple(raw: bytes) -> Tuple | None:
 
 def _decode_verdict(values: tuple[Any, ...]) -> tuple[str, Verdict]:
     """The members of struct table_verdict to the function that told, and what."""
-    table, chain, verdict, nft, family, pf, hook = values
+    table_handle, rule, table, chain, verdict, nft, family, pf, hook, policy, _unused = values
     said = Verdict(
         family_name(family) if nft else "",
         escape(table),
         escape(chain),
         hook_name(pf, hook),
         verdict_name(verdict),
+        table_handle,
+        rule,
+        verdict_name(policy) if nft else "",
     )
     return table_function(nft=bool(nft), pf=pf), said
 

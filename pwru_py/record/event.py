@@ -76,7 +76,9 @@ class Verdict(NamedTuple):
 
     ``family``: of nf_tables, as nft(8) calls it; '' of iptables, ip6tables, arptables. ``table``,
     ``chain``: names with control characters escaped, cut at 31 bytes; ``chain`` is '' of those.
-    ``hook``: ``INPUT``. ``verdict``: ``ACCEPT``, ``DROP``, ``STOLEN``, ``QUEUE``.
+    ``hook``: ``INPUT``. ``verdict``: ``ACCEPT``, ``DROP``, ``STOLEN``, ``QUEUE``. Of nf_tables, as
+    it was then: ``table_handle``; ``rule``, the handle of the rule that said so, 0 where none is
+    known; ``policy`` of the base chain, ``ACCEPT`` or ``DROP``.
     """
 
     family: str
@@ -84,6 +86,9 @@ class Verdict(NamedTuple):
     chain: str
     hook: str
     verdict: str
+    table_handle: int = 0
+    rule: int = 0
+    policy: str = ""
 
 
 class Frame(NamedTuple):

@@ -80,8 +80,8 @@ class End(NamedTuple):
     ``by``: a process, a protocol, a device, or the function that dropped it. ``reason``: of a drop,
     '' where the kernel gives none. ``waited_ns``: how long it lay until a process read it.
     ``sure``: False where it is concluded and not seen. ``note``: of what, or what else there is to
-    know. ``table``: that of netfilter that dropped it, ``filter, INPUT``, ``inet flt, chain in,
-    INPUT``; '' where none did, or none could be probed.
+    know. ``verdict``: of a drop, that of netfilter that dropped it; None where none did, or its
+    tables cannot be probed.
     """
 
     how: Ended
@@ -92,7 +92,7 @@ class End(NamedTuple):
     waited_ns: int | None = None
     sure: bool = True
     note: str = ""
-    table: str = ""
+    verdict: Verdict | None = None
 
 
 @dataclass(slots=True)

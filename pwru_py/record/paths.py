@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+from .event import Verdict
 from .journey import Ended, Journey, Way
 
 _GROWTH = 1.02  # of a bucket over the one before: quantiles are right to one per cent
@@ -62,7 +63,7 @@ class Finish(NamedTuple):
     by: str
     reason: str
     sure: bool
-    table: str = ""
+    verdict: Verdict | None = None
 
 
 class Path:

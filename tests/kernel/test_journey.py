@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import jsonschema
@@ -115,11 +116,70 @@ def test_what_tables_say(lab: Lab) -> None:
     assert {j["tuple"]["saddr"] for j in of_b} == {"10.1.0.1", "fd00:1::1"}
     for journey in of_b:
         assert said(journey) == [f"{out} ACCEPT", before, within, "b eth0:  filter  INPUT DROP"]
-        assert (journey["end"]["how"], journey["end"]["table"]) == ("dropped", "filter, INPUT")
+        assert journey["end"]["how"] == "dropped"
+        verdict = journey["end"]["verdict"]
+        assert (verdict["family"], verdict["table"], verdict["hook"]) == ("", "filter", "INPUT")
     assert said(by_port[7022]) == [f"{out} DROP"]
-    assert by_port[7022]["end"]["table"] == "inet flt, chain out, OUTPUT"
+    verdict = by_port[7022]["end"]["verdict"]
+    assert (verdict["family"], verdict["table"], verdict["chain"]) == ("inet", "flt", "out")
+    assert verdict["rule_text"] == "udp dport 7022 drop"
     assert by_port[7022]["end"]["how"] == "dropped"
     assert not by_port[7022]["hops"]
+
+
+RULES = r"""nft '
+add table inet r; add chain inet r deny
+add chain inet r in { type filter hook input priority 5; policy drop; }
+add rule inet r deny udp dport 7033 counter drop comment "a # handle 1"
+add rule inet r in udp dport 7031 drop
+add rule inet r in udp dport { 7032, 7039 } drop
+add rule inet r in udp dport 7033 jump deny
+add rule inet r in udp dport 7034 reject
+add rule inet r in udp dport vmap { 7035 : drop }
+add rule inet r in udp dport != 7036 accept
+add table inet s; add chain inet s in { type filter hook input priority 6; }
+add rule inet s in udp dport 7037 drop' && iptables-nft -A INPUT -p udp --dport 7038 -j DROP"""
+RULES_SAY = {
+    7031: ("r", "in", "udp dport 7031 drop"),
+    7032: ("r", "in", "udp dport { 7032, 7039 } drop"),
+    7033: ("r", "deny", r'udp dport 7033 counter packets N bytes N drop comment "a # handle 1"'),
+    7034: ("r", "in", "udp dport 7034 reject"),
+    7035: ("r", None, None),  # verdict maps are not watched
+    7036: ("r", None, None),  # the policy
+    7037: ("s", "in", "udp dport 7037 drop"),
+    7038: ("filter", "INPUT", "udp dport 7038 counter packets N bytes N drop"),
+}
+
+
+def test_the_rule_that_dropped_it(lab: Lab) -> None:
+    """Of nf_tables: plain, with a set, in a chain jumped to, reject, of iptables-nft."""
+    lab.guest.run("modprobe -a nf_tables nft_reject_inet")
+    lab.inside("b", RULES)
+    try:
+        with lab.tracing("--journey", "udp") as tracing:
+            lab.inside("a", "for p in {7031..7038}; do echo x > /dev/udp/10.1.0.2/$p; done; true")
+            # Known by their handles still, though their places have changed.
+            lab.inside("b", "nft insert rule inet r in udp dport 9 drop")
+            lab.inside("a", "echo x > /dev/udp/10.1.0.2/7031")
+    finally:
+        lab.inside("b", "nft flush ruleset")
+    assert tracing.trace is not None
+    ends = [
+        (record["tuple"]["dport"], record["end"])
+        for record in tracing.trace.records
+        if record["type"] == "journey" and record["tuple"]["dport"] in RULES_SAY
+    ]
+    assert sorted(port for port, _end in ends) == [7031, *RULES_SAY]
+    for port, end in ends:
+        verdict = end["verdict"]
+        text = verdict["rule_text"] and re.sub(
+            "(packets|bytes) [0-9]+", r"\1 N", verdict["rule_text"]
+        )
+        assert (verdict["table"], verdict["rule_chain"], text) == RULES_SAY[port]
+        assert (verdict["rule"] is None) == (text is None)
+        assert verdict["policy"] == ("DROP" if verdict["table"] == "r" else "ACCEPT")
+    told = {end["verdict"]["rule"] for port, end in ends if port == 7031}
+    assert len(told) == 1
 
 
 SERVE = """

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pwru_py.facts.ruleset import Rule
 from pwru_py.options.config import Timestamp
-from pwru_py.output.journey import end_text, journey_lines, json_journey
+from pwru_py.output.journey import Names, end_text, journey_lines, json_journey
 from pwru_py.output.paths import map_lines
 from pwru_py.packets.journey import Journeys
 from pwru_py.packets.paths import Paths
@@ -22,6 +23,7 @@ OUT, IN, RX = "net:net_dev_queue", "net:netif_rx_entry", "net:napi_gro_receive_e
 READ, TCP, DROP = "skb:skb_copy_datagram_iovec", "tcp:tcp_probe", "skb:kfree_skb"
 CONSUMED, ERROR = "skb:consume_skb", "icmp:icmp_send"
 MS = 1_000_000
+HOST = Names({11: "host"}.__getitem__)
 
 
 def event(func: str, ms: float, packet: int = 1, **other: Any) -> Event:
@@ -98,7 +100,7 @@ def test_ends_that_nobody_tells() -> None:
     one = Journeys()
     assert [*one.add([event(IN, 1, tuple=esp)])] == []
     (cut,) = one.close()
-    assert end_text(cut) == "lost sight of; the session ended"
+    assert end_text(cut, HOST) == "lost sight of; the session ended"
 
 
 def test_nothing_is_concluded_where_events_were_lost() -> None:
@@ -111,7 +113,7 @@ def test_nothing_is_concluded_where_events_were_lost() -> None:
 
 
 ACCEPTED = Verdict("", "nat", "", "PREROUTING", "ACCEPT")
-DROPPED = Verdict("inet", "flt", "in", "INPUT", "DROP")
+DROPPED = Verdict("inet", "flt", "in", "INPUT", "DROP", 3, 0, "DROP")
 
 
 def test_what_tables_say_stands_between_the_hops() -> None:
@@ -123,29 +125,53 @@ def test_what_tables_say_stands_between_the_hops() -> None:
         event(ERROR, 3.5),
         event(DROP, 4, by="nf_hook_slow", drop=True, reason_name="NETFILTER_DROP"),
     )
-    assert journey_lines(way, {11: "host"}.__getitem__)[1:] == [
+    assert journey_lines(way, HOST)[1:] == [
         "   0.000 ms  host  in   eth0",
         "   1.000 ms  host  nf   nat.PREROUTING:ACCEPT, raw.PREROUTING:ACCEPT",
         "   2.000 ms  host  nf   inet flt/in.INPUT:DROP",
-        "   3.000 ms  host  ✘ NETFILTER_DROP in nf_hook_slow+0x10: table inet flt, chain in, INPUT;"
-        " an ICMP error is sent back",
+        "   3.000 ms  host  ✘ NETFILTER_DROP in nf_hook_slow+0x10: table inet flt, chain in, INPUT,"
+        " by its policy, drop, or a rule that is not known; an ICMP error is sent back",
     ]
     found = Paths()
     found.add(way)
-    assert map_lines(found.busiest(), 1, 0, {11: "host"}.__getitem__)[-1] == (
-        "1  host eth0  ✘ NETFILTER_DROP in nf_hook_slow: table inet flt, chain in, INPUT"
+    assert map_lines(found.busiest(), 1, 0, HOST)[-1] == (
+        "1  host eth0  ✘ NETFILTER_DROP in nf_hook_slow: table inet flt, chain in, INPUT, "
+        "by its policy, drop, or a rule that is not known"
     )
-    said = json_journey(way, {11: "host"}.__getitem__)["verdicts"]
+    said = json_journey(way, HOST)["verdicts"]
     assert [each["table"] for each in said] == ["nat", "raw", "flt"]
     assert said[2] == {
         "ts_ns": 3 * MS, "netns": 11, "namespace": "host", "iface": "eth0", "family": "inet",
-        "table": "flt", "chain": "in", "hook": "INPUT", "verdict": "DROP",
+        "table": "flt", "chain": "in", "hook": "INPUT", "verdict": "DROP", "table_handle": 3,
+        "rule": None, "policy": "DROP",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("verdict", "words"),
+    [
+        (Verdict("", "filter", "", "INPUT", "DROP"), "table filter, INPUT"),
+        (DROPPED, "by its policy, drop, or a rule that is not known"),
+        (DROPPED._replace(policy="ACCEPT"), "by a rule that is not known"),
+        (DROPPED._replace(rule=7), "rule 7 (gone, or it cannot be listed)"),
+        (DROPPED._replace(rule=8), "rule 8: udp dport 9 drop"),
+        (DROPPED._replace(rule=9), "rule 9 of chain deny: drop"),
+    ],
+)
+def test_the_rule_that_dropped_it(verdict: Verdict, words: str) -> None:
+    known = {(11, 3, 8): Rule("in", "udp dport 9 drop"), (11, 3, 9): Rule("deny", "drop")}
+    names = Names({11: "host"}.__getitem__, rule=lambda *key: known.get(key))
+    drop = event(DROP, 4, by="nf_hook_slow", drop=True, reason_name="NETFILTER_DROP")
+    way = only(event(IN, 1), event("nft_do_chain", 2, verdict=verdict), drop)
+    assert end_text(way, names).endswith(f", {words}" if verdict.family else f": {words}")
+    told = json_journey(way, names)["end"]["verdict"]
+    found = known.get((11, 3, verdict.rule))
+    assert (told["rule"], told["rule_text"]) == (verdict.rule or None, found and found.text)
 
 
 def test_a_table_that_accepted_has_not_dropped() -> None:
     drop = event(DROP, 4, by="nf_hook_slow", drop=True, reason_name="NETFILTER_DROP")
-    assert only(event(IN, 1), event("ipt_do_table", 2, verdict=ACCEPTED), drop).end.table == ""
+    assert only(event(IN, 1), event("ipt_do_table", 2, verdict=ACCEPTED), drop).end.verdict is None
 
 
 def test_a_packet_may_begin_in_a_table() -> None:
@@ -159,7 +185,7 @@ def test_a_packet_may_begin_in_a_table() -> None:
 def test_a_drop_may_be_all_that_is_seen() -> None:
     way = only(event(DROP, 1, by="nf_hook_slow", drop=True, reason_name="NETFILTER_DROP"))
     assert way.hops == []
-    assert end_text(way) == "NETFILTER_DROP in nf_hook_slow+0x10"
+    assert end_text(way, HOST) == "NETFILTER_DROP in nf_hook_slow+0x10"
     assert told(event(CONSUMED, 1), event(READ, 1, 2), event(TCP, 1, 3)) == []
 
 
@@ -167,11 +193,13 @@ def test_what_a_raw_socket_leaves_unread_is_no_journey() -> None:
     reply = Tuple("10.0.0.2", "10.0.0.1", 0, 0, 1, False, Icmp(0, 7, 1))
     purged = event(DROP, 1, by="inet_sock_destruct", drop=True, reason_name="QUEUE_PURGE")
     assert told(purged._replace(tuple=reply)) == []
-    assert end_text(only(purged)) == "QUEUE_PURGE in inet_sock_destruct+0x10", "of UDP it is lost"
+    assert end_text(only(purged), HOST) == "QUEUE_PURGE in inet_sock_destruct+0x10", (
+        "of UDP it is lost"
+    )
 
 
 def test_a_kernel_without_reasons() -> None:
-    assert end_text(only(event(DROP, 1, drop=True, by="kfree_skb_list"))) == (
+    assert end_text(only(event(DROP, 1, drop=True, by="kfree_skb_list")), HOST) == (
         "dropped in kfree_skb_list+0x10"
     )
 
@@ -276,7 +304,7 @@ def test_no_packet_has_two_ends(steps: list[tuple[str, int, bool]]) -> None:
 def test_another_mtu_is_told() -> None:
     way = only(event(OUT, 1), event(IN, 2, ifname="x"), event(OUT, 3, ifname="t", mtu=1450),
                event(OUT, 4, ifname="none", mtu=0))  # fmt: skip
-    assert [line.split()[4:] for line in journey_lines(way, {11: "host"}.__getitem__)[1:-1]] == [
+    assert [line.split()[4:] for line in journey_lines(way, HOST)[1:-1]] == [
         ["eth0"], ["x"], ["t", "mtu", "1450"], ["none"],
     ]  # fmt: skip
 
@@ -285,26 +313,26 @@ def test_text_and_json() -> None:
     way = only(event(OUT, 1), event(IN, 2.5, netns=12, ifname="web0", tuple=NATTED, len=86),
                event(DROP, 3, netns=12, drop=True, by="f", reason_name="TTL"))  # fmt: skip
     names = {11: "host", 12: "web"}
-    assert journey_lines(way, names.__getitem__) == [
+    assert journey_lines(way, Names(names.__getitem__)) == [
         "packet 1  10.0.0.1:1000->10.0.0.2:53(udp)  dig:7",
         "   0.000 ms  host   out  eth0",
         "   1.500 ms  [web]  in   web0             nat target 10.0.0.2:53 -> 10.0.0.3:5353",
         "   2.000 ms  [web]  ✘ TTL in f+0x10",
     ]
-    relative = journey_lines(way, names.__getitem__, Timestamp.RELATIVE)
+    relative = journey_lines(way, Names(names.__getitem__), Timestamp.RELATIVE)
     assert [line[:11] for line in relative[1:]] == ["   0.000 ms", "   1.500 ms", "   0.500 ms"]
-    absolute = journey_lines(way, names.__getitem__, Timestamp.ABSOLUTE)
+    absolute = journey_lines(way, Names(names.__getitem__), Timestamp.ABSOLUTE)
     assert re.match(r"packet 1  \d{4}-\d\d-\d\dT\d\d:00:00\.000000[+-]\d\d:00  10", absolute[0])
-    assert absolute[1:] == journey_lines(way, names.__getitem__)[1:]
+    assert absolute[1:] == journey_lines(way, Names(names.__getitem__))[1:]
 
     def device(netns: int, ifname: str) -> str:
         return "bridge br0" if (netns, ifname) == (12, "web0") else ""
 
-    assert journey_lines(way, names.__getitem__, device=device)[2] == (
+    assert journey_lines(way, Names(names.__getitem__, device))[2] == (
         "   1.500 ms  [web]  in   web0             bridge br0, nat target 10.0.0.2:53 -> "
         "10.0.0.3:5353"
     )
-    record = json_journey(way, names.__getitem__, device)
+    record = json_journey(way, Names(names.__getitem__, device))
     assert [hop["device"] for hop in record["hops"]] == [None, "bridge br0"]
     assert record["hops"][1]["change"]["what"] == "nat target"
     assert (record["end"]["how"], record["end"]["namespace"]) == ("dropped", "web")

@@ -131,13 +131,15 @@ def test_a_configuration_is_packed_by_name() -> None:
         adjacent=True,
         track=True,
         record=stacked,
-        tables=TableLayout(56, 64, 88, 248, 244, 32, skb_second=True, on=True),
+        tables=TableLayout(56, 64, 88, 248, 244, 232, 32, 16, 16, 16, skb_second=True, on=True),
     )
     values = [*layout.CONFIG.unpack(given.pack())]
     at = layout.CONFIG.names.index("section_at")
     values[at : at + contract.SECTION_MAX] = [tuple(values[at : at + contract.SECTION_MAX])]
     packed = dict(zip(layout.CONFIG.names, values, strict=True))
-    assert layout.TABLES.unpack(packed.pop("tables")) == (56, 64, 88, 248, 244, 32, True, True)
+    assert layout.TABLES.unpack(packed.pop("tables")) == (
+        56, 64, 88, 248, 244, 232, 32, 16, 16, 16, False, True, True,
+    )  # fmt: skip
     derived = [
         packed.pop(name) for name in ("meta", "placed", "pages", "record_bytes", "section_at")
     ]

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pwru_py.output.journey import Names
 from pwru_py.output.paths import PATHS_SCHEMA, json_paths, map_lines, path_lines
 from pwru_py.packets import paths
 from pwru_py.packets.paths import Paths
@@ -60,7 +61,7 @@ def test_the_same_way_and_the_same_end() -> None:
     assert (last.minimum, last.maximum) == (2 * MS, 6 * MS)
     assert often.whole.quantile(0.5) == pytest.approx(6 * MS, rel=0.011)
     assert before.times == ()
-    names = {11: "host", 12: "web"}.__getitem__
+    names = Names({11: "host", 12: "web"}.__getitem__)
     lines = path_lines(one.busiest(), one.packets, one.others, names)
     assert lines[:7] == [
         "6 packets on 3 paths",
@@ -90,4 +91,4 @@ def test_paths_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     for number in (1, 2, 3, 1, 3):
         one.add(journey(End(Ended.TAKEN, 1, number, "ICMP")))
     assert (one.packets, one.others) == (5, 2)
-    assert path_lines(one.busiest(), 5, 2, str)[-1] == "2 packets on other paths"
+    assert path_lines(one.busiest(), 5, 2, Names(str))[-1] == "2 packets on other paths"

@@ -409,13 +409,13 @@ def test_lists_of_kernels_that_do_not_tell_pieces_from_drops() -> None:
 
 
 def test_what_a_table_says() -> None:
-    section = layout.TABLE_VERDICT.pack(b"flt\x1b", b"out", 65538, 1, 1, 2, 3)
+    section = layout.TABLE_VERDICT.pack(3, 7, b"flt\x1b", b"out", 65538, 1, 1, 2, 3, 1, b"")
     laid = layout.RecordLayout.of(contract.SECTION_TABLE)
     given = decoder(stride=laid.bytes, record=laid, tracepoint=True)
     told = record(func=0, target=0, flags=contract.EVENT_VERDICT) + section
     other = record(flags=contract.EVENT_TRACEPOINT) + bytes(len(section))
     event, plain = given.decode(told + other, WALL_OFFSET_NS)
-    assert event.verdict == Verdict("inet", "flt\\x1b", "out", "OUTPUT", "STOLEN")
+    assert event.verdict == Verdict("inet", "flt\\x1b", "out", "OUTPUT", "STOLEN", 3, 7, "ACCEPT")
     assert (event.func, event.drop, event.location) == ("nft_do_chain", False, None)
     assert (plain.verdict, plain.packet) == (None, event.packet)
 

@@ -32,7 +32,11 @@ def module(base: Builder, second: str = "sk_buff") -> Builder:
     long = b.integer("long", 8)
     b.struct_at("xt_table", {"name": 40}, long)
     b.struct_at("nft_chain", {"table": 24, "name": 48}, long)
-    b.struct_at("nft_table", {"family": 300, "name": 304}, long)
+    b.struct_at("nft_table", {"handle": 288, "family": 300, "name": 304}, long)
+    b.struct_at("nft_base_chain", {"policy": 60, "chain": 80}, long)
+    b.struct_at("nft_immediate_expr", {"dreg": 16}, long)
+    b.struct_at("nft_expr_ops", {"size": 24}, long)
+    b.struct_at("nft_rule_dp", {"data": 8}, long)
     b.struct_at("nft_pktinfo", {"skb": 0, "state": 8}, long)
     pointer = b.ptr(b.struct(second, 8, [("next", long)]))
     b.func("ipt_do_table", long, pointer, pointer)
@@ -43,10 +47,10 @@ def test_a_kernel_whose_modules_have_btf() -> None:
     base = kernel()
     btfs = [base.btf(), module(base).btf(base.btf())]
     assert find_layout(btfs, ["ipt_do_table", NFTABLES]) == TableLayout(
-        40, 24, 48, 304, 300, 8, skb_second=True, on=True
+        40, 24, 48, 304, 300, 288, 8, 20, 16, 24, skb_second=True, on=True
     )
     older = [base.btf(), module(base, second="nf_hook_state").btf(base.btf())]
-    assert find_layout(older, ["ipt_do_table"]) == TableLayout(40, on=True)
+    assert find_layout(older, ["ipt_do_table"]) == TableLayout(40, rules_plain=False, on=True)
 
 
 def test_what_no_module_tells_is_not_guessed() -> None:
@@ -55,7 +59,9 @@ def test_what_no_module_tells_is_not_guessed() -> None:
 
 def test_5_10_has_no_btf_of_modules() -> None:
     found = find_layout([kernel(modules_have_btf=False).btf()], [NFTABLES])
-    assert found == TableLayout(56, 64, 88, 248, 244, 32, on=True)
+    assert found == TableLayout(
+        56, 64, 88, 248, 244, 232, 32, 16, 16, 16, rules_plain=True, on=True
+    )
 
 
 @pytest.mark.parametrize(
