@@ -25,7 +25,7 @@ enum event_flags {
 	EVENT_DROP = 1 << 3,    /* of the tracepoint kfree_skb: func is who freed the packet */
 	EVENT_TRACEPOINT = 1 << 5, /* of another tracepoint: func is 0, or who called it */
 	EVENT_VERDICT = 1 << 7,    /* of a netfilter table that is left: see SECTION_TABLE */
-	EVENT_LOCAL = 1 << 6, /* with EVENT_TRACEPOINT: no device has received the packet yet */
+	EVENT_LOCAL = 1 << 6, /* with one of these two: no device has received the packet yet */
 };
 
 enum event_context {

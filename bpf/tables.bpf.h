@@ -67,6 +67,7 @@ static __always_inline void enter_table(struct pt_regs *ctx, __u64 addr, __u64 b
 
 	if (!slot)
 		return;
+	watch(addr, ENDS); /* at OUTPUT it may be another packet than a device has received */
 	if (!paused && decide(addr, slot))
 		note_inside(addr, base, state, nft, CTX_FIELD(ctx, sp));
 	end_tracepoint();
@@ -132,6 +133,8 @@ static __noinline int emit_verdict(void *ctx, __u64 addr, const struct inside *i
 
 	if ((verdict & NF_VERDICT_MASK) != NF_STOLEN) {
 		ev = begin_record(addr, MATCH, slot);
+		if (ev && !FIELD(VIEW((struct sk_buff *)addr), skb_iif))
+			ev->flags |= EVENT_LOCAL;
 	} else {
 		ev = new_record(slot);
 		if (ev) {

@@ -18,6 +18,7 @@ from ..facts.roles import (
     QUEUED_TRACEPOINT,
     TAKES,
 )
+from ..facts.tables import TABLE_FUNCTIONS
 
 LIVE_MAX = 65536
 _TAKEN = (0, -1)  # by a socket, in place of a device
@@ -96,6 +97,8 @@ class Identity:
         if func == QUEUED_TRACEPOINT:
             came = self._came.pop(skb, None)
             return came is not None and (local or came == _TAKEN)
+        if func in TABLE_FUNCTIONS:  # at OUTPUT, before a device's queue
+            return local and self._came.pop(skb, None) is not None
         if func in ENTRIES:
             came, self._came[skb] = self._came.get(skb), device
             return came in (device, _TAKEN)

@@ -217,6 +217,7 @@ class Decoder:
                 if flags & contract.EVENT_VERDICT:
                     func, said = self._said[self._table_section(sections)]
                     module, reason, reason_name, drop = "", -1, "", False
+                    local = flags & contract.EVENT_LOCAL != 0
                 elif flags & contract.EVENT_DROP:
                     func, module = DROP_TRACEPOINT, ""
                     reason, reason_name, drop = self._dropped(flags, reason, location, length)

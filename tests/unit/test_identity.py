@@ -73,7 +73,7 @@ def test_the_device_speaks_for_the_packet_even_when_it_is_gone() -> None:
 
 
 QUEUE, PROBE = "net:net_dev_queue", "tcp:tcp_probe"
-READ = "skb:skb_copy_datagram_iovec"
+READ, TABLE = "skb:skb_copy_datagram_iovec", "nft_do_chain"
 RX, GRO, IN = "net:netif_rx_entry", "net:napi_gro_receive_entry", "net:netif_receive_skb"
 
 
@@ -92,6 +92,8 @@ RX, GRO, IN = "net:netif_rx_entry", "net:napi_gro_receive_entry", "net:netif_rec
         (((RX, 2, True), (IN, 2, True), ("skb:consume_skb", 2, False)), (1, 1, 1)),
         (((RX, 2, True), (READ, 0, False), (READ, 0, False)), (1, 1, 1)),
         (((RX, 2, True), (IN, 2, True), (READ, 0, True)), (1, 1, 2)),  # of a Unix socket
+        (((RX, 2, True), (TABLE, 0, True), (QUEUE, 3, True)), (1, 2, 2)),  # at OUTPUT
+        (((RX, 2, True), (TABLE, 2, False), (QUEUE, 3, False)), (1, 1, 1)),  # at FORWARD
     ],
 )
 def test_the_way_tells_what_no_tracepoint_does(
