@@ -184,6 +184,14 @@ ECHO_REPLIES = frozenset({"icmp_rcv", "icmpv6_rcv", "ping_rcv", "pingv6_rcv"})
 have had their copies before (net/ipv4/icmp.c, net/ipv4/ip_input.c: raw_local_deliver()).
 """
 
+def is_sealed(proto: int, target_port: int) -> bool:
+    """Whether IPsec takes the packet in, and gives what is in it to the same device.
+
+    ESP and AH, and ESP in UDP (net/xfrm/xfrm_input.c: gro_cells_receive(); RFC 3948).
+    """
+    return proto in (50, 51) or (proto == 17 and target_port == 4500)
+
+
 DROP_TRACEPOINT = "skb:kfree_skb"
 """The kernel's own word for a drop (include/trace/events/skb.h)."""
 

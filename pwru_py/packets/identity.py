@@ -21,7 +21,7 @@ from ..facts.roles import (
 from ..facts.tables import TABLE_FUNCTIONS
 
 LIVE_MAX = 65536
-_TAKEN = (0, -1)  # by a socket, in place of a device
+_TAKEN, _SEALED = (0, -1), (0, -2)  # by a socket, or for IPsec; in place of a device
 
 
 class Life(NamedTuple):
@@ -56,20 +56,29 @@ class Identity:
         """Whether there were ever more than ``limit`` under way, or one ended where none saw it."""
 
     def see(
-        self, skb: int, func: str, netns: int, *, device: int, last: bool, local: bool | None = None
+        self,
+        skb: int,
+        func: str,
+        netns: int,
+        *,
+        device: int,
+        last: bool,
+        local: bool | None = None,
+        sealed: bool = False,
     ) -> Life:
         """The packet of an event.
 
         ``netns``: as the record has it, 0 unknown; ``device``: the index of the device that says
         so, 0 when none does. ``last``: it is dropped here. ``local``: of a tracepoint, whether no
-        device has received the packet; None of a function. The namespace of the answer is that of
+        device has received the packet; None of a function. ``sealed``: IPsec has it in its hands,
+        and what is in it comes by the same device. The namespace of the answer is that of
         the packet's last device, where the record has none: a socket may be that of the sender, in
         another namespace.
         """
         live = self._live
         if self._ending and skb in self._ending:
             self._go_on(skb, func)
-        if local is not None and self._is_new(skb, func, (netns, device), local=local):
+        if local is not None and self._is_new(skb, func, (netns, device), local, sealed):
             self.rough = True
             self._end(skb, came=False)
         life = live.get(skb)
@@ -92,7 +101,9 @@ class Identity:
         known = self._live.get(parent)
         self._keep(child, Life(0, (known.packet or known.parent) if known is not None else None, 0))
 
-    def _is_new(self, skb: int, func: str, device: tuple[int, int], *, local: bool) -> bool:
+    def _is_new(
+        self, skb: int, func: str, device: tuple[int, int], local: bool, sealed: bool
+    ) -> bool:
         """Whether the packet that was there has been freed where no tracepoint tells."""
         if func == QUEUED_TRACEPOINT:
             came = self._came.pop(skb, None)
@@ -100,7 +111,7 @@ class Identity:
         if func in TABLE_FUNCTIONS:  # at OUTPUT, before a device's queue
             return local and self._came.pop(skb, None) is not None
         if func in ENTRIES:
-            came, self._came[skb] = self._came.get(skb), device
+            came, self._came[skb] = self._came.get(skb), _SEALED if sealed else device
             return came in (device, _TAKEN)
         new = local and skb in self._came and (func == CONSUMED_TRACEPOINT or func in TAKES)
         if func in TAKES:

@@ -23,6 +23,7 @@ from ..facts.roles import (
     UNSAID,
     is_piece,
     is_read,
+    is_sealed,
 )
 from ..facts.tables import family_name, hook_name, table_function, verdict_name
 from ..plan.functions import Target
@@ -114,7 +115,15 @@ class Packets(Protocol):
     """Which packet an event belongs to: ``packets.identity.Identity``."""
 
     def see(
-        self, skb: int, func: str, netns: int, *, device: int, last: bool, local: bool | None = None
+        self,
+        skb: int,
+        func: str,
+        netns: int,
+        *,
+        device: int,
+        last: bool,
+        local: bool | None = None,
+        sealed: bool = False,
     ) -> tuple[int, int | None, int]:
         """(number, parent's number or None, namespace) of the packet."""
 
@@ -209,6 +218,7 @@ class Decoder:
             flags, context, tcp_flags, stack_len, comm, ifname, packed, *sections,
         ) in self._record.iter_unpack(run):  # fmt: skip
             location = local = said = None
+            addresses, sealed = tuples[packed], False
             if flags & special:
                 if flags & contract.EVENT_LINK:
                     self._packets.link(skb, addr)
@@ -225,6 +235,7 @@ class Decoder:
                     func, module = targets[index]
                     reason, reason_name, drop = -1, "", False
                     local = flags & contract.EVENT_LOCAL != 0
+                    sealed = addresses is not None and is_sealed(addresses.proto, addresses.dport)
             else:
                 if index:
                     func, module = targets[index]
@@ -233,9 +244,9 @@ class Decoder:
                 reason, reason_name, drop = self._verdict(flags, reason, func)
             packet, parent, netns = see(
                 skb, func, netns,
-                device=ifindex, last=drop or func == DROP_TRACEPOINT, local=local,
+                device=ifindex, last=drop or func == DROP_TRACEPOINT, local=local, sealed=sealed,
             )  # fmt: skip
-            dns = self._dns(tuples[packed], sections) if self._udp_at >= 0 else None
+            dns = self._dns(addresses, sections) if self._udp_at >= 0 else None
             frames = self._stack(sections[:stack_len], addr) if stack_len else ()
             if frames and not addr:
                 location = frames[0]
@@ -243,7 +254,7 @@ class Decoder:
                 new((
                     skb, cpu, pid, names[comm], contexts[context], func, module, addr, ts_ns,
                     ts_ns + wall_offset_ns, netns, mark, ifindex, names[ifname], proto, mtu,
-                    length, tuples[packed], tcp_flags, reason, reason_name, frames, drop,
+                    length, addresses, tcp_flags, reason, reason_name, frames, drop,
                     location, packet, parent, said, dns,
                 ))
             )  # fmt: skip

@@ -108,6 +108,13 @@ def test_the_way_tells_what_no_tracepoint_does(
     assert one.rough == (max(numbers) > 1)
 
 
+def test_what_ipsec_takes_out_of_a_packet_is_the_same_packet() -> None:
+    one = Identity()
+    for sealed, number in ((True, 1), (False, 1), (False, 2)):
+        seen = one.see(A, RX, HOST, device=2, last=False, local=False, sealed=sealed)
+        assert seen.packet == number
+
+
 def test_memory_is_bounded() -> None:
     one = Identity(limit=2)
     assert [see(one, "f", skb) for skb in (1, 2)] == [1, 2]
