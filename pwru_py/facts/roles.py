@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 
+from .meanings import bare_function
+
 DROP_FUNCTION = "kfree_skb"
 """Where the kernel has no reasons, this alone means a drop (consume_skb does not)."""
 
@@ -57,12 +59,12 @@ CONSUMED_TRACEPOINT = "skb:consume_skb"
 QUEUED_TRACEPOINT = "net:net_dev_queue"
 """A packet comes to its device's queue (__dev_queue_xmit() in net/core/dev.c)."""
 
-ENTRIES = frozenset(
-    (
-        "net:napi_gro_receive_entry", "net:napi_gro_frags_entry", "net:netif_rx_entry",
-        "net:netif_receive_skb_entry", "net:netif_receive_skb_list_entry",
-    )
-)  # fmt: skip
+GRO_ENTRIES = frozenset({"net:napi_gro_receive_entry", "net:napi_gro_frags_entry"})
+"""A packet comes in, and GRO may join it to another without a word (net/core/gro.c)."""
+
+ENTRIES = GRO_ENTRIES | frozenset(
+    ("net:netif_rx_entry", "net:netif_receive_skb_entry", "net:netif_receive_skb_list_entry")
+)
 """A packet comes in by a device: one of these, and once for each device (net/core/dev.c,
 net/core/gro.c).
 """
@@ -184,6 +186,18 @@ ECHO_REPLIES = frozenset({"icmp_rcv", "icmpv6_rcv", "ping_rcv", "pingv6_rcv"})
 have had their copies before (net/ipv4/icmp.c, net/ipv4/ip_input.c: raw_local_deliver()).
 """
 
+_NO_SOCKET = frozenset({"", UNSAID, "NO_SOCKET"})
+
+
+def is_echo(reason: str, function: str) -> bool:
+    """Whether what ``function`` frees as a drop is an echo message that ICMP has taken in.
+
+    Kernels without reasons (``reason`` '') free a bad message in the same way, and icmpv6_rcv()
+    frees requests so, too (net/ipv6/icmp.c).
+    """
+    return function in ECHO_REPLIES and reason in _NO_SOCKET
+
+
 def is_sealed(proto: int, target_port: int) -> bool:
     """Whether IPsec takes the packet in, and gives what is in it to the same device.
 
@@ -238,9 +252,37 @@ _TAKERS = tuple(
         (r"tun_\w+|tap_\w+", "the program behind the device"),
         (r"(ip|ip6|nf_ct_frag6|inet_frag|ipv6_frag)_?\w*(defrag|frag|reasm)\w*", "reassembly"),
         (r"skb_defer_free_flush", "a socket"),
+        (r"kfree_skb_list(_reason)?|skb_release_data", "a larger packet"),
         (r"vti?_rcv\w*|xfrm\w*_(rcv|input)\w*", "IPsec"),
     )
 )
+
+
+REASSEMBLY = "reassembly"
+"""Who takes fragments in."""
+
+_UNJOINED = {
+    "ip6_mc_input": "no one here has joined the group",
+    "ipvlan_process_multicast": "no ipvlan device has joined the group",
+    "ip_rcv_finish_core": "perhaps no one here has joined the group",
+}
+
+
+def unwanted(reason: str, function: str, target: str) -> str:
+    """What to say of a drop that is as it should be; '' of others. ``target``: its address.
+
+    A group's packets come to all, and most hosts have not joined it (net/ipv6/ip6_input.c,
+    drivers/net/ipvlan/ipvlan_core.c; net/ipv4/route.c, which refuses other routes likewise).
+    """
+    if reason not in ("", UNSAID) or not _is_group(target):
+        return ""
+    return _UNJOINED.get(bare_function(function), "")
+
+
+def _is_group(address: str) -> bool:
+    """Whether it is a multicast address, RFC 5771 and RFC 4291."""
+    first = address.partition(".")[0]
+    return address.startswith("ff") or (first.isdigit() and 224 <= int(first) < 240)
 
 
 READERS = re.compile(r"\w*_recvmsg|skb_consume_udp|(__)?skb_free_datagram\w*")

@@ -9,18 +9,22 @@ from typing import NamedTuple
 from ..facts.roles import (
     CONSUMED_TRACEPOINT,
     DROP_TRACEPOINT,
-    ECHO_REPLIES,
     ENTRIES,
     ERROR_TRACEPOINT,
+    GRO_ENTRIES,
+    LIST_FREES,
     QUEUED_TRACEPOINT,
     READ_TRACEPOINT,
     READERS,
+    REASSEMBLY,
     RESET_TRACEPOINT,
     TAKE_LAST,
     TCP_TRACEPOINT,
     UNREAD_FREES,
     UNSAID,
+    is_echo,
     taker,
+    unwanted,
 )
 from ..record.event import Context, Event, TcpFlag, Tuple, Verdict
 from ..record.journey import Change, Changed, End, Ended, Hop, Journey, Judged, Way
@@ -54,16 +58,9 @@ class _Live:
     """A journey under way."""
 
     __slots__ = (
-        "asked_ns",
-        "copied",
-        "dns",
-        "journey",
-        "last",
-        "length",
-        "seen_ns",
-        "taken",
-        "told",
-    )
+        "asked_ns", "copied", "dns", "joined", "journey", "last", "length", "read", "seen_ns",
+        "taken", "told",
+    )  # fmt: skip
 
     def __init__(self, journey: Journey, length: int, dns: int | None) -> None:
         self.journey = journey
@@ -72,9 +69,21 @@ class _Live:
         self.length = length
         self.seen_ns = journey.begin_ns
         self.asked_ns: int | None = None
+        self.joined = False  # by GRO, perhaps, to a packet before it
         self.taken: _Taken | None = None
+        self.read: End | None = None  # of a copy of it
         self.copied: Tuple | None = None
         self.told = ""
+
+    @property
+    def going(self) -> bool:
+        """Whether a device was to send it when it was seen last."""
+        hops = self.journey.hops
+        return bool(hops) and hops[-1].way is Way.OUT
+
+    @property
+    def fragment(self) -> bool:
+        return self.last is not None and self.last.fragment
 
 
 class Journeys:
@@ -153,16 +162,15 @@ class Journeys:
             End(Ended.UNSEEN, event.ts_ns, event.netns),
         )
         live = _Live(journey, event.len, event.dns)
-        self._match(live)
+        if event.tuple is not None:
+            self._match(live, event.tuple)
         return live
 
-    def _match(self, live: _Live) -> None:
+    def _match(self, live: _Live, packet: Tuple) -> None:
+        """Of ``packet``, as it is seen now: what it answers, or asks for."""
         journey = live.journey
-        packet = journey.tuple
-        if packet is None:
-            return
         asked = self._questions.pop(_answer(packet, journey.tcp_flags, live.dns), None)
-        if asked is not None:
+        if asked is not None and not journey.answers:
             journey.answers, asked.answered_by = asked.packet, journey.packet
             live.asked_ns = asked.begin_ns
         self._ask(packet, live)
@@ -190,14 +198,15 @@ class Journeys:
             live.journey.judged.append(judged)
         elif func == TCP_TRACEPOINT:
             live.taken = _Taken(_end(event, Ended.TAKEN, by="TCP"), event.ts_ns)
-        elif func == READ_TRACEPOINT:
+        elif _is_read(event):
             return self._read(live, event)
         elif func == DROP_TRACEPOINT:
             return self._freed(live, event)
         elif func == CONSUMED_TRACEPOINT:
-            if event.location is not None and READERS.fullmatch(event.location.symbol):
-                return self._read(live, event)
-            return _consumed(live, event)
+            end = _consumed(live, event)
+            if end.by != REASSEMBLY:
+                return end
+            live.taken = _Taken(end, event.ts_ns)  # what it is part of may be read yet
         elif func == ERROR_TRACEPOINT:
             live.told = "an ICMP error is sent back"
         elif func == RESET_TRACEPOINT:
@@ -212,11 +221,13 @@ class Journeys:
             if (before.netns, before.ifname, before.way) == (event.netns, event.ifname, way):
                 return
         hops.append(Hop(event.ts_ns, event.netns, event.ifname, way, change, event.mtu))
+        live.joined = event.func in GRO_ENTRIES
+        live.read = None
         live.length = event.len
         if event.tuple is not None:
             live.last = event.tuple
         if change is not None:
-            self._ask(change.after, live)
+            self._match(live, change.after)
 
     @staticmethod
     def _read(live: _Live, event: Event) -> End:
@@ -228,33 +239,46 @@ class Journeys:
         )
 
     def _read_copy(self, event: Event) -> Iterator[Journey]:
-        """A raw socket has a copy of its own, with another number.
+        """A raw socket has a copy of its own, with another number, and so has what fragments make.
 
         Where copies are followed its parent is known; else it is the packet with the same tuple.
+        The copy may be read before its parent is freed.
         """
-        if event.func != READ_TRACEPOINT or event.tuple is None:
+        if event.tuple is None or not _is_read(event):
             return
         parent = self._live.get(event.parent or 0)
-        if parent is None or parent.taken is None:
+        if parent is None:
             parent = self._live.get(self._copied.get(event.tuple, 0))
-        if parent is not None:
+        if parent is None:
+            return
+        parent.read = self._read(parent, event)
+        if parent.taken is not None:
             del self._live[parent.journey.packet]
-            yield self._over(parent, self._read(parent, event))
+            yield self._over(parent, parent.read)
 
     def _freed(self, live: _Live, event: Event) -> End | None:
         by = event.location.symbol if event.location is not None else ""
+        place = f"{by}+0x{event.location.offset:x}" if by and event.location is not None else by
         if not event.drop:  # read, or a piece of one that has arrived
-            return _end(event, Ended.TAKEN, by=taker(by) or by)
-        if by in ECHO_REPLIES and event.tuple is not None and live.journey.hops:
-            live.taken = _Taken(_end(event, Ended.TAKEN, by="ICMP"), event.ts_ns)
+            if by in LIST_FREES and live.going:
+                note = "or it was a piece of what has left"
+                return _end(event, Ended.DROPPED, by=place, sure=False, note=note)
+            return _end(event, Ended.TAKEN, by=_taker(live, by) or by)
+        if is_echo(event.reason_name, by) and event.tuple is not None:
+            if live.read is not None:
+                return live.read
+            note = "" if event.reason_name else "or it was a bad message"
+            end = _end(event, Ended.TAKEN, by="ICMP", sure=not note, note=note)
+            live.taken = _Taken(end, event.ts_ns)
             live.copied = event.tuple
             self._copied[event.tuple] = event.packet
             return None
         if by in TAKE_LAST and event.reason_name == UNSAID:
             note = "by its TIME-WAIT, or it was a bad segment"
             return _end(event, Ended.TAKEN, by="TCP", sure=False, note=note)
-        place = f"{by}+0x{event.location.offset:x}" if by and event.location is not None else by
-        end = _end(event, Ended.DROPPED, by=place, reason=event.reason_name, note=live.told)
+        target = event.tuple.daddr if event.tuple is not None else ""
+        note = live.told or unwanted(event.reason_name, by, target)
+        end = _end(event, Ended.DROPPED, by=place, reason=event.reason_name, note=note)
         return end._replace(verdict=_dropped_by(live.journey))
 
     def _silent(self, packet: int, why: str) -> Journey:
@@ -270,6 +294,10 @@ class Journeys:
         if self.lossy:
             return self._over(live, end._replace(note=why or "events were lost"))
         by = _SILENT.get(live.last.proto) if live.last is not None else None
+        if by and live.joined:
+            by = f"GRO or {by}"
+        if live.fragment:
+            by = REASSEMBLY
         if where.way is Way.IN and by and why != _CROWDED:
             end = end._replace(how=Ended.TAKEN, by=by, note="no drop was told")
         elif where.way is Way.OUT and not why:
@@ -280,6 +308,8 @@ class Journeys:
         journey = live.journey
         if live.copied is not None and self._copied.get(live.copied) == journey.packet:
             del self._copied[live.copied]
+        if end.how is Ended.TAKEN and journey.answered_by:  # nothing that is lost is answered
+            end = end._replace(sure=True, note="")
         journey.end = end._replace(note=end.note or live.told)
         if live.asked_ns is not None:
             journey.round_trip_ns = end.ts_ns - live.asked_ns
@@ -313,17 +343,28 @@ def _is_unread_copy(event: Event) -> bool:
     return by in UNREAD_FREES and event.tuple is not None and event.tuple.icmp is not None
 
 
+def _is_read(event: Event) -> bool:
+    """Whether a process reads the packet."""
+    if event.func != CONSUMED_TRACEPOINT or event.location is None:
+        return event.func == READ_TRACEPOINT
+    return READERS.fullmatch(event.location.symbol) is not None
+
+
+def _taker(live: _Live, function: str) -> str:
+    """Who has a packet that ``function`` frees; '' unknown."""
+    return REASSEMBLY if live.fragment and function in LIST_FREES else taker(function)
+
+
 def _consumed(live: _Live, event: Event) -> End:
     """Freed, and no drop: whoever freed it has it, or it was sent."""
     by = event.location.symbol if event.location is not None else ""
-    hops = live.journey.hops
-    if taken := taker(by):
+    if taken := _taker(live, by):
         tcp = event.tuple is not None and event.tuple.proto == _TCP
         return _end(event, Ended.TAKEN, by="TCP" if tcp and taken == "a socket" else taken)
     if live.taken is not None:
         return live.taken.end
-    if hops and hops[-1].way is Way.OUT:
-        return _end(event, Ended.LEFT, by=hops[-1].ifname)
+    if live.going and event.ifname in ("", live.journey.hops[-1].ifname):
+        return _end(event, Ended.LEFT, by=live.journey.hops[-1].ifname)
     if by:
         return _end(event, Ended.TAKEN, by=by)
     note = "this kernel does not tell by whom"

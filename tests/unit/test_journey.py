@@ -19,6 +19,7 @@ from pwru_py.record.journey import Changed, Ended, Journey, Way
 
 A, B, C = "10.0.0.1", "10.0.0.2", "10.0.0.3"
 UDP = Tuple(A, B, 1000, 53, 17, True)
+LATER = Tuple(A, B, 0, 0, 17, False, fragment=True)
 OUT, IN, RX = "net:net_dev_queue", "net:netif_rx_entry", "net:napi_gro_receive_entry"
 READ, TCP, DROP = "skb:skb_copy_datagram_iovec", "tcp:tcp_probe", "skb:kfree_skb"
 CONSUMED, ERROR = "skb:consume_skb", "icmp:icmp_send"
@@ -77,6 +78,12 @@ def test_hops_and_the_process_that_reads() -> None:
         (event(DROP, 3, by="tcp_v4_rcv", drop=True, reason_name="NOT_SPECIFIED"),
          Ended.TAKEN, "TCP", False),
         (event(DROP, 3, by="sk_stream_kill_queues", drop=False), Ended.TAKEN, "TCP", True),
+        (event(CONSUMED, 3, by="ip_defrag"), Ended.TAKEN, "reassembly", True),
+        (event(DROP, 3, by="icmp_rcv", drop=True, reason_name="NO_SOCKET"),
+         Ended.TAKEN, "ICMP", True),
+        (event(DROP, 3, by="icmp_rcv", drop=True), Ended.TAKEN, "ICMP", False),
+        (event(DROP, 3, by="icmp_rcv", drop=True, reason_name="ICMP_CSUM"),
+         Ended.DROPPED, "icmp_rcv+0x10", True),
         (event(TCP, 3), Ended.TAKEN, "TCP", True),
         (event(ERROR, 3), Ended.TAKEN, "a socket", False),
     ],
@@ -90,6 +97,50 @@ def test_ends_of_what_came_in(last: Event, how: Ended, by: str, sure: bool) -> N
 def test_what_a_driver_frees_has_left(location: str) -> None:
     end = only(event(OUT, 1), event(CONSUMED, 3, by=location)).end
     assert (end.how, end.by, end.sure) == (Ended.LEFT, "eth0", True)
+
+
+def test_a_list_freed_on_the_way_out_may_be_a_drop() -> None:
+    """Where the kernel gives no reasons, a queue frees so what it does not take."""
+    end = only(event(OUT, 1), event(DROP, 3, by="kfree_skb_list")).end
+    assert (end.how, end.by, end.sure) == (Ended.DROPPED, "kfree_skb_list+0x10", False)
+    assert end.note == "or it was a piece of what has left"
+
+
+def test_freed_at_another_device_than_the_one_that_was_to_send_it() -> None:
+    """As between two macvlan devices, on a kernel that does not say who frees."""
+    end = only(event(OUT, 1, ifname="m1"), event(CONSUMED, 2, netns=12, ifname="m2")).end
+    assert (end.how, end.by, end.netns) == (Ended.TAKEN, "this host", 12)
+
+
+@pytest.mark.parametrize(
+    ("func", "packet", "by"),
+    [
+        (IN, UDP, "a socket"),
+        (RX, UDP, "GRO or a socket"),
+        (RX, UDP._replace(proto=6), "GRO or TCP"),
+        (IN, LATER, "reassembly"),
+    ],
+)
+def test_who_takes_in_without_a_word(func: str, packet: Tuple, by: str) -> None:
+    end = only(event(func, 1, tuple=packet)).end
+    assert (end.how, end.by, end.sure) == (Ended.TAKEN, by, False)
+
+
+@pytest.mark.parametrize(
+    ("by", "target", "note"),
+    [
+        ("ip6_mc_input", "ff02::1:ff00:3", "no one here has joined the group"),
+        ("ip_rcv_finish_core.isra.0", "239.1.1.1", "perhaps no one here has joined the group"),
+        ("ip_rcv_finish_core.isra.0", B, ""),
+        ("ip_mc_output", "239.1.1.1", ""),
+    ],
+)
+def test_a_group_that_nobody_has_joined(by: str, target: str, note: str) -> None:
+    asked = UDP._replace(daddr=target)
+    drop = event(DROP, 2, by=by, tuple=asked, drop=True, reason_name="NOT_SPECIFIED")
+    assert only(event(IN, 1, tuple=asked), drop).end.note == note
+    other = drop._replace(reason_name="NETFILTER_DROP")
+    assert only(event(IN, 1, tuple=asked), other).end.note == ""
 
 
 def test_ends_that_nobody_tells() -> None:
@@ -270,6 +321,58 @@ def test_a_copy_that_is_known_to_be_one() -> None:
     assert (first.packet, second.packet) == (1, 2)
     assert one._copied == {}
     assert first.end.how is second.end.how is Ended.READ
+
+
+def test_what_is_answered_has_been_taken_in() -> None:
+    syn, both = UDP._replace(proto=6), Tuple(B, A, 53, 1000, 6, True)
+    question, _ = told(
+        event(IN, 1, tuple=syn, tcp_flags=2), event(OUT, 2, 2, tuple=both, tcp_flags=18)
+    )
+    assert (question.end.how, question.end.sure, question.end.note) == (Ended.TAKEN, True, "")
+
+
+def test_a_copy_that_is_read_before_its_packet_is_freed() -> None:
+    reply = Tuple(B, A, 0, 0, 1, False, Icmp(0, 4, 1))
+    one = Journeys()
+    drop = event(DROP, 5, 1, tuple=reply, by="icmp_rcv", drop=True, reason_name="NO_SOCKET")
+    read = event(READ, 4, 2, tuple=reply, parent=1, comm="ping")
+    (way,) = one.add([event(IN, 1, tuple=reply), read, drop])
+    assert (way.end.how, way.end.by, way.end.waited_ns) == (Ended.READ, "ping:7", 3 * MS)
+
+
+def test_a_first_sight_when_icmp_frees_it() -> None:
+    """As of a reply that IPsec had sealed."""
+    reply = Tuple(B, A, 0, 0, 1, False, Icmp(0, 4, 1))
+    one = Journeys()
+    drop = event(DROP, 5, 1, tuple=reply, by="icmp_rcv", drop=True, reason_name="NO_SOCKET")
+    (way,) = one.add([drop, event(READ, 6, 2, tuple=reply, parent=1)])
+    assert (way.hops, way.end.how) == ([], Ended.READ)
+
+
+@pytest.mark.parametrize("packet", [UDP, LATER])
+@pytest.mark.parametrize("func", [DROP, CONSUMED])
+def test_a_piece_of_a_packet_that_arrived(packet: Tuple, func: str) -> None:
+    end = only(event(IN, 1, tuple=packet), event(func, 2, by="skb_release_data")).end
+    by = "reassembly" if packet.fragment else "a larger packet"
+    assert (end.how, end.by, end.sure) == (Ended.TAKEN, by, True)
+
+
+@pytest.mark.parametrize("read", [event(READ, 3, 2), event(CONSUMED, 3, 2, by="udpv6_recvmsg")])
+def test_what_fragments_make_is_read(read: Event) -> None:
+    one = Journeys()
+    assert [*one.add([event(IN, 1), event(CONSUMED, 2, by="ip_defrag")])] == []
+    (way,) = one.add([read._replace(parent=1)])
+    assert (way.packet, way.end.how, way.end.waited_ns) == (1, Ended.READ, MS)
+
+
+def test_an_answer_out_of_a_tunnel() -> None:
+    ask, say = Icmp(8, 4, 1), Icmp(0, 4, 1)
+    there = [event(OUT, 1, tuple=TUNNEL, len=164),
+             event(IN, 2, tuple=Tuple(A, B, 0, 0, 1, False, ask), len=64)]  # fmt: skip
+    back = [event(OUT, 3, 2, tuple=TUNNEL, len=164),
+            event(IN, 4, 2, tuple=Tuple(B, A, 0, 0, 1, False, say), len=64)]  # fmt: skip
+    question, answer = told(*there, *back)
+    assert (question.answered_by, answer.answers, answer.round_trip_ns) == (2, 1, 3 * MS)
 
 
 def test_the_oldest_gives_way_and_is_told() -> None:
