@@ -155,10 +155,12 @@ def taken_by_icmp(lab: Lab, source: str) -> str:
 def test_a_ping(
     lab: Lab, journeys: list[_Journey], device: str, family: str, source: str, target: str
 ) -> None:
-    (asked,) = [
+    requests = [
         way for way in of(journeys, source, target)
         if way["tuple"].get("icmp", {}).get("type") in (8, 128)
     ]  # fmt: skip
+    assert len(requests) == 1, [story(way) for way in requests]
+    (asked,) = requests
     (answer,) = [j for j in journeys if j["answers"] == asked["packet"]]
     taker = "ICMP" if names_takers(lab) or family == "6" else "this host"
     there, back = STORIES[device].replace("by ICMP", f"by {taker}"), ANSWERS[device]
