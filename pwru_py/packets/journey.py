@@ -246,9 +246,7 @@ class Journeys:
         """
         if event.tuple is None or not _is_read(event):
             return
-        parent = self._live.get(event.parent or 0)
-        if parent is None:
-            parent = self._live.get(self._copied.get(event.tuple, 0))
+        parent = self._live.get(event.parent or self._copied.get(event.tuple, 0))
         if parent is None:
             return
         parent.read = self._read(parent, event)

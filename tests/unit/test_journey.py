@@ -316,7 +316,8 @@ def test_a_copy_that_is_known_to_be_one() -> None:
             DROP, 2, packet, tuple=reply, by="ping_rcv", drop=True, reason_name="NO_SOCKET"
         )
         assert [*one.add([event(IN, 1, packet, tuple=reply), drop])] == []
-    (first,) = one.add([event(READ, 5, 9, tuple=reply, parent=1)])
+    freed = event(CONSUMED, 5, 9, tuple=reply, parent=1, by="skb_free_datagram_locked")
+    (first,) = one.add([event(READ, 5, 9, tuple=reply, parent=1), freed])
     (second,) = one.add([event(READ, 6, 10, tuple=reply, parent=2)])
     assert (first.packet, second.packet) == (1, 2)
     assert one._copied == {}
