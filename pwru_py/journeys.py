@@ -15,10 +15,10 @@ from .output.journey import (
     LOST,
     UNKNOWN,
     Names,
+    NoRules,
     journey_lines,
     json_journey,
     mark,
-    no_rule,
 )
 from .output.paths import json_paths, map_lines, path_lines
 from .output.summary import LossWatch, loss_notice, plural, summary_lines
@@ -60,8 +60,8 @@ class JourneySink:
         self._journeys = Journeys(int(options.journey_timeout_s * 1e9))
         namespaces = NetnsNames()
         self._rules = RuleBook(namespaces.path) if rules else None
-        find = self._rules.find if self._rules is not None else no_rule
-        self._names = Names(namespaces.name, namespaces.device, find)
+        book = self._rules if self._rules is not None else NoRules()
+        self._names = Names(namespaces.name, namespaces.device, book)
         self._timestamp = options.timestamp
         self._left = options.journey_count
         self._enough = enough

@@ -5,11 +5,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 _TABLE = re.compile(r"table \S+ .+ \{ # handle ([0-9]+)")
 _CHAIN = re.compile(r"\tchain (.+) \{ # handle [0-9]+")
 _RULE = re.compile(r"\t\t(.+) # handle ([0-9]+)")
+# What decides where no probe is: verdict maps, targets of xtables, queues; a reject's module may
+# have come later.
+_UNSEEN = re.compile(r"\b(vmap|xt target|queue|reject)\b")
+_QUOTED = re.compile(r'"[^"]*"')
 
 
 class Rule(NamedTuple):
@@ -19,17 +24,31 @@ class Rule(NamedTuple):
     text: str
 
 
-def parse_ruleset(lines: Iterable[str]) -> dict[tuple[int, int], Rule]:
-    """By the handles of table and rule. Sets' elements and such have none, and are left out."""
+@dataclass(frozen=True, slots=True)
+class Ruleset:
+    """``rules``: by the handles of table and rule. ``plain``: handles of tables in which nothing
+    but verdicts of rules, and policies, decides.
+    """
+
+    rules: dict[tuple[int, int], Rule] = field(default_factory=dict)
+    plain: frozenset[int] = frozenset()
+
+
+def parse_ruleset(lines: Iterable[str]) -> Ruleset:
+    """A listing. Sets' elements and such have no handles, and are left out."""
     found: dict[tuple[int, int], Rule] = {}
+    tables, unseen = set(), set()
     table, chain = 0, ""
     for line in lines:
         if match := _TABLE.fullmatch(line):
             table, chain = int(match[1]), ""
+            tables.add(table)
         elif match := _CHAIN.fullmatch(line):
             chain = match[1]
         elif line == "\t}":
             chain = ""
         elif chain and (match := _RULE.fullmatch(line)):
             found[table, int(match[2])] = Rule(chain, match[1])
-    return found
+            if _UNSEEN.search(_QUOTED.sub("", match[1])):
+                unseen.add(table)
+    return Ruleset(found, frozenset(tables - unseen))

@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Callable
 
+from ..escape import printable
 from ..facts.ruleset import Rule, parse_ruleset
 
 _AGAIN_S = 1.0
@@ -36,6 +37,7 @@ class RuleBook:
     def __init__(self, path: Callable[[int], str]) -> None:
         self._path = path
         self._known: dict[tuple[int, int, int], Rule] = {}
+        self._plain: dict[int, frozenset[int]] = {}
         self._listed_s: dict[int, float] = {}
         self._process: subprocess.Popen[bytes] | None = None
         if shutil.which("nft") and shutil.which("nsenter"):
@@ -50,12 +52,23 @@ class RuleBook:
         """By the namespace's inode and two handles; None: it is gone, or nothing can tell."""
         key = (netns, table, rule)
         if key not in self._known:
-            now_s = time.monotonic()
-            if now_s >= self._listed_s.get(netns, now_s - _AGAIN_S) + _AGAIN_S:
-                self._listed_s[netns] = now_s
-                for handles, found in parse_ruleset(self._list(netns)).items():
-                    self._known[netns, *handles] = found
+            self._look(netns)
         return self._known.get(key)
+
+    def is_plain(self, netns: int, table: int) -> bool:
+        """Whether in a table nothing but verdicts of rules, and policies, decides now."""
+        self._look(netns)
+        return table in self._plain.get(netns, ())
+
+    def _look(self, netns: int) -> None:
+        now_s = time.monotonic()
+        if now_s < self._listed_s.get(netns, now_s - _AGAIN_S) + _AGAIN_S:
+            return
+        self._listed_s[netns] = now_s
+        listed = parse_ruleset(self._list(netns))
+        self._plain[netns] = listed.plain
+        for handles, rule in listed.rules.items():
+            self._known[netns, *handles] = Rule(printable(rule.chain), printable(rule.text))
 
     def _list(self, netns: int) -> list[str]:
         """The listing's lines; none of a namespace that nothing leads to."""

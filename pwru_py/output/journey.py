@@ -10,7 +10,7 @@ from __future__ import annotations
 from bisect import bisect
 from collections.abc import Callable
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from ..facts.ruleset import Rule
 from ..options.config import Timestamp
@@ -27,17 +27,29 @@ Name = Callable[[int], str]
 Device = Callable[[int, str], str]
 """What a device belongs to or lies on, by namespace and name; '' where nothing tells."""
 
-RuleOf = Callable[[int, int, int], Rule | None]
-"""A rule of nf_tables, by namespace and the handles of table and rule; None where nothing tells."""
-
 
 def _no_device(_netns: int, _ifname: str) -> str:
     return ""
 
 
-def no_rule(_netns: int, _table: int, _rule: int) -> Rule | None:
-    """Where rules cannot be looked up."""
-    return None
+class Rules(Protocol):
+    """Rules of nf_tables, as they are listed now: ``kernel.rules.RuleBook``."""
+
+    def find(self, netns: int, table: int, rule: int) -> Rule | None:
+        """By namespace and the handles of table and rule; None where nothing tells."""
+
+    def is_plain(self, netns: int, table: int) -> bool:
+        """Whether in a table nothing but verdicts of rules, and policies, decides."""
+
+
+class NoRules:
+    """Where they cannot be looked up."""
+
+    def find(self, netns: int, table: int, rule: int) -> Rule | None:
+        return None
+
+    def is_plain(self, netns: int, table: int) -> bool:
+        return False
 
 
 class Names(NamedTuple):
@@ -45,7 +57,7 @@ class Names(NamedTuple):
 
     name: Name
     device: Device = _no_device
-    rule: RuleOf = no_rule
+    rules: Rules = NoRules()
 
 
 ARRIVED, LOST, UNKNOWN = "✔", "✘", "?"
@@ -207,12 +219,20 @@ def _table_text(finish: End | Finish, verdict: Verdict, names: Names) -> str:
     table = f"table {verdict.family} {verdict.table}, chain {verdict.chain}, {verdict.hook}"
     if not verdict.rule:
         policy = "its policy, drop, or " if verdict.policy == "DROP" else ""
+        if _by_policy(finish, verdict, names):
+            return f"{table}, by its policy, drop"
         return f"{table}, by {policy}a rule that is not known"
-    rule = names.rule(finish.netns, verdict.table_handle, verdict.rule)
+    rule = names.rules.find(finish.netns, verdict.table_handle, verdict.rule)
     if rule is None:
         return f"{table}, rule {verdict.rule} (gone, or it cannot be listed)"
     of = f" of chain {rule.chain}" if rule.chain != verdict.chain else ""
     return f"{table}, rule {verdict.rule}{of}: {rule.text}"
+
+
+def _by_policy(finish: End | Finish, verdict: Verdict, names: Names) -> bool:
+    """Whether a drop is that of a chain's policy, as no rule that was seen has decided."""
+    dropped = not verdict.rule and verdict.policy == "DROP"
+    return dropped and names.rules.is_plain(finish.netns, verdict.table_handle)
 
 
 def json_verdict(finish: End | Finish, names: Names) -> dict[str, Any] | None:
@@ -220,11 +240,13 @@ def json_verdict(finish: End | Finish, names: Names) -> dict[str, Any] | None:
     verdict = finish.verdict
     if verdict is None:
         return None
-    rule = names.rule(finish.netns, verdict.table_handle, verdict.rule) if verdict.rule else None
+    found = verdict.rule and names.rules.find(finish.netns, verdict.table_handle, verdict.rule)
+    rule = found or None
     return {
         **_verdict_members(verdict),
         "rule_chain": rule.chain if rule else None,
         "rule_text": rule.text if rule else None,
+        "by_policy": _by_policy(finish, verdict, names),
     }
 
 
@@ -327,8 +349,12 @@ VERDICT_SCHEMA: dict[str, Any] = {
             **_TEXT_OR_NULL,
             "description": "The rule, as nft lists it; null: it is gone, or cannot be listed.",
         },
+        "by_policy": {
+            "description": "The chain's policy dropped it; false: a rule did, or it may have.",
+            "type": "boolean",
+        },
     },
-    "required": [*_VERDICT, "rule_chain", "rule_text"],
+    "required": [*_VERDICT, "rule_chain", "rule_text", "by_policy"],
 }
 _ADDRESSES = {**TUPLE_SCHEMA, "description": "As in an event."}
 

@@ -138,7 +138,9 @@ add rule inet r in udp dport 7034 reject
 add rule inet r in udp dport vmap { 7035 : drop }
 add rule inet r in udp dport != 7036 accept
 add table inet s; add chain inet s in { type filter hook input priority 6; }
-add rule inet s in udp dport 7037 drop' && iptables-nft -A INPUT -p udp --dport 7038 -j DROP"""
+add rule inet s in udp dport 7037 drop
+add table inet t; add chain inet t in { type filter hook input priority 7; policy drop; }
+add rule inet t in udp dport != 7040 accept' && iptables-nft -A INPUT -p udp --dport 7038 -j DROP"""
 RULES_SAY = {
     7031: ("r", "in", "udp dport 7031 drop"),
     7032: ("r", "in", "udp dport { 7032, 7039 } drop"),
@@ -147,6 +149,7 @@ RULES_SAY = {
     7035: ("r", None, None),  # verdict maps are not watched
     7036: ("r", None, None),  # the policy
     7037: ("s", "in", "udp dport 7037 drop"),
+    7040: ("t", None, None),  # the policy: nothing else there decides
     7038: ("filter", "INPUT", "udp dport 7038 counter packets N bytes N drop"),
 }
 
@@ -157,7 +160,9 @@ def test_the_rule_that_dropped_it(lab: Lab) -> None:
     lab.inside("b", RULES)
     try:
         with lab.tracing("--journey", "udp") as tracing:
-            lab.inside("a", "for p in {7031..7038}; do echo x > /dev/udp/10.1.0.2/$p; done; true")
+            lab.inside(
+                "a", "for p in {7031..7038} 7040; do echo x > /dev/udp/10.1.0.2/$p; done; true"
+            )
             # Known by their handles still, though their places have changed.
             lab.inside("b", "nft insert rule inet r in udp dport 9 drop")
             lab.inside("a", "echo x > /dev/udp/10.1.0.2/7031")
@@ -169,7 +174,7 @@ def test_the_rule_that_dropped_it(lab: Lab) -> None:
         for record in tracing.trace.records
         if record["type"] == "journey" and record["tuple"]["dport"] in RULES_SAY
     ]
-    assert sorted(port for port, _end in ends) == [7031, *RULES_SAY]
+    assert sorted(port for port, _end in ends) == sorted([7031, *RULES_SAY])
     for port, end in ends:
         verdict = end["verdict"]
         text = verdict["rule_text"] and re.sub(
@@ -177,7 +182,8 @@ def test_the_rule_that_dropped_it(lab: Lab) -> None:
         )
         assert (verdict["table"], verdict["rule_chain"], text) == RULES_SAY[port]
         assert (verdict["rule"] is None) == (text is None)
-        assert verdict["policy"] == ("DROP" if verdict["table"] == "r" else "ACCEPT")
+        assert verdict["policy"] == ("DROP" if verdict["table"] in "rt" else "ACCEPT")
+        assert verdict["by_policy"] == (port == 7040)
     told = {end["verdict"]["rule"] for port, end in ends if port == 7031}
     assert len(told) == 1
 

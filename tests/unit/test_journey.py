@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pwru_py.facts.ruleset import Rule
 from pwru_py.options.config import Timestamp
-from pwru_py.output.journey import Names, end_text, journey_lines, json_journey
+from pwru_py.output.journey import Names, NoRules, end_text, journey_lines, json_journey
 from pwru_py.output.paths import map_lines
 from pwru_py.packets.journey import Journeys
 from pwru_py.packets.paths import Paths
@@ -204,6 +204,8 @@ def test_what_tables_say_stands_between_the_hops() -> None:
         (Verdict("", "filter", "", "INPUT", "DROP"), "table filter, INPUT"),
         (DROPPED, "by its policy, drop, or a rule that is not known"),
         (DROPPED._replace(policy="ACCEPT"), "by a rule that is not known"),
+        (DROPPED._replace(table_handle=4), "by its policy, drop"),
+        (DROPPED._replace(table_handle=4, policy="ACCEPT"), "by a rule that is not known"),
         (DROPPED._replace(rule=7), "rule 7 (gone, or it cannot be listed)"),
         (DROPPED._replace(rule=8), "rule 8: udp dport 9 drop"),
         (DROPPED._replace(rule=9), "rule 9 of chain deny: drop"),
@@ -211,11 +213,20 @@ def test_what_tables_say_stands_between_the_hops() -> None:
 )
 def test_the_rule_that_dropped_it(verdict: Verdict, words: str) -> None:
     known = {(11, 3, 8): Rule("in", "udp dport 9 drop"), (11, 3, 9): Rule("deny", "drop")}
-    names = Names({11: "host"}.__getitem__, rule=lambda *key: known.get(key))
+
+    class Listed(NoRules):
+        def find(self, netns: int, table: int, rule: int) -> Rule | None:
+            return known.get((netns, table, rule))
+
+        def is_plain(self, netns: int, table: int) -> bool:
+            return (netns, table) == (11, 4)
+
+    names = Names({11: "host"}.__getitem__, rules=Listed())
     drop = event(DROP, 4, by="nf_hook_slow", drop=True, reason_name="NETFILTER_DROP")
     way = only(event(IN, 1), event("nft_do_chain", 2, verdict=verdict), drop)
     assert end_text(way, names).endswith(f", {words}" if verdict.family else f": {words}")
     told = json_journey(way, names)["end"]["verdict"]
+    assert told["by_policy"] == (words == "by its policy, drop")
     found = known.get((11, 3, verdict.rule))
     assert (told["rule"], told["rule_text"]) == (verdict.rule or None, found and found.text)
 

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
-from pwru_py.facts.ruleset import Rule, parse_ruleset
+import pytest
+
+from pwru_py.facts.ruleset import Rule, Ruleset, parse_ruleset
 
 LISTING = """\
 table inet flt { # handle 3
@@ -33,7 +35,8 @@ table ip flt { # handle 4
 
 def test_rules_by_the_handles_of_table_and_rule() -> None:
     found = parse_ruleset(LISTING.splitlines())
-    assert found == {
+    assert found.plain == {3, 4}
+    assert found.rules == {
         (3, 4): Rule("in", "udp dport 9 counter packets 0 bytes 0 drop"),
         (3, 7): Rule("in", "ip saddr @bad jump deny"),
         (3, 8): Rule("in", 'tcp dport 80 drop comment "see # handle 4"'),
@@ -43,4 +46,17 @@ def test_rules_by_the_handles_of_table_and_rule() -> None:
 
 
 def test_what_is_no_listing() -> None:
-    assert parse_ruleset(["Error: no", "", "\t\tdrop # handle 3"]) == {}
+    assert parse_ruleset(["Error: no", "", "\t\tdrop # handle 3"]) == Ruleset()
+
+
+@pytest.mark.parametrize(
+    ("text", "plain"),
+    [
+        ("udp dport vmap { 53 : drop }", False), ("queue to 3", False), ("reject", False),
+        ('counter xt target "REJECT"', False), ('xt match "conntrack" counter drop', True),
+        ('udp dport 9 drop comment "vmap reject"', True), ("udp reject with icmp x", False),
+    ],
+)  # fmt: skip
+def test_what_decides_where_no_probe_is(text: str, plain: bool) -> None:
+    lines = ["table ip t { # handle 9", "\tchain c { # handle 1", f"\t\t{text} # handle 2", "\t}"]
+    assert (9 in parse_ruleset(lines).plain) == plain
