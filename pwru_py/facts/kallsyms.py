@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_right
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -29,16 +30,22 @@ class Symbols:
     see them (``kernel.kptr_restrict``, CAP_SYSLOG): then ``visible`` is False.
     """
 
-    def __init__(self, text: bytes) -> None:
-        entries: list[tuple[int, bytes]] = []
-        for line in text.splitlines():
-            kind = line[17:18]
-            if kind in TEXT and kind:
-                entries.append((int(line[:16], 16), line[19:]))
-        entries.sort()
-        self._addrs = [addr for addr, _ in entries]
-        self._names = [name for _, name in entries]
-        self.visible = bool(entries) and entries[-1][0] != 0
+    def __init__(self, lines: Iterable[bytes]) -> None:
+        texts = [
+            line[:16] + line[19:].rstrip(b"\n")
+            for line in lines
+            if line[17:18] in TEXT and line[17:18]
+        ]
+        texts.sort()  # addresses are of one width: the text sorts as the number does
+        self._addrs = array("Q", [int(text[:16], 16) for text in texts])
+        # Names in one piece, as a hundred thousand of them are kept.
+        self._names = b"".join(text[16:] + b"\n" for text in texts)
+        self._ends = array("I")
+        end = self._names.find(b"\n")
+        while end >= 0:
+            self._ends.append(end)
+            end = self._names.find(b"\n", end + 1)
+        self.visible = bool(texts) and self._addrs[-1] != 0
 
     def __len__(self) -> int:
         return len(self._addrs)
@@ -55,7 +62,8 @@ class Symbols:
         start = self._addrs[at]
         while at and self._addrs[at - 1] == start:
             at -= 1
-        name, module = _split(self._names[at])
+        begin = self._ends[at - 1] + 1 if at else 0
+        name, module = _split(self._names[begin : self._ends[at]])
         return Symbol(name, module, addr - start)
 
 

@@ -6,6 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from ..attach.argument_table import ENDBR
+from ..errors import PrivilegeError
+from ..facts.kallsyms import Symbol
 from ..kernel import system
 from ..plan.functions import Target
 from ..record.event import Frame
@@ -19,8 +21,11 @@ def targets_by_addr(targets: Sequence[Target], ips: Iterable[int]) -> dict[int, 
     return {target.addr + away: target for away in aways for target in targets if target.addr}
 
 
-class Stacks:
-    """Names the functions of a stack. Reads all symbols: raises PrivilegeError when hidden."""
+class _Known:
+    """The running kernel's symbols, read again when an address may be that of a new module.
+
+    Raises PrivilegeError when they are hidden.
+    """
 
     def __init__(self) -> None:
         self._read()
@@ -29,14 +34,24 @@ class Stacks:
         self._modules = system.loaded_modules()
         self._symbols = read_symbols()
 
-    def symbolize(self, addr: int, innermost: bool) -> Frame:
-        """A return address points behind the call, the innermost does not."""
-        at = addr if innermost else addr - 1
-        symbol = self._symbols.lookup(at)
+    def lookup(self, addr: int) -> Symbol | None:
+        symbol = self._symbols.lookup(addr)
         # A module loaded since would be taken for its neighbour. Asked once for each address.
         if (symbol is None or symbol.module) and system.loaded_modules() != self._modules:
             self._read()
-            symbol = self._symbols.lookup(at)
+            symbol = self._symbols.lookup(addr)
+        return symbol
+
+
+class Stacks:
+    """Names the functions of a stack. Reads all symbols: raises PrivilegeError when hidden."""
+
+    def __init__(self) -> None:
+        self._known = _Known()
+
+    def symbolize(self, addr: int, innermost: bool) -> Frame:
+        """A return address points behind the call, the innermost does not."""
+        symbol = self._known.lookup(addr if innermost else addr - 1)
         if symbol is None:
             return Frame(addr, "", 0, "")
         offset = symbol.offset + (0 if innermost else 1)
@@ -44,25 +59,42 @@ class Stacks:
 
 
 class Locations:
-    """Names the few places where packets are freed: each is looked up when it first occurs."""
+    """Names the places where packets are freed: each is looked up when it first occurs.
+
+    To walk all symbols takes a twentieth of a second and no memory; where there are more than a few
+    places, they are kept.
+    """
 
     def __init__(self) -> None:
-        self._known: dict[int, Frame] = {}
+        self._frames: dict[int, Frame] = {}
+        self._known: _Known | None = None
+        self._hidden = False
 
     def locate(self, addr: int) -> Frame:
         """The function that this return address lies in; its name '' where that is hidden."""
-        if addr not in self._known:
-            if len(self._known) >= _LOCATIONS_MAX:
-                self._known.clear()
-            self._known[addr] = self._find(addr)
-        return self._known[addr]
+        if addr not in self._frames:
+            if len(self._frames) >= _LOCATIONS_MAX:
+                self._frames.clear()
+            self._frames[addr] = self._find(addr)
+        return self._frames[addr]
 
-    @staticmethod
-    def _find(addr: int) -> Frame:
-        symbol = nearest_symbol(addr - 1)
+    def _find(self, addr: int) -> Frame:
+        symbol = self._lookup(addr - 1)
         if symbol is None:
             return Frame(addr, "", 0, "")
         return Frame(addr, symbol.name, symbol.offset + 1, symbol.module)
 
+    def _lookup(self, addr: int) -> Symbol | None:
+        if self._known is None and len(self._frames) < _FEW:
+            return nearest_symbol(addr)
+        if self._hidden:
+            return None
+        try:
+            self._known = self._known or _Known()
+        except PrivilegeError:
+            self._hidden = True
+            return None
+        return self._known.lookup(addr)
 
-_LOCATIONS_MAX = 4096
+
+_LOCATIONS_MAX, _FEW = 4096, 4

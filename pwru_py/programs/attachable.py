@@ -147,7 +147,11 @@ def nearest_symbol(addr: int) -> Symbol | None:
 
 def read_symbols() -> Symbols:
     """All text symbols of the running kernel. Raises PrivilegeError when they are hidden."""
-    symbols = Symbols(system.read(system.KALLSYMS) or b"")
+    try:
+        with open(system.KALLSYMS, "rb", buffering=_KALLSYMS_BUFFER) as lines:
+            symbols = Symbols(lines)
+    except OSError:
+        raise _hidden() from None
     if not symbols.visible:
         raise _hidden()
     return symbols

@@ -23,10 +23,11 @@ ffffffffc0000000 t veth_xmit\t[veth]
 ffffffffc0000100 t static_one\t[veth]
 ffffffffc0001000 t bpf_prog_0123456789abcdef_skb_arg1\t[bpf]
 """
+LINES = TEXT.splitlines(keepends=True)
 
 
 def test_lookup() -> None:
-    symbols = Symbols(TEXT)
+    symbols = Symbols(LINES)
     found = {
         0xFFFFFFFF81000000: ("_stext", "", 0),  # of aliases the first
         0xFFFFFFFF810000FF: ("_stext", "", 0xFF),
@@ -41,16 +42,16 @@ def test_lookup() -> None:
 
 
 def test_an_address_near_no_symbol_has_none() -> None:
-    symbols = Symbols(TEXT)
+    symbols = Symbols(LINES)
     assert symbols.lookup(0xFFFFFFFF80FFFFFF) is None, "below the first"
     assert symbols.lookup(0) is None
     assert symbols.lookup(0xFFFFFFFFBFFFFFFF) is None, "between the kernel and its modules"
     assert symbols.lookup(0xFFFFFFFFFFFFFFFF) is None
-    assert Symbols(b"").lookup(0) is None
+    assert Symbols([]).lookup(0) is None
 
 
 def test_text_symbols_alone_are_kept() -> None:
-    assert len(Symbols(TEXT)) == 9
+    assert len(Symbols(LINES)) == 9
 
 
 def test_find_addresses() -> None:
@@ -63,17 +64,17 @@ def test_find_addresses() -> None:
 
 
 def test_hidden_addresses() -> None:
-    assert Symbols(TEXT).visible
-    hidden = Symbols(b"0000000000000000 T _text\n0000000000000000 t veth_xmit\t[veth]\n")
+    assert Symbols(LINES).visible
+    hidden = Symbols([b"0000000000000000 T _text\n", b"0000000000000000 t veth_xmit\t[veth]\n"])
     assert len(hidden) == 2
     assert not hidden.visible
-    assert not Symbols(b"").visible
-    assert not Symbols(b"ffffffff81000000 D data_alone\n").visible
+    assert not Symbols([]).visible
+    assert not Symbols([b"ffffffff81000000 D data_alone\n"]).visible
 
 
 def test_lines_in_any_order_and_without_an_end() -> None:
     text = b"ffffffffc0000000 t late\t[m]\nffffffff81000000 T early\n\n"
-    symbols = Symbols(text + b"ffffffff81000010 T x")
+    symbols = Symbols((text + b"ffffffff81000010 T x").splitlines(keepends=True))
     assert symbols.lookup(0xFFFFFFFF8100000F) == ("early", "", 0xF)
     assert symbols.lookup(0xFFFFFFFF81000010) == ("x", "", 0)
 
@@ -93,7 +94,7 @@ def test_lookup_is_what_a_search_through_all_finds(
     entries: list[tuple[int, str, str]], addr: int
 ) -> None:
     lines = [f"{a:016x} t {name}" + (f"\t[{m}]" if m else "") for a, name, m in entries]
-    symbols = Symbols("\n".join(lines).encode())
+    symbols = Symbols(line.encode() for line in lines)
     found = symbols.lookup(addr)
     starts = sorted(start for start, _, _ in entries)
     at = bisect_right(starts, addr)
