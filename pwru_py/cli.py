@@ -162,6 +162,8 @@ def _sink(tracer: Tracer, options: Options, stream: TextIO) -> Sink:
         tcp_flags=options.output_tcp_flags,
         stack=options.output_stack,
         packet_id=options.output_packet_id,
+        netns_names=options.output_netns_names,
+        netns_name_max=options.netns_names_max_length,
         drops=options.config.drops,
         counts=options.config.top,
         timestamp=timestamp,

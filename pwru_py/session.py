@@ -72,6 +72,7 @@ class Tracer:
         self._notes: list[str] = []
         self._counters: netns.Counters | None = None
         self._arp = ArpWatch(0)
+        self._netns_names: netns.NetnsNames | None = None
         self._owner = 0
         self._lock = threading.Lock()
 
@@ -104,6 +105,8 @@ class Tracer:
             self._counters = netns.Counters(path)
             self._notes += self._xdp_note(self._counters.xdp_programs())
             self._arp = ArpWatch(inode)
+        if self.config.output_netns_names:
+            self._netns_names = netns.NetnsNames(devices=False)
         try:
             attached = self._attached = start(self._prepared, wake)
             self._forgotten = weakref.finalize(self, _forgotten, attached, self._owner)
@@ -122,6 +125,7 @@ class Tracer:
             self.config.drops or any(t.name in ENDS for t in targets)
         )
         reasons = attached.reasons
+        named = {"netns": self._netns_names.name} if self._netns_names is not None else {}
         self._decoder = Decoder(
             targets,
             Names(
@@ -130,6 +134,7 @@ class Tracer:
                 reasons.is_drop,
                 attached.locate,
                 attached.symbolize,
+                **named,
             ),
             DropRules(
                 attached.tells_drops,

@@ -76,7 +76,7 @@ class NetnsNames:
     most.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, devices: bool = True) -> None:
         self._names: dict[int, str] = {}
         self._paths: dict[int, str] = {}
         self._looked_s = 0.0
@@ -89,7 +89,7 @@ class NetnsNames:
                     self._names[inode] = "host" if host else f"{_comm(pid)}:{pid}"
                     self._paths[inode] = path
         self._look()
-        known = islice(self._paths.items(), _NAMESPACES_MAX)
+        known = islice(self._paths.items(), _NAMESPACES_MAX if devices else 0)
         self._links = {inode: _links(path) for inode, path in known}
 
     def name(self, inode: int) -> str:

@@ -181,6 +181,7 @@ class Config:
     transport: Transport = Transport.AUTO
     output_tuple: bool = True
     output_stack: bool = False
+    output_netns_names: bool = False
     limit_events: int = 0
     buffer_bytes: int = 16 << 20
     track_entries: int = 65536

@@ -85,6 +85,11 @@ def line_limit(text: str) -> int:
     return _number(text, "lines")
 
 
+def name_length(text: str) -> int:
+    """A number from 1 up."""
+    return _number(text, "characters")
+
+
 def report_count(text: str) -> int:
     """A number from 1 up."""
     return _number(text, "reports")
@@ -188,6 +193,9 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
         Flag("--prometheus", "[ADDR:]PORT", "prometheus", scrape_at,
              "with --drops: counts, to be scraped"),
         _switch("--output-meta", "output_meta", "columns NETNS to LEN (on unless =false)"),
+        _switch("--output-netns-names", "output_netns_names", "namespaces by their names"),
+        Flag("--netns-names-max-length", "N", "netns_names_max_length", name_length,
+             "cut those to N characters"),
         _switch("--output-tuple", "output_tuple", "addresses and ports (on unless =false)"),
         _switch("--output-tcp-flags", "output_tcp_flags", "TCP flags inside the tuple"),
         _switch("--output-stack", "output_stack", "the callers, beneath each event"),
@@ -227,7 +235,7 @@ PWRU_ONLY = """
     --filter-trace-tc --filter-trace-xdp
     --filter-skb-expr --filter-xdp-expr --filter-kprobe-batch --output-tunnel --output-caller
     --output-skb --output-skb-cb --output-skb-shared-info --output-skb-metadata
-    --output-xdp-metadata --output-bpfmap --output-netns-names --netns-names-max-length
+    --output-xdp-metadata --output-bpfmap
 """
 
 # What a library reads of a Tracer or of an error, and the flag that shows it.
@@ -247,7 +255,8 @@ class Options:
     ``output_file``: '' for standard output. ``dump_filter``: ``-d``. ``journey_count``: that
     many journeys, 0 for no limit. ``journey_paths``: they are counted by path;
     ``journey_map``: with a line for each; ``journey_times``: see ``timestamp``. ``tracepkt``: hops
-    of pings as they come. ``output_tuple`` and ``output_stack`` are in ``config`` too. ``command``:
+    of pings as they come. ``output_tuple``, ``output_stack``,
+    ``output_netns_names`` are in ``config`` too. ``command``:
     it is run, and its packets are traced until it ends.
     """
 
@@ -256,6 +265,8 @@ class Options:
     output_tuple: bool = True
     output_tcp_flags: bool = False
     output_packet_id: bool = False
+    output_netns_names: bool = False
+    netns_names_max_length: int = 0
     output_stack: bool = False
     output_json: bool = False
     summary_only: bool = False
@@ -304,5 +315,11 @@ class Options:
             raise UsageError("`report_interval_s` and `report_count` are of the reports of `top`")
         if self.prometheus and (self.report_count or self.output_json or self.summary_only):
             raise UsageError("`prometheus` is told counts alone: leave the other output out")
+        if self.netns_names_max_length and not self.output_netns_names:
+            raise UsageError("`netns_names_max_length` cuts names: give `output_netns_names`")
+        if self.output_netns_names and not self.output_meta:
+            raise UsageError(
+                "names of namespaces are in the column NETNS: drop `output_meta`=false"
+            )
         if self.output_tcp_flags and not self.output_tuple:
             raise UsageError("`output_tcp_flags` is shown in the tuple: drop `output_tuple`=false")

@@ -32,6 +32,7 @@ from .stamp import ISO_CHARS, ISO_PATTERN, TIME_OF_DAY_CHARS, Stamp
 class View:
     """What of an event is shown. ``meta``: the columns NETNS to LEN. ``drops``: all are drops.
 
+    ``netns_names``: namespaces by their names, cut to ``netns_name_max`` characters; 0: no limit.
     ``counts``: no event is shown, counts are.
     """
 
@@ -40,6 +41,8 @@ class View:
     tcp_flags: bool = False
     stack: bool = False
     packet_id: bool = False
+    netns_names: bool = False
+    netns_name_max: int = 0
     drops: bool = False
     counts: bool = False
     timestamp: Timestamp = Timestamp.NONE
@@ -140,6 +143,12 @@ def _made(
 
 def _text_of(name: str) -> Choice:
     return _fixed(lambda event: str(getattr(event, name)))
+
+
+def _netns_text(view: View, stamp: Stamp) -> Format:
+    if not view.netns_names:
+        return lambda event: str(event.netns)
+    return lambda event: event.netns_name[: view.netns_name_max or None]
 
 
 def _tuple_text(view: View, stamp: Stamp) -> Format:
@@ -318,11 +327,24 @@ FIELDS: tuple[Field, ...] = (
             ),
         ),
         title="NETNS",
-        widths=_fixed((10, 10)),
+        widths=lambda view, stamp: (10, 16 if view.netns_names else 10),
         priority=6,
-        format=_text_of("netns"),
-        reads=("netns",),
+        format=_netns_text,
+        reads=("netns", "netns_name"),
         shown=_meta,
+    ),
+    Field(
+        "netns_name",
+        Group.PACKET,
+        (
+            _plain(
+                "netns_name",
+                "With --output-netns-names: host, a name of ip netns, a process inside, its number "
+                "where it has no name.",
+                _TEXT,
+            ),
+        ),
+        shown=lambda view: view.meta and view.netns_names,
     ),
     Field(
         "mark",

@@ -137,7 +137,7 @@ class Names:
 
     ``by_addr``: probe address to target, for kernels whose probes carry no cookie. ``reason``: a
     drop reason. ``is_drop``: whether it says so. ``locate``: a return address. ``symbolize``:
-    (address, innermost) of a stack, None without.
+    (address, innermost) of a stack, None without. ``netns``: a namespace, by its inode.
     """
 
     by_addr: Callable[[int], Target | None]
@@ -145,6 +145,7 @@ class Names:
     is_drop: Callable[[int], bool]
     locate: Callable[[int], Frame]
     symbolize: Callable[[int, bool], Frame] | None = None
+    netns: Callable[[int], str] = lambda _inode: ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,7 +256,7 @@ class Decoder:
                     skb, cpu, pid, names[comm], contexts[context], func, module, addr, ts_ns,
                     ts_ns + wall_offset_ns, netns, mark, ifindex, names[ifname], proto, mtu,
                     length, addresses, tcp_flags, reason, reason_name, frames, drop,
-                    location, packet, parent, said, dns,
+                    location, packet, parent, said, dns, self._given.netns(netns),
                 ))
             )  # fmt: skip
         return events

@@ -116,7 +116,9 @@ class Event(NamedTuple):
     number, see ``packets.identity``; ``parent``: that of the packet it was made of, None where that
     is not known. ``verdict``: in a session with ``journey``, of a table that has just been left, or
     that drops the packet; ``func`` is the function that runs it then, and None elsewhere. ``dns``:
-    in such a session the id of a DNS message (UDP port 53).
+    in such a session the id of a DNS message (UDP port 53). ``netns_name``: what people call the
+    namespace, in a session with ``output_netns_names``: ``host``, a name of ``ip netns``, a process
+    inside; else ''.
     """
 
     skb: int
@@ -147,6 +149,7 @@ class Event(NamedTuple):
     parent: int | None = None
     verdict: Verdict | None = None
     dns: int | None = None
+    netns_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)

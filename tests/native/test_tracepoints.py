@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pytest
 
@@ -514,3 +515,17 @@ def test_a_kernel_without_cookies_gets_a_copy_for_each_tracepoint(
     monkeypatch.setattr(bpf, "load_raw_tracepoint", counted)
     assert _functions(net) == with_cookies >= {"net:netif_receive_skb", "skb:kfree_skb"}
     assert len(loaded) == len(set(loaded)) > 20
+
+
+def test_namespaces_by_their_names(net: Net) -> None:
+    name = Path(net.netns("b")).name
+    shown = ("--output-netns-names", "--netns-names-max-length", "6")
+    arguments = ("--filter-func", "skb:consume_skb", "--filter-netns", net.netns("b"))
+    with net.trace(*arguments, *shown, "icmp") as traces:
+        net.run("a", f"ping -c1 -W5 {B}")
+    assert {event["netns_name"] for event in traces[0].events} == {name}, "whole in JSON"
+    with net.tracing("--backend", "tracepoint", *arguments, *shown, "icmp") as traces:
+        net.run("a", f"ping -c1 -W5 {B}")
+    head, *rows = traces[0].stdout.splitlines()
+    column = head.split().index("NETNS")
+    assert {row.split()[column] for row in rows if "consume_skb" in row} == {name[:6]}

@@ -77,6 +77,10 @@ def test_nothing_means_the_defaults() -> None:
         ("--output-json=true --output-stack=TRUE", {"output_json": True, "output_stack": True}),
         ("--output-json false", {"output_json": True, "filter": "false"}),
         ("--output-tcp-flags", {"output_tcp_flags": True}),
+        (
+            "--output-netns-names --netns-names-max-length 9",
+            {"output_netns_names": True, "netns_names_max_length": 9},
+        ),
         ("-w out.txt", {"output_file": "out.txt"}),
         ("-w -", {}),
         ("--output-limit-lines 010", {"limit_events": 10}),
@@ -168,6 +172,14 @@ def test_buffer_size_is_rounded_up_to_a_power_of_two(size: str, size_bytes: int)
         (
             "--output-tuple=false --output-tcp-flags",
             "--output-tcp-flags is shown in the tuple: drop --output-tuple=false",
+        ),
+        (
+            "--netns-names-max-length 9",
+            "--netns-names-max-length cuts names: give --output-netns-names",
+        ),
+        (
+            "--output-netns-names --output-meta=false",
+            "names of namespaces are in the column NETNS: drop --output-meta=false",
         ),
         (
             "--filter-mark red",

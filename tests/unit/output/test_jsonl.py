@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from datetime import UTC
 from importlib.resources import files
 from typing import Any
@@ -162,7 +163,11 @@ def test_every_view_is_valid(mode: Timestamp, meta: bool, addresses: bool, stack
 
 
 def test_the_schema_knows_every_key_and_no_other() -> None:
-    assert set(lines([event()])[0]) == set(SCHEMA["$defs"]["event"]["properties"])
+    everything = replace(VIEW, netns_names=True)
+    (line,) = lines([event(netns_name="web")], everything)
+    assert set(line) == set(SCHEMA["$defs"]["event"]["properties"])
+    assert (line["netns"], line["netns_name"]) == (4026531840, "web")
+    VALIDATOR.validate(line)
 
 
 def test_zeros_are_kept_and_none_is_null() -> None:
