@@ -184,20 +184,33 @@ static __always_inline void remember_both(struct flow_of *flow)
 	remember(flow);
 }
 
-/* Where and what the packet is; NULL: it has no headers yet. `place`: where they are. */
-static __always_inline struct event *read_flow(struct sk_buff *skb, __u32 slot,
-					       struct flow_of *flow, struct place *place)
+/*
+ * Where the packet is, and where its headers are; 0: neither is known. A function of its own: its
+ * variables and those of read_tuple_at() would not fit on the stack together.
+ */
+static __noinline __u32 find_headers(__u64 addr, struct place *place)
 {
-	struct event *ev = bpf_map_lookup_elem(&scratch, &slot);
+	struct sk_buff *skb = VIEW((struct sk_buff *)addr);
 	struct where where;
 	struct headers h;
 
-	if (!ev || !look_where(skb, &where))
-		return NULL;
+	if (!look_where(skb, &where))
+		return 0;
 	read_headers(skb, &h);
 	find_place(skb, &h, place);
+	return where.netns;
+}
+
+/* Where and what the packet is; NULL: it has no headers yet. `place`: where they are. */
+static __always_inline struct event *read_flow(__u64 addr, __u32 slot, struct flow_of *flow,
+					       struct place *place)
+{
+	struct event *ev = bpf_map_lookup_elem(&scratch, &slot);
+
+	if (!ev)
+		return NULL;
+	flow->netns = find_headers(addr, place);
 	read_tuple_at(place, ev);
-	flow->netns = where.netns;
 	flow->tuple = ev->tuple;
 	return ev->tuple.l3 ? ev : NULL;
 }
@@ -209,7 +222,7 @@ static __noinline bool is_owned(__u64 addr, __u32 slot)
 	bool ours = socket_is_owned(skb);
 	struct place place = {};
 	struct flow_of flow = {};
-	struct event *ev = read_flow(skb, slot, &flow, &place);
+	struct event *ev = read_flow(addr, slot, &flow, &place);
 
 	if (!ev)
 		return ours;
@@ -243,7 +256,7 @@ static __noinline void note_way(__u64 addr, __u32 slot)
 	struct flow_of flow = {};
 	__u32 len = FIELD(skb, len);
 
-	if (!known || !read_flow(skb, slot, &flow, &place))
+	if (!known || !read_flow(addr, slot, &flow, &place))
 		return;
 	if (!known->len) {
 		known->len = len;
