@@ -5,8 +5,8 @@
 
     netns p                root                   netns q                       netns r
     eth0 10.60.0.1 ─── jp ─ jbr ─ jq ─── eth0 10.60.0.2
-                             ├─── jc ─── eth0 10.60.0.3 of c, with macvlan m1, m2
-                             └─── jd ─── eth0 10.60.0.4 of d, with ipvlan i1, i2
+                             ├─── ju ─── eth0 10.60.0.3 of u, with macvlan m1, m2
+                             └─── jv ─── eth0 10.60.0.4 of v, with ipvlan i1, i2
     ev 10.20.0.1 ─────────────────────── ev 10.20.0.2 in VRF blue
     bond0 10.21.0.1 of s1, s2 ────────── bond0 10.21.0.2 of s1, s2
     nat0 10.31.0.1 ───────────────────── nat0 10.31.0.2, nr 10.30.0.1 ── eth0 10.30.0.2
@@ -20,7 +20,7 @@ from collections import defaultdict
 
 from tests.kernel.lab import Lab
 
-SPACES = ("p", "q", "r", "c", "d", "m1", "m2", "i1", "i2")
+SPACES = ("p", "q", "r", "u", "v", "m1", "m2", "i1", "i2")
 TUNNELS = {
     "geneve": "geneve id 9 remote {four}",
     "geneve6": "geneve id 10 remote {six}",
@@ -70,7 +70,7 @@ class _Lines(defaultdict[str, list[str]]):
 def _host(lines: _Lines) -> None:
     lines[""] += [f"netns add {space}" for space in SPACES]
     lines[""] += ["link add jbr type bridge vlan_filtering 1 mcast_snooping 0", "link set jbr up"]
-    for space in "pqcd":
+    for space in "pquv":
         lines[""] += [
             f"link add j{space} type veth peer name eth0 netns {space}",
             f"link set j{space} master jbr up",
@@ -80,13 +80,13 @@ def _host(lines: _Lines) -> None:
 def _hosts(lines: _Lines) -> None:
     for space in SPACES:
         lines[space].append("link set lo up")
-    for host, space in enumerate("pqcd", 1):
+    for host, space in enumerate("pquv", 1):
         lines.up(space, "eth0", 60, host)
     for name, below, host, kind in (
-        ("m1", "c", 21, "macvlan mode vepa"),
-        ("m2", "c", 22, "macvlan mode vepa"),
-        ("i1", "d", 31, "ipvlan mode l2"),
-        ("i2", "d", 32, "ipvlan mode l2"),
+        ("m1", "u", 21, "macvlan mode vepa"),
+        ("m2", "u", 22, "macvlan mode vepa"),
+        ("i1", "v", 31, "ipvlan mode l2"),
+        ("i2", "v", 32, "ipvlan mode l2"),
     ):
         lines[below].append(f"link add link eth0 name {name} netns {name} type {kind}")
         lines.up(name, name, 60, host)
@@ -155,11 +155,11 @@ def build(lab: Lab) -> None:
         _ends(lines, space, host)
         _ipsec(lines, space, host)
     lines["p"] += ["route add 10.30.0.0/24 via 10.31.0.2", "route add fd00:30::/64 via fd00:31::2"]
-    quiet = " ".join(f"net.ipv6.conf.{name}.disable_ipv6=1" for name in ("jbr", "jp", "jq", "jc"))
+    quiet = " ".join(f"net.ipv6.conf.{name}.disable_ipv6=1" for name in ("jbr", "jp", "jq", "ju"))
     done = lab.run(
         f"modprobe -a {_MODULES}\n{lines.script()}\nsysctl -qw {quiet}\n"
-        "for n in p q c d; do bridge vlan add vid 7 dev j$n; done\n"
-        "bridge link set dev jc hairpin on\n"
+        "for n in p q u v; do bridge vlan add vid 7 dev j$n; done\n"
+        "bridge link set dev ju hairpin on\n"
         "ip netns exec q sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1\n"
         f"ip netns exec q nft -f - <<'EOF'\n{_NAT}EOF",
         timeout=120,

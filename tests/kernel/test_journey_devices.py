@@ -28,9 +28,9 @@ STORIES = {
     "nat0": "p out nat0 / q in nat0 / q out nr, nat source / r in eth0 / r taken by ICMP",
     "lo": "p out lo / p in lo / p taken by ICMP",
     "tun0": "p out tun0 / p read by python3",
-    "m1": "p out eth0 / host in jp / host out jc / c in eth0 / m1 taken by ICMP",
-    "m2": "m1 out m1 / c out eth0 / host in jc / host out jc / c in eth0 / m2 taken by ICMP",
-    "i1": "p out eth0 / host in jp / host out jd / d in eth0 / i1 taken by ICMP",
+    "m1": "p out eth0 / host in jp / host out ju / u in eth0 / m1 taken by ICMP",
+    "m2": "m1 out m1 / u out eth0 / host in ju / host out ju / u in eth0 / m2 taken by ICMP",
+    "i1": "p out eth0 / host in jp / host out jv / v in eth0 / i1 taken by ICMP",
     "i2": "i1 out i1 / i2 taken by ICMP",
 }
 """Of an echo request, by the device that it is about."""
@@ -47,9 +47,9 @@ ANSWERS = {
     "nat0": "r out eth0 / q in nr / q out nat0, nat target / p in nat0 / p read by python3",
     "lo": "p out lo / p in lo / p read by python3",
     "tun0": "p in tun0 / p read by python3",
-    "m1": "m1 out m1 / c out eth0 / host in jc / host out jp / p in eth0 / p read by python3",
-    "m2": "m2 out m2 / c out eth0 / host in jc / host out jc / c in eth0 / m1 read by python3",
-    "i1": "i1 out i1 / d out eth0 / host in jd / host out jp / p in eth0 / p read by python3",
+    "m1": "m1 out m1 / u out eth0 / host in ju / host out jp / p in eth0 / p read by python3",
+    "m2": "m2 out m2 / u out eth0 / host in ju / host out ju / u in eth0 / m1 read by python3",
+    "i1": "i1 out i1 / v out eth0 / host in jv / host out jp / p in eth0 / p read by python3",
     "i2": "i2 out i2 / i1 read by python3",
 }
 
@@ -102,7 +102,7 @@ def journeys(lab: Lab) -> Iterator[list[_Journey]]:
         network.build(lab)
         stay.append(lab.guest.start("exec ip netns exec p python3 /tmp/tun.py /tmp/ready-tun"))
         lab.guest.wait_file("/tmp/ready-tun", 20)
-        for space in ("q", "c", "d"):
+        for space in ("q", "u", "v"):
             ready = f"/tmp/ready-{space}"
             stay.append(
                 lab.guest.start(f"exec ip netns exec {space} python3 /tmp/receive.py {ready}")
@@ -261,14 +261,14 @@ def test_neighbours_are_asked_for(lab: Lab, journeys: list[_Journey]) -> None:
     for space in "qcd":
         assert f"host out j{space} / {space} in eth0 / {space} taken by {arp}" in stories
     (reply,) = [way for way in journeys if way["answers"] == first["packet"]]
-    there = "c out eth0 / host in jc / host out jp / p in eth0"
+    there = "u out eth0 / host in ju / host out jp / p in eth0"
     assert story(reply) == f"{there} / p taken by {arp}"
     solicited = [
         way for way in journeys if way["tuple"] and way["tuple"]["daddr"] == "ff02::1:ff00:3"
     ]
     stories = [story(way) for way in solicited]
     icmp = taken_by_icmp(lab, "fd00:60::1")
-    assert f"host out jc / c in eth0 / c {icmp}" in stories
+    assert f"host out ju / u in eth0 / u {icmp}" in stories
     assert "host out jq / q in eth0 / q dropped by ip6_mc_input" in stories
     assert all("joined the group" in way["end"]["note"] for way in solicited
                if way["end"]["by"].startswith("ip6_mc_input"))  # fmt: skip
