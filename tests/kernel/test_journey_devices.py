@@ -54,7 +54,7 @@ ANSWERS = {
 }
 
 TRAFFIC = """
-for n in p c; do ip -n $n neigh flush dev eth0; done
+for n in p u; do ip -n $n neigh flush dev eth0; done
 ip netns exec p python3 /tmp/send.py 10.60.0.1,10.60.0.3 fd00:60::1,fd00:60::3
 """
 
@@ -206,7 +206,7 @@ def test_a_group_of_three(lab: Lab, journeys: list[_Journey]) -> None:
         ways = of(journeys, source, target, dport=7100)
         (first,) = [way for way in ways if not way["parent"]]
         assert story(first).startswith("p out eth0 / host in jp / host in jbr / host dropped by ")
-        for space in "qcd":
+        for space in "quv":
             (way,) = [w for w in ways if w["hops"] and w["hops"][0]["iface"] == f"j{space}"]
             hops, _, end = story(way).rpartition(f" / {space} ")
             assert hops == f"host out j{space} / {space} in eth0"
@@ -258,7 +258,7 @@ def test_neighbours_are_asked_for(lab: Lab, journeys: list[_Journey]) -> None:
     arp = "ARP" if names_takers(lab) else "this host"
     assert story(first) == f"p out eth0 / host in jp / host in jbr / host taken by {arp}"
     stories = [story(way) for way in asked]
-    for space in "qcd":
+    for space in "quv":
         assert f"host out j{space} / {space} in eth0 / {space} taken by {arp}" in stories
     (reply,) = [way for way in journeys if way["answers"] == first["packet"]]
     there = "u out eth0 / host in ju / host out jp / p in eth0"
