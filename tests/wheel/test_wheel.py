@@ -131,7 +131,8 @@ def test_it_says_what_it_is_and_under_which_licences(wheel: Path) -> None:
         about = {name for name in archive.namelist() if name.startswith(f"{NAME}.")}
     licences = ("LICENSE", "LICENSES/BSD-2-Clause.txt", "LICENSES/GPL-2.0-only.txt")
     names = ("METADATA", "WHEEL", "RECORD", *(f"licenses/{name}" for name in licences))
-    assert about == {f"{NAME}.data/scripts/pwru-py", *(f"{NAME}.dist-info/{n}" for n in names)}
+    scripts = {f"{NAME}.data/scripts/{name}" for name in ("pwru-py", "pwru-py-ping")}
+    assert about == scripts | {f"{NAME}.dist-info/{n}" for n in names}
 
 
 def test_its_objects_are_for_bpf_and_for_no_machine(wheel: Path) -> None:
