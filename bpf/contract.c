@@ -8,6 +8,7 @@ struct contract {
 	struct flow_key flow_key;
 	enum limits limits;
 	enum section section;
+	enum vlan_section vlan;
 	enum event_flags flags;
 	enum event_context context;
 	enum event_l3 l3;

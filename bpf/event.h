@@ -96,6 +96,8 @@ enum section {
 	SECTION_TABLE, /* struct table_verdict; undefined but with EVENT_VERDICT */
 	SECTION_UDP,   /* the first 8 bytes behind a UDP header, 0 where they are not there; */
 	/* undefined but with IDS_PORTS of UDP */
+	SECTION_VLAN, /* 8 bytes: VLAN_TAGGED and the tag's control information, 0 without a tag; */
+	/* undefined with EVENT_VERDICT */
 	SECTION_MAX,
 };
 
@@ -121,6 +123,13 @@ struct record { /* with every section */
 	__u64 stack[STACK_MAX];
 	struct table_verdict table;
 	__u8 udp[8];
+	__u64 vlan;
+};
+
+/* IEEE 802.1Q: priority, drop eligible, identifier. */
+enum vlan_section {
+	VLAN_ID = 0xfff,
+	VLAN_TAGGED = 1 << 16,
 };
 
 /* What a pcap filter asks of its frame; see filters/pwru_filters/compiler.py. */

@@ -44,6 +44,21 @@ static __always_inline void fill_tuple(struct event *ev, struct sk_buff *skb,
 	read_tuple(place, ev);
 }
 
+/* The outermost tag: in the metadata, else in the frame. */
+static __always_inline __u64 find_tag(struct sk_buff *skb, const struct sk_buff *view,
+				      const struct place *place)
+{
+	struct headers h = {};
+
+	h.vlan_proto = VIEWED(skb, view, vlan_proto);
+	h.vlan_tci = VIEWED(skb, view, vlan_tci);
+	if (has_tag(skb, &h))
+		return VLAN_TAGGED | h.vlan_tci;
+	if (place->start && is_tag(place->proto))
+		return VLAN_TAGGED | bpf_ntohs(read_be16(place->start));
+	return 0;
+}
+
 /* All that is the packet's, the task's or the CPU's. */
 static __always_inline void fill(struct event *ev, __u64 addr, const struct sk_buff *view,
 				 bool followed, struct place *place, struct workspace *own)
@@ -62,6 +77,8 @@ static __always_inline void fill(struct event *ev, __u64 addr, const struct sk_b
 	ev->flags = followed ? EVENT_TRACKED : 0;
 	ev->stack_len = 0;
 	fill_tuple(ev, skb, view, place);
+	if (HAS_SECTION(SECTION_VLAN))
+		*(__u64 *)SECTION(ev, SECTION_VLAN) = find_tag(skb, view, place);
 }
 
 /* What the function was given beside the packet. */

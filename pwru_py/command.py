@@ -17,7 +17,7 @@ from .errors import CommandError
 from .escape import quote
 from .kernel.cgroup import own_group
 
-_SETTLE_S = 0.2
+_SETTLE_S, _GIVEN_S = 0.2, 5.0
 _LOOK_S = 0.05
 # The shell joins the group, and becomes the command.
 _JOIN = 'echo 0 > "$0/cgroup.procs" && exec "$@"'
@@ -29,7 +29,7 @@ class Command:
     ``own_stdout``: its standard output is ours; else it goes where our errors go, so that a trace
     on standard output stays one. ``group``: the directory of its control group, once entered.
     Entering raises CommandError when there is no such command, or what ``own_group`` raises;
-    leaving ends a command that still runs (SIGTERM).
+    leaving ends a command that still runs: SIGTERM, after five seconds SIGKILL.
     """
 
     def __init__(self, words: Sequence[str], *, own_stdout: bool) -> None:
@@ -56,7 +56,11 @@ class Command:
     ) -> None:
         if self._process is not None and self.running:
             self._process.terminate()
-            self._process.wait()
+            try:
+                self._process.wait(_GIVEN_S)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
         self._stack.close()
 
     def start(

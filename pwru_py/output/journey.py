@@ -100,11 +100,18 @@ def _hop_text(hop: Hop, before: Hop | None, device: str) -> str:
     told = [
         device,
         _change_text(hop.change) if hop.change is not None else "",
+        _vlan_text(hop.vlan, before.vlan if before is not None else None),
         f"mtu {hop.mtu}" if before is not None and 0 != hop.mtu != before.mtu else "",
     ]
     return f"{hop.way:<{_WAY_CELLS}}  {pad(hop.ifname, _DEVICE_CELLS)}  " + ", ".join(
         filter(None, told)
     )
+
+
+def _vlan_text(vlan: int | None, before: int | None) -> str:
+    if vlan == before:
+        return ""
+    return "no vlan" if vlan is None else f"vlan {vlan}"
 
 
 def _way_rows(journey: Journey, device: Device) -> list[_Row]:
@@ -277,6 +284,7 @@ def json_journey(journey: Journey, names: Names) -> dict[str, Any]:
                 "iface": hop.ifname,
                 "way": hop.way.value,
                 "mtu": hop.mtu,
+                "vlan": hop.vlan,
                 "device": names.device(hop.netns, hop.ifname) or None,
                 "change": None
                 if hop.change is None
@@ -388,6 +396,7 @@ JOURNEY_SCHEMA: dict[str, Any] = {
                     "iface": {**_TEXT, "description": "The interface."},
                     "way": {"enum": ["in", "out"]},
                     "mtu": {**_INTEGER, "description": "Of the interface, bytes."},
+                    "vlan": {**_OR_NULL, "description": "Identifier of the outermost VLAN tag."},
                     "device": {
                         "type": ["string", "null"],
                         "description": "What it belongs to or lies on: bridge docker0, vlan on "
@@ -405,7 +414,8 @@ JOURNEY_SCHEMA: dict[str, Any] = {
                     },
                 },
                 "required": [
-                    "ts_ns", "netns", "namespace", "iface", "way", "mtu", "device", "change",
+                    "ts_ns", "netns", "namespace", "iface", "way", "mtu", "vlan", "device",
+                    "change",
                 ],
             },
         },

@@ -220,7 +220,8 @@ class Journeys:
             before = hops[-1]
             if (before.netns, before.ifname, before.way) == (event.netns, event.ifname, way):
                 return
-        hops.append(Hop(event.ts_ns, event.netns, event.ifname, way, change, event.mtu))
+        place = (event.ts_ns, event.netns, event.ifname, way)
+        hops.append(Hop(*place, change, event.mtu, event.vlan))
         live.joined = event.func in GRO_ENTRIES
         live.read = None
         live.length = event.len

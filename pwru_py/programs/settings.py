@@ -149,6 +149,7 @@ def _sections(config: Config, tables: TableLayout) -> Iterator[int]:
         yield contract.SECTION_TABLE
     if config.journey:
         yield contract.SECTION_UDP
+        yield contract.SECTION_VLAN
 
 
 def _tables(prepared: Prepared, warnings: list[str]) -> TableLayout:

@@ -66,12 +66,13 @@ TABLE_VERDICT: Final[Members] = (
 )
 
 # struct record
-RECORD_BYTES: Final = 752
+RECORD_BYTES: Final = 760
 RECORD: Final[Members] = (
     ("event", 0, "136s"),
     ("stack", 136, "64Q"),
     ("table", 648, "96s"),
     ("udp", 744, "8s"),
+    ("vlan", 752, "Q"),
 )
 
 # struct needs
@@ -110,28 +111,28 @@ CONFIG: Final[Members] = (
     ("mark", 8, "I"),
     ("mark_mask", 12, "I"),
     ("record_bytes", 16, "I"),
-    ("section_at", 20, "3H"),
-    ("filter", 26, "6s"),
-    ("inner_l2", 32, "6s"),
-    ("inner_l3", 38, "6s"),
-    ("tables", 44, "24s"),
-    ("meta", 68, "?"),
-    ("adjacent", 69, "?"),
-    ("func_ip", 70, "?"),
-    ("track", 71, "?"),
-    ("placed", 72, "?"),
-    ("tuple", 73, "?"),
-    ("queue", 74, "?"),
-    ("pages", 75, "?"),
-    ("shared", 76, "?"),
-    ("drops_hidden", 77, "?"),
-    ("drop_where", 78, "?"),
-    ("drop_reasons", 79, "?"),
-    ("flows", 80, "?"),
-    ("tracepoint_cookies", 81, "?"),
-    ("typed_task", 82, "?"),
-    ("hardirq_mask", 84, "I"),
-    ("nmi_mask", 88, "I"),
+    ("section_at", 20, "4H"),
+    ("filter", 28, "6s"),
+    ("inner_l2", 34, "6s"),
+    ("inner_l3", 40, "6s"),
+    ("tables", 46, "24s"),
+    ("meta", 70, "?"),
+    ("adjacent", 71, "?"),
+    ("func_ip", 72, "?"),
+    ("track", 73, "?"),
+    ("placed", 74, "?"),
+    ("tuple", 75, "?"),
+    ("queue", 76, "?"),
+    ("pages", 77, "?"),
+    ("shared", 78, "?"),
+    ("drops_hidden", 79, "?"),
+    ("drop_where", 80, "?"),
+    ("drop_reasons", 81, "?"),
+    ("flows", 82, "?"),
+    ("tracepoint_cookies", 83, "?"),
+    ("typed_task", 84, "?"),
+    ("hardirq_mask", 88, "I"),
+    ("nmi_mask", 92, "I"),
     ("cgroup", 96, "Q"),
     ("preempt_count", 104, "Q"),
     ("per_cpu_offset", 112, "Q"),
@@ -163,7 +164,12 @@ STACK_MAX: Final = 64
 SECTION_STACK: Final = 0
 SECTION_TABLE: Final = 1
 SECTION_UDP: Final = 2
-SECTION_MAX: Final = 3
+SECTION_VLAN: Final = 3
+SECTION_MAX: Final = 4
+
+# enum vlan_section
+VLAN_ID: Final = 4095
+VLAN_TAGGED: Final = 65536
 
 # enum event_flags
 EVENT_REASON: Final = 1

@@ -185,6 +185,7 @@ class Decoder:
         self._record = struct.Struct(f"{form}{padding}x" if padding else form)
         self._table_at = record.value_at[contract.SECTION_TABLE]
         self._udp_at = record.value_at[contract.SECTION_UDP]
+        self._vlan_at = record.value_at[contract.SECTION_VLAN]
         self._targets = (("", ""), *((t.name, t.module) for t in targets))
         self._verdicts = {t.name for t in targets if not NO_VERDICT.fullmatch(t.name)}
         self._given = names
@@ -248,6 +249,7 @@ class Decoder:
                 device=ifindex, last=drop or func == DROP_TRACEPOINT, local=local, sealed=sealed,
             )  # fmt: skip
             dns = self._dns(addresses, sections) if self._udp_at >= 0 else None
+            vlan = self._vlan(sections) if self._vlan_at >= 0 and said is None else None
             frames = self._stack(sections[:stack_len], addr) if stack_len else ()
             if frames and not addr:
                 location = frames[0]
@@ -256,7 +258,7 @@ class Decoder:
                     skb, cpu, pid, names[comm], contexts[context], func, module, addr, ts_ns,
                     ts_ns + wall_offset_ns, netns, mark, ifindex, names[ifname], proto, mtu,
                     length, addresses, tcp_flags, reason, reason_name, frames, drop,
-                    location, packet, parent, said, dns, self._given.netns(netns),
+                    location, packet, parent, said, dns, self._given.netns(netns), vlan,
                 ))
             )  # fmt: skip
         return events
@@ -271,6 +273,10 @@ class Decoder:
         if _DNS_PORT not in (addresses.sport, addresses.dport):
             return None
         return int.from_bytes(sections[self._udp_at][:2], "big")
+
+    def _vlan(self, sections: Sequence[Any]) -> int | None:
+        tag: int = sections[self._vlan_at]
+        return tag & contract.VLAN_ID if tag & contract.VLAN_TAGGED else None
 
     def _verdict(self, flags: int, reason: int, func: str) -> tuple[int, str, bool]:
         """(reason, its name, whether it is a drop) of a function."""

@@ -118,7 +118,8 @@ class Event(NamedTuple):
     that drops the packet; ``func`` is the function that runs it then, and None elsewhere. ``dns``:
     in such a session the id of a DNS message (UDP port 53). ``netns_name``: what people call the
     namespace, in a session with ``output_netns_names``: ``host``, a name of ``ip netns``, a process
-    inside; else ''.
+    inside; else ''. ``vlan``: in a session with ``journey`` the identifier of its outermost VLAN
+    tag, None without one.
     """
 
     skb: int
@@ -150,6 +151,7 @@ class Event(NamedTuple):
     verdict: Verdict | None = None
     dns: int | None = None
     netns_name: str = ""
+    vlan: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

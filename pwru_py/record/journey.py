@@ -37,8 +37,8 @@ class Change(NamedTuple):
 
 
 class Hop(NamedTuple):
-    """A packet at a device. ``ts_ns``: CLOCK_MONOTONIC. ``netns``, ``ifname``, ``mtu``: as in an
-    Event.
+    """A packet at a device. ``ts_ns``: CLOCK_MONOTONIC. ``netns``, ``ifname``, ``mtu``,
+    ``vlan``: as in an Event.
     """
 
     ts_ns: int
@@ -47,6 +47,7 @@ class Hop(NamedTuple):
     way: Way
     change: Change | None = None
     mtu: int = 0
+    vlan: int | None = None
 
 
 class Judged(NamedTuple):

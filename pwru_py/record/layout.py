@@ -46,6 +46,7 @@ _SECTIONS: dict[int, struct.Struct] = {
     contract.SECTION_STACK: STACK,
     contract.SECTION_TABLE: TABLE_VERDICT,
     contract.SECTION_UDP: struct.Struct("=8s"),
+    contract.SECTION_VLAN: struct.Struct("=Q"),
 }
 
 

@@ -326,3 +326,33 @@ def test_dns_answers_in_another_order(net: Net) -> None:
     answers = [(number, way["answers"]) for number, way in sorted(ways.items()) if way["answers"]]
     assert answers == [(3, 2), (4, 1)]
     assert [ways[number]["answered_by"] for number in (1, 2)] == [4, 3]
+
+
+HAIRPIN = """nft '
+add table ip n; add chain ip n p { type nat hook prerouting priority -100; }
+add rule ip n p ip daddr 10.77.1.1 udp dport 53 dnat to 10.77.1.2:4000
+add chain ip n q { type nat hook postrouting priority 100; }
+add rule ip n q ip saddr 10.77.1.2 ip daddr 10.77.1.2 masquerade'"""
+
+
+def test_a_host_that_asks_itself_by_its_service(bridged: Net) -> None:
+    """What goes back to where it came from, with both addresses translated."""
+    bridged.run("r", HAIRPIN)
+    bridged.run("r", "sysctl -qw net.bridge.bridge-nf-call-iptables=0", check=False)
+    try:
+        with bridged.tracing("--journey", "udp dst port 53") as traces:
+            bridged.run("a", "echo x > /dev/udp/10.77.1.1/53")
+    finally:
+        bridged.run("r", "nft delete table ip n")
+    (text,) = journeys(bridged, traces[0])
+    _head, *hops, end = text.splitlines()
+    nat = "nat source 10.77.1.2:P -> 10.77.1.1:P, target 10.77.1.1:53 -> 10.77.1.2:4000"
+    assert hops == [
+        " [a]  out  e0",
+        " [r]  in   e1               bridge br0",
+        " [r]  in   br0",
+        f" [r]  out  br0              {nat}",
+        " [r]  out  e1               bridge br0",
+        " [a]  in   e0",
+    ]
+    assert end.startswith(" [a]  ✘ NO_SOCKET in __udp4_lib_rcv")

@@ -424,6 +424,16 @@ def test_another_mtu_is_told() -> None:
     ]  # fmt: skip
 
 
+def test_a_vlan_tag_that_comes_and_goes() -> None:
+    way = only(event(OUT, 1, ifname="e.7"), event(OUT, 2, vlan=7), event(IN, 3, ifname="x", vlan=7),
+               event(OUT, 4, ifname="y", vlan=9), event(IN, 5, ifname="z"))  # fmt: skip
+    assert [line.split()[5:] for line in journey_lines(way, HOST)[1:-1]] == [
+        [], ["vlan", "7"], [], ["vlan", "9"], ["no", "vlan"],
+    ]  # fmt: skip
+    told = json_journey(way, HOST)["hops"]
+    assert [hop["vlan"] for hop in told] == [None, 7, 7, 9, None]
+
+
 def test_text_and_json() -> None:
     way = only(event(OUT, 1), event(IN, 2.5, netns=12, ifname="web0", tuple=NATTED, len=86),
                event(DROP, 3, netns=12, drop=True, by="f", reason_name="TTL"))  # fmt: skip

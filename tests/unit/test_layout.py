@@ -88,15 +88,15 @@ def test_contexts() -> None:
 def test_records_and_their_sections() -> None:
     plain, stacked = RecordLayout.of(), RecordLayout.of(contract.SECTION_STACK)
     event, stack = contract.EVENT_BYTES, layout.STACK.size
-    assert (plain.bytes, plain.section_at) == (event, (0, 0, 0))
-    assert (stacked.bytes, stacked.section_at) == (event + stack, (event, 0, 0))
+    assert (plain.bytes, plain.section_at) == (event, (0,) * 4)
+    assert (stacked.bytes, stacked.section_at) == (event + stack, (event, 0, 0, 0))
     told, whole = (
         RecordLayout.of(contract.SECTION_UDP, contract.SECTION_TABLE),
-        RecordLayout.of(contract.SECTION_STACK, contract.SECTION_TABLE, contract.SECTION_UDP),
+        RecordLayout.of(*range(contract.SECTION_MAX)),
     )
     table = contract.TABLE_VERDICT_BYTES
-    assert (told.bytes, told.section_at) == (event + table + 8, (0, event, event + table))
-    assert told.value_at == (-1, 0, len(layout.TABLE_VERDICT.names))
+    assert (told.bytes, told.section_at) == (event + table + 8, (0, event, event + table, 0))
+    assert told.value_at == (-1, 0, len(layout.TABLE_VERDICT.names), -1)
     assert (whole.bytes, whole.section_at[0]) == (contract.RECORD_BYTES, event)
     assert whole.value_at[1] == contract.STACK_MAX
     assert all(each.bytes % 8 == 0 for each in (plain, stacked, told, whole))

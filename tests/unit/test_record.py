@@ -420,6 +420,13 @@ def test_what_a_table_says() -> None:
     assert (plain.verdict, plain.packet) == (None, event.packet)
 
 
+def test_a_vlan_tag() -> None:
+    laid = layout.RecordLayout.of(contract.SECTION_VLAN)
+    given = decoder(stride=laid.bytes, record=laid)
+    raw = b"".join(record() + tag.to_bytes(8, "little") for tag in (0x16007, 0, 0x10000))
+    assert [event.vlan for event in given.decode(raw, WALL_OFFSET_NS)] == [7, None, 0]
+
+
 @pytest.mark.parametrize(
     ("sport", "dport", "l4", "dns"),
     [(4000, 53, 17, 0x1234), (53, 4000, 17, 0x1234), (4000, 54, 17, None), (4000, 53, 6, None)],
