@@ -220,16 +220,7 @@ class PathSink(JourneySink):
 class TracepktSink(JourneySink):
     """Hops of pings as they come, a line each."""
 
-    def __init__(
-        self,
-        stream: TextIO,
-        options: Options,
-        notices: TextIO,
-        enough: Callable[[], None],
-        *,
-        rules: bool = False,
-    ) -> None:
-        super().__init__(stream, options, notices, enough, rules=rules)
+    def start(self) -> None:
         self._hops = HopLines()
 
     def events(self, batch: Sequence[Event]) -> None:

@@ -125,7 +125,6 @@ class Tracer:
             self.config.drops or any(t.name in ENDS for t in targets)
         )
         reasons = attached.reasons
-        named = {"netns": self._netns_names.name} if self._netns_names is not None else {}
         self._decoder = Decoder(
             targets,
             Names(
@@ -134,7 +133,7 @@ class Tracer:
                 reasons.is_drop,
                 attached.locate,
                 attached.symbolize,
-                **named,
+                self._netns_names.name if self._netns_names is not None else None,
             ),
             DropRules(
                 attached.tells_drops,

@@ -15,7 +15,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, TextIO, TypeVar
 
 from ..errors import NotFoundError, PrivilegeError, UsageError, reason
-from ..escape import escape, quote
+from ..escape import escape, printable, quote
 from ..facts.counters import of_device, parse_netstat, parse_own_addresses, rises
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class NetnsNames:
                     self._paths[inode] = path
         self._look()
         known = islice(self._paths.items(), _NAMESPACES_MAX if devices else 0)
-        self._links = {inode: _links(path) for inode, path in known}
+        self._devices = {inode: _explain(_links(path)) for inode, path in known}
 
     def name(self, inode: int) -> str:
         """The number where nothing has a name for it, ``?`` where the kernel tells none."""
@@ -108,18 +108,7 @@ class NetnsNames:
         """What it belongs to or lies on, ``bridge docker0``, ``vlan on eth0``; '' where nothing
         tells.
         """
-        links = self._links.get(inode, {})
-        own = links.get(ifname)
-        if own is None:
-            return ""
-        by_index = {link.ifindex: (name, link) for name, link in links.items()}
-        if own.master in by_index:
-            name, master = by_index[own.master]
-            return f"{escape(os.fsencode(master.kind))} {escape(os.fsencode(name))}".lstrip()
-        if own.lower in by_index and own.lower != own.ifindex:
-            name, _lower = by_index[own.lower]
-            return f"{escape(os.fsencode(own.kind))} on {escape(os.fsencode(name))}".lstrip()
-        return ""
+        return self._devices.get(inode, {}).get(ifname, "")
 
     def _look(self) -> None:
         self._looked_s = time.monotonic()
@@ -130,6 +119,19 @@ class NetnsNames:
                     self._paths.setdefault(inode, f"{directory}/{name}")
                     if self._names.get(inode) != "host":
                         self._names[inode] = escape(os.fsencode(name))
+
+
+def _explain(links: dict[str, Link]) -> dict[str, str]:
+    """What each belongs to or lies on, of those that do."""
+    names = {link.ifindex: name for name, link in links.items()}
+    found = {}
+    for name, link in links.items():
+        if link.master in names:
+            above = names[link.master]
+            found[name] = printable(f"{links[above].kind} {above}".lstrip())
+        elif link.lower in names and link.lower != link.ifindex:
+            found[name] = printable(f"{link.kind} on {names[link.lower]}".lstrip())
+    return found
 
 
 def _links(path: str) -> dict[str, Link]:

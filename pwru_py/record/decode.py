@@ -137,7 +137,8 @@ class Names:
 
     ``by_addr``: probe address to target, for kernels whose probes carry no cookie. ``reason``: a
     drop reason. ``is_drop``: whether it says so. ``locate``: a return address. ``symbolize``:
-    (address, innermost) of a stack, None without. ``netns``: a namespace, by its inode.
+    (address, innermost) of a stack, None without. ``netns``: a namespace, by its inode,
+    None without.
     """
 
     by_addr: Callable[[int], Target | None]
@@ -145,7 +146,7 @@ class Names:
     is_drop: Callable[[int], bool]
     locate: Callable[[int], Frame]
     symbolize: Callable[[int, bool], Frame] | None = None
-    netns: Callable[[int], str] = lambda _inode: ""
+    netns: Callable[[int], str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +214,7 @@ class Decoder:
         """The events of a run of whole records."""
         targets, functions, see = self._targets, self._functions, self._packets.see
         names, tuples, contexts = self._names, self._tuples, _CONTEXTS
-        special, new = _SPECIAL, Event._make
+        special, new, called = _SPECIAL, Event._make, self._given.netns
         events = []
         for (
             ts_ns, skb, addr, pid, index, netns, mark, ifindex, mtu, length, reason, proto, cpu,
@@ -258,7 +259,8 @@ class Decoder:
                     skb, cpu, pid, names[comm], contexts[context], func, module, addr, ts_ns,
                     ts_ns + wall_offset_ns, netns, mark, ifindex, names[ifname], proto, mtu,
                     length, addresses, tcp_flags, reason, reason_name, frames, drop,
-                    location, packet, parent, said, dns, self._given.netns(netns), vlan,
+                    location, packet, parent, said, dns,
+                    called(netns) if called is not None else "", vlan,
                 ))
             )  # fmt: skip
         return events
