@@ -31,6 +31,12 @@ enum slot {
 	SLOTS = SLOT_TRACEPOINT + 4,
 };
 
+/*
+ * What is noted where a function is entered, and left within this: the kernel may skip the probe where
+ * it is left. A virtual machine may wait for its CPU in between.
+ */
+#define WITHIN_NS 1000000000
+
 static __always_inline void count(__u32 what)
 {
 	__u64 *n = bpf_map_lookup_elem(&counters, &what);

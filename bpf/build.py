@@ -2,8 +2,8 @@
 """Compiles the BPF programs for the package: ``python bpf/build.py``, or from the wheel's build.
 
 Writes the variants of ``pwru.bpf.c`` into ``pwru_py/bpf/`` and, beside them, ``places.txt``: lines
-of VARIANT FILTER OFFSET CAPACITY that say where pcap filters go (``RUN_FILTER`` in
-``filter.bpf.h``), so that a start needs no ELF reader. ``python bpf/build.py contract`` writes
+of VARIANT FILTER OFFSET CAPACITY that say where filters and field expressions go (``FILTER_STUB``
+in ``filter.bpf.h``), so that a start needs no ELF reader. ``python bpf/build.py contract`` writes
 ``pwru_py/record/contract.py`` instead: what ``event.h`` shares with Python.
 """
 
@@ -33,16 +33,19 @@ VARIANTS = {
         f"-DTRAMPOLINE={trampoline}",
         f"-DFILTER_CAPACITY={outer}",
         f"-DINNER_CAPACITY={inner}",
+        f"-DEXPRESSION_CAPACITY={expression}",
     )
     for programs, typed, trampoline, cpu in (
         ("plain", 0, 0, "v2"),
         ("typed", 1, 0, "v2"),
         ("fentry", 1, 1, "v3"),
     )
-    for size, outer, inner in (("small", 256, 128), ("large", 8192, 1024))
+    for size, outer, inner, expression in (("small", 256, 128, 256), ("large", 8192, 1024, 4096))
 }
-OUTER, *INNER = FILTERS = ("pcap_filter", "inner_l2", "inner_l3")
-INNER_FUNCTIONS = {f"run_{name}": name for name in INNER}
+OUTER, *INNER = "pcap_filter", "inner_l2", "inner_l3"
+EXPRESSIONS = ("skb_expression", "skb_metadata")
+PLACES = {OUTER, *INNER, *EXPRESSIONS}
+FUNCTIONS = {f"run_{name}": name for name in INNER} | {name: name for name in EXPRESSIONS}
 NOP = struct.pack("<BBhi", 0x05, 0, 0, 0)
 ZERO_R0 = struct.pack("<BBhi", 0xB7, 0, 0, 0)
 ALWAYS_TAKEN = struct.pack("<BBhi", 0x15, 0, 0, 0)
@@ -69,7 +72,7 @@ def compile_object(source: Path, target: Path, defines: tuple[str, ...]) -> None
 
 
 def filter_places(target: Path) -> list[tuple[str, int, int]]:
-    """(filter, file offset, no-ops) of every RUN_FILTER: inner ones by their function's name."""
+    """(filter, file offset, no-ops) of every place: but for pcap filters by the function's name."""
     from elftools.elf.elffile import ELFFile
     from elftools.elf.sections import SymbolTableSection
 
@@ -84,7 +87,7 @@ def filter_places(target: Path) -> list[tuple[str, int, int]]:
             section = elf.get_section(symbol["st_shndx"])
             start, end = symbol["st_value"], symbol["st_value"] + symbol["st_size"]
             code = section.data()
-            name = INNER_FUNCTIONS.get(symbol.name, OUTER)
+            name = FUNCTIONS.get(symbol.name, OUTER)
             at = code.find(STUB, start, end)
             while at >= 0:
                 first = at + len(STUB) - len(NOP)
@@ -93,7 +96,7 @@ def filter_places(target: Path) -> list[tuple[str, int, int]]:
                     nops += 1
                 found.append((name, section["sh_offset"] + at, nops))
                 at = code.find(STUB, first + nops * len(NOP), end)
-    if {name for name, _, _ in found} != set(FILTERS):
+    if {name for name, _, _ in found} != PLACES:
         raise SystemExit(f"{target}: a place for a filter is missing: {found}")
     return found
 

@@ -32,6 +32,8 @@ static __always_inline bool meta_matches(__u64 addr)
 
 	if (cfg.mark_mask && (FIELD(skb, mark) & cfg.mark_mask) != cfg.mark)
 		return false;
+	if ((cfg.conntrack.states || cfg.conntrack.mark_mask) && !ct_matches(addr))
+		return false;
 	if (!cfg.netns && !cfg.ifindex)
 		return true;
 	if (!look_where(skb, &where))
@@ -51,7 +53,7 @@ static __noinline __u64 decide(__u64 addr, __u32 slot)
 	if (!addr)
 		return REJECT;
 	if (cfg.track && is_followed(addr)) {
-		if (cfg.cgroup)
+		if (cfg.owned)
 			note_way(addr, slot);
 		return FOLLOWED;
 	}
@@ -61,11 +63,13 @@ static __noinline __u64 decide(__u64 addr, __u32 slot)
 		return REJECT;
 	if ((cfg.inner_l2.on || cfg.inner_l3.on) && !inner_matches(addr, slot))
 		return REJECT;
-	if (cfg.cgroup && !is_owned(addr, slot))
+	if (cfg.expression && !skb_expression(addr))
+		return REJECT;
+	if (cfg.owned && !is_owned(addr, slot))
 		return REJECT;
 	if (cfg.track && !paused) {
 		follow(addr);
-		if (cfg.cgroup)
+		if (cfg.owned)
 			note_way(addr, slot);
 	}
 	return MATCH;

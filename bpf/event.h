@@ -10,7 +10,13 @@
 #include <stdbool.h>
 
 enum limits {
-	STACK_MAX = 64, /* addresses kept of a stack, innermost first */
+	STACK_MAX = 64,          /* addresses kept of a stack, innermost first */
+	SKB_METADATA_MAX = 1024, /* bytes of SECTION_METADATA */
+	CALLER_MAX = 12,         /* the same, where only a tracepoint's caller is looked for */
+	CB_WORDS = 12,           /* of 4 bytes, of skb->cb */
+	SKB_MAX = 512,           /* bytes of struct sk_buff, of struct skb_shared_info; */
+	SHARED_MAX = 1024, /* what they really have is config.skb_bytes, config.shared_bytes */
+	ENTRY_MAX = 512,   /* of struct nf_conn, likewise */
 };
 
 #define FRAME_MAX 256   /* bytes of a packet that a filter may have copied */
@@ -26,6 +32,7 @@ enum event_flags {
 	EVENT_TRACEPOINT = 1 << 5, /* of another tracepoint: func is 0, or who called it */
 	EVENT_VERDICT = 1 << 7,    /* of a netfilter table that is left: see SECTION_TABLE */
 	EVENT_LOCAL = 1 << 6, /* with one of these two: no device has received the packet yet */
+	EVENT_RETURN = EVENT_LINK | EVENT_VERDICT, /* a function has returned: SECTION_CALL */
 };
 
 enum event_context {
@@ -98,15 +105,36 @@ enum section {
 	/* undefined but with IDS_PORTS of UDP */
 	SECTION_VLAN, /* 8 bytes: VLAN_TAGGED and the tag's control information, 0 without a tag; */
 	/* undefined with EVENT_VERDICT */
+	SECTION_METADATA, /* of --output-skb-metadata; as long as Python says */
+	SECTION_CALLER, /* where the function returns to, 0 not known; with EVENT_TRACEPOINT a stack */
+	/* of CALLER_MAX addresses, or 0; undefined with EVENT_DROP */
+	SECTION_TUNNEL,    /* struct tunnel */
+	SECTION_CB,        /* skb->cb */
+	SECTION_SKB,       /* struct sk_buff, config.skb_bytes of it */
+	SECTION_SHARED,    /* struct skb_shared_info, config.shared_bytes of it */
+	SECTION_HEAD,      /* struct packet_head; undefined with EVENT_VERDICT */
+	SECTION_CONNTRACK, /* struct conntracked */
+	SECTION_ENTRY, /* struct nf_conn, config.conntrack.bytes of it; undefined unless has_entry */
+	SECTION_OWNER, /* struct socket_owner */
+	SECTION_CALL,  /* struct call_section */
 	SECTION_MAX,
 };
 
 #define NAME_MAX 32 /* bytes of a name, with a zero at the end */
 
+/* NFT_TRACETYPE_* (include/uapi/linux/netfilter/nf_tables.h): what a packet meets on its way. */
+enum nft_step {
+	STEP_POLICY = 1, /* of the base chain */
+	STEP_END,        /* of a chain, or a rule that returns from it */
+	STEP_RULE,       /* one that matched; its verdict is NFT_CONTINUE where it has none */
+};
+
 /* What a table, or in nf_tables one of its base chains, has said of a packet. */
 struct table_verdict {
 	__u64 table_handle; /* of nf_tables: a table that is made again has another one */
-	__u64 rule;         /* handle of the rule that said so; 0: not known */
+	__u64 rule; /* handle of the rule that said so; x_tables: 1 + its bytes from the first one; */
+		    /* 0: not known */
+	__u64 net_cookie; /* of the namespace: tells it from one that had its inode number before */
 	char table[NAME_MAX];
 	char chain[NAME_MAX]; /* of nf_tables */
 	__u32 verdict;        /* as the function returned it */
@@ -114,16 +142,95 @@ struct table_verdict {
 	__u8 family;          /* of the table in nf_tables, NFPROTO_* */
 	__u8 pf;              /* of the hook, NFPROTO_* */
 	__u8 hook;
-	__u8 policy; /* of the base chain: NF_DROP or NF_ACCEPT */
+	__u8 policy;    /* of the base chain: NF_DROP or NF_ACCEPT */
+	__u8 hot;       /* x_tables: a match dropped it, and not a rule's target */
+	__u8 step;      /* enum nft_step; 0: the verdict of the whole */
+	__u8 by_policy; /* of nf_tables: seen to have decided */
+	__u32 replaced; /* x_tables: how many sets of rules had been replaced; */
+			/* 0: one was, meanwhile */
+};
+
+/* The packet that a tunnel's packet carries. */
+struct tunnel {
+	struct event_tuple tuple; /* L3_NONE: there is none, or its headers are not certain */
+	__u8 tcp_flags;
 	__u8 unused[7];
 };
 
-struct record { /* with every section */
+/*
+ * Which call of a function an event belongs to: `sp` and when it was entered. With EVENT_RETURN
+ * only this, the time, the CPU and the sk_buff are told, as the packet may be freed by then.
+ */
+struct call_section {
+	__u64 sp;         /* where the function's return address lies; 0: no function is entered */
+	__u64 entered_ns; /* with EVENT_RETURN: ts_ns of the event at its entry; else 0 */
+	__u64 value;      /* with EVENT_RETURN: the register of returned values */
+	__u32 thread;     /* 0: a CPU's idle one */
+	__u32 unused;
+};
+
+/* Which process has made the packet's socket; all zeros: not known. */
+struct socket_owner {
+	__u32 pid; /* thread group */
+	__u32 unused;
+	char comm[16]; /* of the process, which is that of its first thread; zeros behind it */
+};
+
+#define HEAD_BYTES 192
+
+/* What follows the link header of a packet. */
+struct packet_head {
+	__u16 proto;     /* EtherType of it */
+	__u16 caplen;    /* bytes that the linear memory has of it, HEAD_BYTES at most */
+	__u16 tag_proto; /* of a VLAN tag in the metadata, 0 without one */
+	__u16 tag_tci;
+	__u8 bytes[HEAD_BYTES]; /* those past caplen are undefined */
+};
+
+/*
+ * What a packet is to conntrack; of the first ones exactly one. A filter's set of them has bit
+ * 1 << state for each.
+ */
+enum ct_state {
+	CT_UNTOLD, /* the packet has given its entry back */
+	CT_NONE,   /* it has none: conntrack has not had it, or what it said is not known */
+	CT_NEW,
+	CT_ESTABLISHED,
+	CT_RELATED,
+	CT_INVALID, /* it has none: conntrack has had it, in this place, and let it go without one */
+	CT_UNTRACKED,
+	CT_TEMPLATE, /* a template, for conntrack to begin with */
+	CT_SNAT,     /* of filters alone: the entry has these bits of its status */
+	CT_DNAT,
+};
+
+#define WHY_MAX 64 /* bytes of a reason, with a zero at the end */
+
+struct conntracked {
+	__u8 state; /* enum ct_state */
+	bool reply; /* in the direction of the answer */
+	bool has_entry;
+	__u8 unused[5];
+	char why[WHY_MAX]; /* with CT_INVALID what the kernel would log; empty: it says nothing */
+};
+
+struct record { /* with every section, as long as it can be */
 	struct event event;
 	__u64 stack[STACK_MAX];
 	struct table_verdict table;
 	__u8 udp[8];
 	__u64 vlan;
+	__u8 metadata[SKB_METADATA_MAX];
+	__u64 caller[CALLER_MAX];
+	struct tunnel tunnel;
+	__u32 cb[CB_WORDS];
+	__u8 skb[SKB_MAX];
+	__u8 shared[SHARED_MAX];
+	struct packet_head head;
+	struct conntracked conntracked;
+	__u8 entry[ENTRY_MAX];
+	struct socket_owner owner;
+	struct call_section call;
 };
 
 /* IEEE 802.1Q: priority, drop eligible, identifier. */
@@ -142,11 +249,33 @@ struct needs {
 };
 
 /*
+ * Where ipt_do_table() or ip6t_do_table() has the rule when all is decided, see
+ * pwru_py/arch/x86_64_sites.py; as instructions number registers.
+ */
+enum rule_register {
+	RULE_BX = 3,
+	RULE_BP = 5,
+	RULE_R12 = 12,
+	RULE_R13,
+	RULE_R14,
+	RULE_R15,
+};
+
+/*
  * Where netfilter's structures have what tables.bpf.h reads: bytes from the start. They are those of
  * modules, to whose BTF libbpf would not relocate.
  */
 struct tables {
-	__u16 xt_name;     /* of struct xt_table */
+	__u16 xt_name; /* of struct xt_table */
+	__u16 xt_private;
+	__u16 info_entries; /* of struct xt_table_info */
+	__u16 info_size;
+	__u16 frame4; /* ipt_do_table(): bytes from the stack pointer to the return address; 0: */
+	__u16 frame6; /* not known; ip6t_do_table() */
+	__u16 hot4;   /* from the stack pointer to whether a match has dropped it */
+	__u16 hot6;
+	__u8 rule4; /* enum rule_register */
+	__u8 rule6;
 	__u16 chain_table; /* of struct nft_chain */
 	__u16 chain_name;
 	__u16 table_name; /* of struct nft_table */
@@ -156,9 +285,25 @@ struct tables {
 	__u16 policy_before;  /* of struct nft_base_chain: bytes from its policy to its chain */
 	__u16 immediate_dreg; /* of struct nft_immediate_expr */
 	__u16 ops_size;       /* of struct nft_expr_ops */
-	bool rules_plain;     /* a chain's rules are struct nft_rule: until 5.16, 2c865a8a28a1 */
-	bool skb_second;      /* ipt_do_table(priv, skb, state), 5.16, commit 8844e01062dd */
+	__u16 info_packet;    /* of struct nft_traceinfo, where it has them: until 6.4 */
+	__u16 info_rule;
+	__u16 info_verdict;
+	bool info_first;  /* __nft_trace_packet(info, chain, type): until then */
+	bool steps;       /* each has a record */
+	bool rules_plain; /* a chain's rules are struct nft_rule: until 5.16, 2c865a8a28a1 */
+	bool skb_second;  /* ipt_do_table(priv, skb, state), 5.16, commit 8844e01062dd */
 	bool on;
+};
+
+/* Where struct nf_conn has what conntrack.bpf.h reads, bytes from the start; what is asked of it. */
+struct conntrack {
+	__u16 bytes;  /* of it that a record takes */
+	__u16 status; /* IPS_* */
+	__u16 mark_at;
+	__u16 states;    /* a filter: bits of enum ct_state; 0: any */
+	__u32 mark;      /* a filter */
+	__u32 mark_mask; /* 0: any */
+	bool judges;     /* probes in nf_conntrack_in() tell what is invalid */
 };
 
 /* Set by Python before loading; the verifier removes what is off. */
@@ -169,15 +314,19 @@ struct config {
 	__u32 mark_mask;               /* 0: any */
 	__u32 record_bytes;            /* of each record, sections and all */
 	__u16 section_at[SECTION_MAX]; /* from the record's start; 0: not in this session */
+	__u16 skb_bytes;               /* of struct sk_buff; 0: not in this session */
+	__u16 shared_bytes;            /* of struct skb_shared_info */
 	struct needs filter;
 	struct needs inner_l2; /* for a tunnel's inner packet */
 	struct needs inner_l3;
 	struct tables tables;
-	bool meta;     /* netns, ifindex or mark_mask is set */
+	struct conntrack conntrack;
+	bool meta;     /* netns, ifindex, mark_mask or a filter of conntrack is set */
 	bool adjacent; /* fields of the sk_buff lie side by side, see headers.bpf.h */
 	bool func_ip;  /* bpf_get_func_ip() tells the function */
 	bool track;
-	bool placed; /* netns or ifindex is set */
+	bool placed;     /* netns or ifindex is set */
+	bool expression; /* a field expression has been spliced in */
 	bool tuple;
 	bool queue;              /* events go to the queue, not to the ring */
 	bool pages;              /* the two addresses below are known */
@@ -191,9 +340,13 @@ struct config {
 	__u32 hardirq_mask;      /* bits of the preempt count that tell of hard interrupts */
 	__u32 nmi_mask;          /* of NMIs */
 	__u64 cgroup;            /* id; packets of its sockets alone. 0: any */
-	__u64 preempt_count;     /* from the start of a CPU's area; 0: not known */
-	__u64 per_cpu_offset;    /* address of the kernel's variable: where each area starts */
-	__u64 page_offset_base;  /* addresses of the kernel's variables of these names */
+	char owner_comm[16];     /* of sockets that processes of this name made; empty: any */
+	__u32 owner_pid;         /* that this process made; 0: any */
+	bool owned;              /* one of these three is set */
+	__u64 current_kprobe;   /* as the next; 0: bpf_get_func_ip() tells which function returns */
+	__u64 preempt_count;    /* from the start of a CPU's area; 0: not known */
+	__u64 per_cpu_offset;   /* address of the kernel's variable: where each area starts */
+	__u64 page_offset_base; /* addresses of the kernel's variables of these names */
 	__u64 vmemmap_base;
 };
 
@@ -239,6 +392,12 @@ enum copy {
 	COPY_MARK = 0x436f7079,
 };
 
+/* In a program of a kprobe session: a call of the kernel's function takes the place of each. */
+enum session {
+	SESSION_IS_RETURN = 0x73657352, /* bpf_session_is_return() */
+	SESSION_COOKIE = 0x73657343,    /* bpf_session_cookie() */
+};
+
 /* Per-CPU counters, index of the map "counters". */
 enum counter {
 	COUNT_BUFFER_FULL, /* matched, but the ring or queue was full */
@@ -249,6 +408,8 @@ enum counter {
 	COUNT_DROPS_LEFT,  /* drops that found no room among those that are counted */
 	COUNT_TAGGED,      /* hits that match but for the VLAN tag in the metadata */
 	COUNT_UNKNOWN,     /* hits skipped because nobody knows the function's arguments */
+	COUNT_CALLS,       /* of functions whose return is waited for */
+	COUNT_RETURNS,     /* of these, that have returned */
 	COUNT_MAX,
 };
 

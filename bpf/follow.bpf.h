@@ -58,6 +58,8 @@ static __always_inline void forget(__u64 addr)
 		count(COUNT_TRACK_END);
 	if (cfg.placed)
 		bpf_map_delete_elem(&places, &addr);
+	if (cfg.conntrack.judges)
+		bpf_map_delete_elem(&judged, &addr);
 }
 
 /*
@@ -131,7 +133,7 @@ static __always_inline void tell_parent(__u64 child, __u64 parent)
 /* child: has something of parent from here on. Followed already, it stays the packet that it is. */
 static __always_inline void follow_child(__u64 child, __u64 parent)
 {
-	if (!child || !is_followed(parent) || is_followed(child))
+	if (!cfg.track || !child || !is_followed(parent) || is_followed(child))
 		return;
 	follow(child);
 	tell_parent(child, parent);
@@ -156,7 +158,7 @@ static __always_inline void follow_fragments(__u64 addr)
 	__u64 child;
 	int i;
 
-	if (!is_followed(addr))
+	if (!cfg.track || !is_followed(addr))
 		return;
 	shared = VIEW((struct skb_shared_info *)(FIELD(skb, head) + FIELD(skb, end)));
 	child = (__u64)FIELD(shared, frag_list);

@@ -23,6 +23,8 @@ struct ns_common {
 };
 
 struct net {
+	__u64 net_cookie; /* atomic64_t until 5.12 (3d368ab87cf6), and 0 until somebody asks */
+	__u32 hash_mix;   /* random */
 	struct ns_common ns;
 };
 
@@ -44,6 +46,11 @@ struct nf_hook_state {
 	struct net_device *in;
 	struct net_device *out;
 	struct net *net;
+};
+
+/* The one at work on a CPU is in the variable current_kprobe. */
+struct kprobe {
+	void *addr;
 };
 
 struct cgroup;
@@ -81,9 +88,38 @@ struct sock_common {
 	struct sock *skc_listener; /* of a connection that is being made */
 };
 
+struct inode {
+	__u16 i_mode;
+	unsigned long i_ino;
+};
+
+struct socket {
+	short type;
+};
+
+/* A socket as a process has it. */
+struct socket_alloc {
+	struct socket socket;
+	struct inode vfs_inode;
+};
+
 struct sock {
 	struct sock_common __sk_common;
+	struct socket *sk_socket; /* NULL: no process has taken it yet, or all have closed it */
 	struct sock_cgroup_data sk_cgrp_data;
+};
+
+struct file {
+	struct inode *f_inode;
+};
+
+struct fdtable {
+	unsigned int max_fds;
+	struct file **fd;
+};
+
+struct files_struct {
+	struct fdtable *fdt;
 };
 
 typedef struct {
@@ -102,6 +138,8 @@ struct sk_buff {
 	unsigned int len;
 	unsigned int data_len;
 	int skb_iif;
+	char cb[48];
+	unsigned long _nfct; /* with CONFIG_NF_CONNTRACK */
 	__be16 vlan_proto;
 	__u16 vlan_tci;
 	__u32 mark;
@@ -139,6 +177,8 @@ struct css_set {
 struct task_struct {
 	int tgid;
 	char comm[16];
+	struct task_struct *group_leader;
+	struct files_struct *files;
 	struct css_set *cgroups;
 };
 
@@ -154,11 +194,20 @@ struct task_struct___rt {
 #error "no file for this architecture in bpf/arch yet"
 #endif
 
+#define AF_UNSPEC 0 /* of a tun or tap device */
 #define AF_UNIX 1
 #define AF_NETLINK 16
+#define AF_PACKET 17
+#define S_IFMT 0170000 /* include/uapi/linux/stat.h */
+#define S_IFSOCK 0140000
 #define TCP_TIME_WAIT 6            /* include/net/tcp_states.h: no struct sock as others are */
 #define TCP_NEW_SYN_RECV 12        /* likewise */
 #define SOFTIRQ_SERVING 0x00000100 /* include/linux/preempt.h */
+
+#define NF_DROP 0 /* include/uapi/linux/netfilter.h */
+#define NF_ACCEPT 1
+#define NF_STOLEN 2
+#define NF_VERDICT_MASK 0xff
 
 /* proc_inum of namespaces: fs/proc/generic.c, and fixed ones up to 256 below it. */
 #define NETNS_FIRST 0xefffff00U

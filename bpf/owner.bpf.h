@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * Packets of the sockets of a control group, and the answers to them: --filter-cgroup, --exec.
+ * Packets of the sockets of a control group or a process, and the answers to them: --filter-cgroup,
+ * --exec, --filter-pid, --filter-comm.
  *
  * A socket is of the group that its maker was in (cgroup v2), and so are connections that it
- * accepts. A packet that comes in has no socket yet: it is an answer when a packet of the group has
- * gone the other way, in the same namespace and between the same addresses and ports. Every one
- * that is followed tells of its way, so that answers are known on both sides of a translation.
+ * accepts; of which process it is, sockets.bpf.h tells. A packet that comes in has no socket yet: it
+ * is an answer when a packet of the group or process has gone the other way, in the same namespace
+ * and between the same addresses and ports. Every one that is followed tells of its way, so that
+ * answers are known on both sides of a translation.
  */
 #ifndef PWRU_OWNER_BPF_H
 #define PWRU_OWNER_BPF_H
@@ -13,14 +15,9 @@
 #define CGROUP_LEVELS_MAX 12 /* from a socket's group upwards; one further up is not found */
 
 /*
- * The group's flows, in both directions. Nobody deletes; full: the least recently used gives way,
+ * Their flows, in both directions. Nobody deletes; full: the least recently used gives way,
  * and comes back with its next packet.
  */
-struct flow_of {
-	__u32 netns; /* inode number */
-	struct event_tuple tuple;
-};
-
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 1); /* set by Python */
@@ -59,34 +56,38 @@ static __noinline bool in_cgroup(struct cgroup *group)
 	return false;
 }
 
-/* Sockets of processes among each other, and to the kernel, send no packets. */
-static __always_inline bool socket_is_owned(struct sk_buff *skb)
+static __always_inline bool is_chosen(const struct socket_owner *owner)
 {
-	struct sock *sk = FIELD(skb, sk);
-	__u8 state;
-	__u16 family;
+	const volatile __u64 *wanted = (const volatile __u64 *)cfg.owner_comm;
+	const __u64 *name = (const __u64 *)owner->comm;
 
-	if (!sk || !bpf_core_field_exists(sk->sk_cgrp_data))
+	if (cfg.owner_pid && owner->pid != cfg.owner_pid)
 		return false;
-	sk = VIEW(sk);
-	state = FIELD(sk, __sk_common.skc_state);
-	if (state == TCP_NEW_SYN_RECV) {
-		sk = FIELD(sk, __sk_common.skc_listener);
-		if (!sk)
-			return false;
-		sk = VIEW(sk);
-	} else if (state == TCP_TIME_WAIT) {
-		return false;
-	}
-	family = FIELD(sk, __sk_common.skc_family);
-	return family != AF_UNIX && family != AF_NETLINK && in_cgroup(socket_cgroup(sk));
+	return !wanted[0] || (name[0] == wanted[0] && name[1] == wanted[1]);
 }
 
-/* Is it one of the group's tasks that runs? Not told: it may be an interrupt that came upon it. */
+static __always_inline bool socket_is_owned(struct sk_buff *skb)
+{
+	struct sock *sk = packet_socket(skb);
+	struct socket_owner *owner;
+
+	if (!sk)
+		return false;
+	if (cfg.cgroup &&
+	    (!bpf_core_field_exists(sk->sk_cgrp_data) || !in_cgroup(socket_cgroup(sk))))
+		return false;
+	if (!cfg.owner_pid && !cfg.owner_comm[0])
+		return true;
+	owner = socket_owner(sk);
+	return owner && is_chosen(owner);
+}
+
+/* Is it a task of the group, of the process, that runs? Not told: an interrupt may be upon it. */
 static __always_inline bool task_is_owned(__u32 slot)
 {
 	struct task_struct *task = VIEW((struct task_struct *)bpf_get_current_task());
 	struct workspace *own = NULL;
+	struct socket_owner runs;
 	struct css_set *set;
 	__u8 context;
 
@@ -98,14 +99,15 @@ static __always_inline bool task_is_owned(__u32 slot)
 	context = cpu_context(own);
 	if (context != CONTEXT_TASK && context != CONTEXT_UNKNOWN)
 		return false;
+	if (cfg.owner_pid || cfg.owner_comm[0]) {
+		this_process(&runs);
+		if (!is_chosen(&runs))
+			return false;
+	}
+	if (!cfg.cgroup)
+		return true;
 	set = VIEW(FIELD(task, cgroups));
 	return in_cgroup(VIEW(FIELD(set, dfl_cgrp)));
-}
-
-static __noinline void read_tuple_at(const struct place *place, struct event *ev)
-{
-	__builtin_memset(&ev->tuple, 0, sizeof(ev->tuple));
-	read_tuple(place, ev);
 }
 
 /* An ICMP message that quotes the packet that it is about (RFC 792, RFC 4443). */
@@ -142,31 +144,6 @@ static __always_inline void enter_quoted(struct place *place)
 	place->start += (first >> 4 == 6 ? IPV6_HLEN : (first & 0xf) * 4) + ICMP_HLEN;
 	place->proto = proto;
 	place->copy = NULL;
-}
-
-/* How a packet that answers this one looks. */
-static __always_inline void turn(struct event_tuple *t)
-{
-	__u32 *from = (__u32 *)t->saddr, *to = (__u32 *)t->daddr, word;
-	__be16 port = t->sport;
-	int i;
-
-#pragma unroll
-	for (i = 0; i < 4; i++) {
-		word = from[i];
-		from[i] = to[i];
-		to[i] = word;
-	}
-	if (t->ids == IDS_PORTS) {
-		t->sport = t->dport;
-		t->dport = port;
-	} else if (t->l3 == L3_ARP) {
-		t->icmp_type++; /* a request, a reply */
-	} else if (t->ids == IDS_ICMP_ECHO && t->l3 == L3_IPV4 && t->icmp_type == 8) {
-		t->icmp_type = 0;
-	} else if (t->ids == IDS_ICMP_ECHO) {
-		t->icmp_type++; /* 128 and 129; 13 and 14, 15 and 16, 17 and 18 */
-	}
 }
 
 static __always_inline void remember(const struct flow_of *flow)
@@ -215,7 +192,7 @@ static __always_inline struct event *read_flow(__u64 addr, __u32 slot, struct fl
 	return ev->tuple.l3 ? ev : NULL;
 }
 
-/* Is it a packet of the group, or an answer to one? */
+/* Is it one of their packets, or an answer to one? */
 static __noinline bool is_owned(__u64 addr, __u32 slot)
 {
 	struct sk_buff *skb = VIEW((struct sk_buff *)addr);

@@ -234,4 +234,10 @@ static __always_inline void read_tuple(const struct place *place, struct event *
 		read_arp(ev, at, end);
 }
 
+static __noinline void read_tuple_at(const struct place *place, struct event *ev)
+{
+	__builtin_memset(&ev->tuple, 0, sizeof(ev->tuple));
+	read_tuple(place, ev);
+}
+
 #endif

@@ -16,15 +16,21 @@
 #include "tunnel.bpf.h"
 #include "pages.bpf.h"
 #include "filter.bpf.h"
+#include "expression.bpf.h"
 #include "arguments.bpf.h"
 #include "workspace.bpf.h"
 #include "where.bpf.h"
 #include "task.bpf.h"
+#include "conntrack.bpf.h"
+#include "sections.bpf.h"
+#include "sockets.bpf.h"
+#include "calls.bpf.h"
 #include "record.bpf.h"
 #include "follow.bpf.h"
 #include "owner.bpf.h"
 #include "decide.bpf.h"
 #include "tables.bpf.h"
+#include "returns.bpf.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -34,7 +40,8 @@ static __always_inline void trace_simple(struct pt_regs *ctx, __u64 addr, const 
 	struct place place;
 	__u64 verdict = filter_hot(addr, &place, tag, flat);
 
-	if (verdict && emit(ctx, addr, verdict, &place) && filter_tagged(addr, &place))
+	if (verdict && emit(ctx, addr, verdict, &place) == NOT_UNTAGGED && !TYPED_LOADS &&
+	    filter_tagged(addr, &place))
 		emit(ctx, addr, MATCH, &place);
 }
 
@@ -82,6 +89,40 @@ int trace_skb_any(struct pt_regs *ctx)
 		count(COUNT_UNKNOWN);
 	return 0;
 }
+
+#if !TRAMPOLINE
+
+/* --output-return: where functions are entered and, apart from that, where they are left. */
+SEC("?kprobe")
+int trace_call(struct pt_regs *ctx)
+{
+	if (!enter_call(ctx))
+		forget_call(ctx);
+	return 0;
+}
+
+SEC("?kprobe")
+int trace_return(struct pt_regs *ctx)
+{
+	leave_call(ctx, CTX_FIELD(ctx, sp) - sizeof(__u64));
+	return 0;
+}
+
+/* The same in one, of a kprobe session (6.12): 1 where the kernel is not to call it at the return. */
+SEC("?kprobe")
+int trace_session(struct pt_regs *ctx)
+{
+	if (session_call(ctx, SESSION_IS_RETURN)) {
+		leave_call(ctx, *session_cookie(ctx));
+		return 0;
+	}
+	if (!enter_call(ctx))
+		return 1;
+	*session_cookie(ctx) = RETURN_ADDRESS_AT(ctx);
+	return 0;
+}
+
+#endif
 
 /* Every drop that the kernel itself tells of: args are those of TRACE_EVENT(kfree_skb). */
 SEC("?raw_tp/kfree_skb")
@@ -180,9 +221,91 @@ int note_rejects(struct pt_regs *ctx)
 }
 
 SEC("?kprobe")
+int note_steps(struct pt_regs *ctx)
+{
+	return note_step(ctx);
+}
+
+SEC("?kprobe")
+int note_site4(struct pt_regs *ctx)
+{
+	__u64 entry = rule_register(ctx, cfg.tables.rule4);
+
+	return note_site(ctx, entry, cfg.tables.frame4, cfg.tables.hot4);
+}
+
+SEC("?kprobe")
+int note_site6(struct pt_regs *ctx)
+{
+	__u64 entry = rule_register(ctx, cfg.tables.rule6);
+
+	return note_site(ctx, entry, cfg.tables.frame6, cfg.tables.hot6);
+}
+
+/* xt_replace_table() is entered, and left. */
+SEC("?kprobe")
+int begin_replacing(struct pt_regs *ctx)
+{
+	__sync_fetch_and_add(&replacing.begun, 1);
+	return 0;
+}
+
+SEC("?kprobe")
+int end_replacing(struct pt_regs *ctx)
+{
+	__sync_fetch_and_add(&replacing.over, 1);
+	return 0;
+}
+
+SEC("?kprobe")
 int leave_tables(struct pt_regs *ctx)
 {
 	return leave_table(ctx);
+}
+
+/* Conntrack, see facts/conntrack.py: where it is entered and left, and what it would log. */
+
+SEC("?kprobe")
+int enter_conntrack(struct pt_regs *ctx)
+{
+	begin_judging(ctx);
+	return 0;
+}
+
+SEC("?kprobe")
+int leave_conntrack(struct pt_regs *ctx)
+{
+	end_judging(ctx);
+	return 0;
+}
+
+/* The format is this argument. */
+#define WHY_PROGRAM(arg, next)                                      \
+	SEC("?kprobe")                                              \
+	int why_##arg(struct pt_regs *ctx)                          \
+	{                                                           \
+		note_why(ARG1(ctx), ARG##arg(ctx), ARG##next(ctx)); \
+		return 0;                                           \
+	}
+
+WHY_PROGRAM(3, 4)
+WHY_PROGRAM(4, 5)
+WHY_PROGRAM(5, 6)
+
+/* Who makes sockets, see sockets.bpf.h: one of the two. */
+
+SEC("?kprobe")
+int note_socket(struct pt_regs *ctx)
+{
+	note_owner((struct socket *)ARG1(ctx));
+	return 0;
+}
+
+SEC("?raw_tp/sys_exit")
+int note_syscall(struct bpf_raw_tracepoint_args *ctx)
+{
+	note_made(ctx);
+	return 0;
 }
 
 /*

@@ -59,6 +59,23 @@ static __always_inline __u64 find_tag(struct sk_buff *skb, const struct sk_buff 
 	return 0;
 }
 
+/* A fixed size suits every verifier: behind the linear memory lies struct skb_shared_info. */
+static __always_inline void fill_head(struct packet_head *head, struct sk_buff *skb,
+				      const struct sk_buff *view, const struct place *place)
+{
+	struct headers h = {};
+	__u64 room = place->end - place->start;
+
+	h.vlan_proto = VIEWED(skb, view, vlan_proto);
+	h.vlan_tci = VIEWED(skb, view, vlan_tci);
+	head->tag_proto = has_tag(skb, &h) ? bpf_ntohs(h.vlan_proto) : 0;
+	head->tag_tci = h.vlan_tci;
+	head->proto = bpf_ntohs(place->proto);
+	head->caplen = 0;
+	if (place->start && !bpf_probe_read_kernel(head->bytes, HEAD_BYTES, place->start))
+		head->caplen = room < HEAD_BYTES ? room : HEAD_BYTES;
+}
+
 /* All that is the packet's, the task's or the CPU's. */
 static __always_inline void fill(struct event *ev, __u64 addr, const struct sk_buff *view,
 				 bool followed, struct place *place, struct workspace *own)
@@ -79,6 +96,11 @@ static __always_inline void fill(struct event *ev, __u64 addr, const struct sk_b
 	fill_tuple(ev, skb, view, place);
 	if (HAS_SECTION(SECTION_VLAN))
 		*(__u64 *)SECTION(ev, SECTION_VLAN) = find_tag(skb, view, place);
+	fill_sections(ev, addr);
+	if (HAS_SECTION(SECTION_OWNER))
+		fill_owner(ev, addr);
+	if (HAS_SECTION(SECTION_HEAD))
+		fill_head(SECTION(ev, SECTION_HEAD), skb, view, place);
 }
 
 /* What the function was given beside the packet. */
@@ -96,6 +118,8 @@ static __always_inline void fill_function(struct event *ev, struct pt_regs *ctx,
 	}
 	if (COOKIE_REASON_ARG(cookie) && VIEWED(skb, view, users.refs.counter) > 1)
 		ev->flags |= EVENT_SHARED;
+	if (HAS_SECTION(SECTION_CALLER))
+		fill_caller(ev, ctx);
 }
 
 /* Set by Python when the session ends: detaching takes long, recording stops at once. */
@@ -131,23 +155,38 @@ static __always_inline struct event *new_record(__u32 slot)
 {
 	struct event *ev;
 
-	if (cfg.queue)
-		return bpf_map_lookup_elem(&scratch, &slot);
-	/* To the verifier a constant, as it reads cfg (5.5, commit a23740ec43ba). */
-	ev = bpf_ringbuf_reserve(&ring, cfg.record_bytes, 0);
-	if (!ev)
-		count(COUNT_BUFFER_FULL);
+	if (cfg.queue) {
+		ev = bpf_map_lookup_elem(&scratch, &slot);
+		if (!ev)
+			return NULL;
+	} else {
+		/* To the verifier a constant, as it reads cfg (5.5, commit a23740ec43ba). */
+		ev = bpf_ringbuf_reserve(&ring, cfg.record_bytes, 0);
+		if (!ev) { /* asked once: 5.10 does not learn from it what it is the next time */
+			count(COUNT_BUFFER_FULL);
+			return NULL;
+		}
+	}
+	if (TRACES_CALLS)
+		begin_call(SECTION(ev, SECTION_CALL));
 	return ev;
+}
+
+static __always_inline void submit_record(struct event *ev)
+{
+	if (!cfg.queue)
+		bpf_ringbuf_submit(ev, 0);
+	else if (bpf_map_push_elem(&queue, ev, 0)) /* BPF_EXIST would overwrite the oldest */
+		count(COUNT_BUFFER_FULL);
 }
 
 static __always_inline void send_record(struct event *ev, void *ctx)
 {
 	if (HAS_SECTION(SECTION_STACK))
 		fill_stack(ev, ctx);
-	if (!cfg.queue)
-		bpf_ringbuf_submit(ev, 0);
-	else if (bpf_map_push_elem(&queue, ev, 0)) /* BPF_EXIST would overwrite the oldest */
-		count(COUNT_BUFFER_FULL);
+	if (HAS_SECTION(SECTION_METADATA))
+		skb_metadata(ev->skb, SECTION(ev, SECTION_METADATA));
+	submit_record(ev);
 }
 
 /* How the packet's fields are read, and what of a CPU that takes; false: they cannot be. */
@@ -166,7 +205,12 @@ static __always_inline bool view_skb(__u64 addr, bool whole, __u32 slot,
 	return *view;
 }
 
-/* True: nothing was recorded, as verdict was UNTAGGED and there may be a tag. */
+enum emitted {
+	EMITTED,      /* or nothing is, as there is no room, or the session has ended */
+	NOT_UNTAGGED, /* nothing is, as verdict was UNTAGGED and there may be a tag */
+	EMITTED_CALL, /* and the function's return is waited for */
+};
+
 static __noinline int emit(struct pt_regs *ctx, __u64 addr, __u64 verdict, struct place *place)
 {
 	__u64 cookie = find_cookie(ctx);
@@ -175,21 +219,26 @@ static __noinline int emit(struct pt_regs *ctx, __u64 addr, __u64 verdict, struc
 	struct workspace *own;
 	struct event *ev;
 
+	int emitted = EMITTED;
+
 	if (!view_skb(addr, whole, SLOT_FUNCTION, &view, &own))
-		return 0;
+		return EMITTED;
 	if (!TYPED_LOADS && verdict == UNTAGGED && VLAN_WORD(view))
-		return 1;
+		return NOT_UNTAGGED;
 	if (paused)
-		return 0;
+		return EMITTED;
 	ev = new_record(SLOT_FUNCTION);
 	if (!ev)
-		return 0;
+		return EMITTED;
 	if (!place->start)
 		place->protocol = VIEWED((struct sk_buff *)addr, view, protocol);
 	fill(ev, addr, view, verdict == FOLLOWED, place, own);
 	fill_function(ev, ctx, cookie, VIEW((struct sk_buff *)addr), view);
+	/* Who frees the packet is told by the return address, which stays as it is then. */
+	if (TRACES_CALLS && !COOKIE_REASON_ARG(cookie) && note_call(ctx, ev))
+		emitted = EMITTED_CALL;
 	send_record(ev, ctx);
-	return 0;
+	return emitted;
 }
 
 /* Arguments of the tracepoint kfree_skb (include/trace/events/skb.h); the reason since 5.17. */
@@ -317,6 +366,8 @@ static __noinline void emit_tracepoint(struct bpf_raw_tracepoint_args *ctx, __u6
 	ev->flags |= EVENT_TRACEPOINT;
 	if (!FIELD(VIEW((struct sk_buff *)addr), skb_iif))
 		ev->flags |= EVENT_LOCAL;
+	if (HAS_SECTION(SECTION_CALLER))
+		fill_callers(ev, ctx);
 	send_record(ev, ctx);
 }
 

@@ -6,9 +6,7 @@
 #ifndef PWRU_TABLES_BPF_H
 #define PWRU_TABLES_BPF_H
 
-#define NF_DROP 0 /* include/uapi/linux/netfilter.h */
-#define NF_STOLEN 2
-#define NF_VERDICT_MASK 0xff
+#define NFT_CONTINUE ((__u32) - 1)
 #define NF_INET_LOCAL_OUT 3
 #define NF_INET_POST_ROUTING 4
 #define TABLE_FAMILY_MASK 0x3f /* of struct nft_table: family:6, flags:8, genmask:2 */
@@ -21,8 +19,31 @@ struct inside {
 	__u64 rule;  /* handle of the rule that has decided so far */
 	__u64 ts_ns; /* CLOCK_MONOTONIC */
 	__u32 cpu;
-	__u32 nft;
+	__u32 replaced; /* see struct table_verdict */
+	__u8 nft;
+	__u8 hot;
+	__u8 step; /* enum nft_step */
+	__u8 by_policy;
+	__u8 unused[4];
 };
+
+/*
+ * Calls that replace a set of rules of x_tables, and how many of them are over. While one is under
+ * way, nobody knows which set a packet meets.
+ */
+struct replacing {
+	__u32 begun;
+	__u32 over;
+};
+
+volatile struct replacing replacing SEC(".bss.replacing");
+
+static __always_inline __u32 replaced(void)
+{
+	__u32 over = replacing.over;
+
+	return over == replacing.begun ? over + 1 : 0;
+}
 
 /*
  * By skb address; deleted where the table is left, or by the drop within. Full: the oldest gives way,
@@ -52,6 +73,7 @@ static __noinline int note_inside(__u64 addr, __u64 base, __u64 state, __u32 nft
 		.state = state,
 		.ts_ns = bpf_ktime_get_ns(),
 		.cpu = bpf_get_smp_processor_id(),
+		.replaced = replaced(),
 		.nft = nft,
 	};
 
@@ -91,6 +113,9 @@ static __always_inline void fill_names(struct table_verdict *v, const struct ins
 {
 	__u64 table;
 
+	v->rule = in->rule;
+	v->hot = in->hot;
+	v->replaced = in->replaced;
 	if (!in->nft) {
 		read_name(v->table, (const void *)(in->base + cfg.tables.xt_name));
 		return;
@@ -99,7 +124,6 @@ static __always_inline void fill_names(struct table_verdict *v, const struct ins
 	read_name(v->chain, (const void *)read_pointer(in->base + cfg.tables.chain_name));
 	read_name(v->table, (const void *)read_pointer(table + cfg.tables.table_name));
 	v->table_handle = read_pointer(table + cfg.tables.table_handle);
-	v->rule = in->rule;
 	v->policy = read_u8((const void *)(in->base - cfg.tables.policy_before));
 	v->family = read_u8((const void *)(table + cfg.tables.table_family)) & TABLE_FAMILY_MASK;
 }
@@ -113,6 +137,7 @@ static __always_inline void fill_hook(struct event *ev, struct table_verdict *v,
 	v->hook = FIELD(state, hook);
 	v->pf = FIELD(state, pf);
 	ev->netns = net_inum(FIELD(state, net));
+	v->net_cookie = net_cookie(FIELD(state, net));
 	dev = FIELD(state, out);
 	in = FIELD(state, in);
 	if (!dev || (in && v->hook != NF_INET_LOCAL_OUT && v->hook != NF_INET_POST_ROUTING))
@@ -142,6 +167,8 @@ static __noinline int emit_verdict(void *ctx, __u64 addr, const struct inside *i
 			ev->ts_ns = bpf_ktime_get_ns();
 			ev->skb = addr;
 			ev->context = CONTEXT_UNKNOWN;
+			if (HAS_SECTION(SECTION_CONNTRACK))
+				*(__u64 *)SECTION(ev, SECTION_CONNTRACK) = CT_UNTOLD;
 		}
 	}
 	if (!ev)
@@ -153,6 +180,8 @@ static __noinline int emit_verdict(void *ctx, __u64 addr, const struct inside *i
 	__builtin_memset(v, 0, sizeof(*v));
 	v->nft = in->nft;
 	v->verdict = verdict;
+	v->step = in->step;
+	v->by_policy = in->by_policy;
 	fill_names(v, in);
 	fill_hook(ev, v, in->state);
 	send_record(ev, ctx);
@@ -211,7 +240,7 @@ static __always_inline void read_rule(__u64 addr, struct rule *rule)
 		rule->at = addr + 24;
 	} else { /* struct nft_rule_dp: is_last:1, dlen:12, handle:42 */
 		word = read_pointer(addr);
-		rule->handle = word >> 13 & RULE_HANDLE_MASK;
+		rule->handle = word & 1 ? 0 : word >> 13 & RULE_HANDLE_MASK;
 		rule->dlen = word >> 1 & RULE_BYTES_MASK;
 		rule->at = addr + 8;
 	}
@@ -257,7 +286,6 @@ static __noinline __u64 find_rule(struct pt_regs *ctx, __u64 expr)
 }
 
 #define EXPRESSION_HEAD 8 /* struct nft_expr: ops, then what the expression has of its own */
-#define NF_ACCEPT 1
 
 /* Of nft_immediate_eval(): a verdict is data for register 0. */
 static __always_inline bool decides(__u64 expr)
@@ -280,7 +308,109 @@ static __always_inline void note_rule(struct pt_regs *ctx, const bool always)
 		in->rule = find_rule(ctx, expr);
 }
 
-#define WITHIN_NS 10000000 /* the kernel may have skipped the probe where the table was left */
+/*
+ * __nft_trace_packet() tells what a packet meets, once the kernel traces rules at all: before it looks
+ * whether this one is to be traced.
+ */
+struct step {
+	__u64 packet;  /* struct nft_pktinfo */
+	__u64 verdict; /* struct nft_verdict */
+	__u64 rule;    /* struct nft_rule, struct nft_rule_dp */
+	__u32 type;    /* enum nft_step */
+};
+
+static __always_inline void read_step(struct pt_regs *ctx, struct step *step)
+{
+	__u64 info = ARG1(ctx);
+
+	if (!cfg.tables.info_first) { /* (pkt, verdict, rule, info, type) */
+		step->packet = info;
+		step->verdict = ARG2(ctx);
+		step->rule = ARG3(ctx);
+		step->type = ARG5(ctx);
+		return;
+	}
+	step->packet = read_pointer(info + cfg.tables.info_packet);
+	step->verdict = read_pointer(info + cfg.tables.info_verdict);
+	step->rule = read_pointer(info + cfg.tables.info_rule);
+	step->type = ARG3(ctx);
+}
+
+static __noinline int note_step(struct pt_regs *ctx)
+{
+	struct inside *found, in;
+	struct rule rule = {};
+	struct step step;
+	__u64 addr;
+	__u32 code, slot;
+
+	read_step(ctx, &step);
+	addr = read_pointer(step.packet);
+	found = bpf_map_lookup_elem(&inside_of, &addr);
+	if (!found || !found->nft)
+		return 0;
+	code = read_u32((const void *)step.verdict);
+	if (step.type != STEP_POLICY) {
+		read_rule(step.rule, &rule);
+		/* The chain's end: behind the last rule, until 5.16 still at it. */
+		if (!rule.handle || (step.type == STEP_END && code == NFT_CONTINUE))
+			return 0;
+	}
+	found->by_policy = step.type == STEP_POLICY;
+	found->rule = (__s32)code >= 0 ? rule.handle : 0; /* enum nft_verdicts is below */
+	if (!cfg.tables.steps || paused)
+		return 0;
+	in = *found;
+	in.rule = rule.handle;
+	in.step = step.type;
+	slot = begin_tracepoint();
+	if (!slot)
+		return 0;
+	emit_verdict(ctx, addr, &in, code, slot);
+	end_tracepoint();
+	return 0;
+}
+
+/*
+ * Where ipt_do_table() has decided and lets soft interrupts in again: its registers still have the
+ * rule, its frame still has whether a match dropped the packet; then the rule is the next one.
+ */
+static __noinline int note_site(struct pt_regs *ctx, __u64 entry, __u16 frame, __u16 hot)
+{
+	__u64 sp = CTX_FIELD(ctx, sp), key = sp + frame, info, at, addr;
+	__u64 *found = bpf_map_lookup_elem(&inside_at, &key);
+	struct inside *in;
+
+	if (!found)
+		return 0;
+	addr = *found;
+	in = bpf_map_lookup_elem(&inside_of, &addr);
+	if (!in || in->sp != key)
+		return 0;
+	in->hot = read_u8((const void *)(sp + hot));
+	if (!in->replaced || in->replaced != replaced()) {
+		in->replaced = 0;
+		return 0;
+	}
+	info = read_pointer(in->base + cfg.tables.xt_private);
+	at = info + cfg.tables.info_entries;
+	if (!in->hot && entry >= at &&
+	    entry - at < read_u32((const void *)(info + cfg.tables.info_size)))
+		in->rule = entry - at + 1;
+	return 0;
+}
+
+static __always_inline __u64 rule_register(struct pt_regs *ctx, __u8 name)
+{
+	switch (name) {
+	case RULE_BX: return CTX_FIELD(ctx, bx);
+	case RULE_BP: return CTX_FIELD(ctx, bp);
+	case RULE_R12: return CTX_FIELD(ctx, r12);
+	case RULE_R13: return CTX_FIELD(ctx, r13);
+	case RULE_R14: return CTX_FIELD(ctx, r14);
+	default: return CTX_FIELD(ctx, r15);
+	}
+}
 
 /* A packet is dropped: by the table that it is in? nf_tables frees what it drops (6.12). */
 static __noinline int drop_in_table(void *ctx, __u64 addr, __u32 slot)

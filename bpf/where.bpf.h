@@ -11,6 +11,17 @@ static __always_inline __u32 net_inum(struct net *net)
 	return FIELD(net, ns.inum);
 }
 
+/* Of a namespace and none before it; 0: not known. */
+static __always_inline __u64 net_cookie(struct net *net)
+{
+	if (!net)
+		return 0;
+	net = VIEW(net);
+	if (bpf_core_field_exists(net->net_cookie))
+		return FIELD(net, net_cookie);
+	return FIELD(net, hash_mix);
+}
+
 /* Where the packet is: a device, a namespace. Both may be unknown. */
 struct where {
 	struct net_device *dev; /* a VIEW */

@@ -11,8 +11,10 @@ if TYPE_CHECKING:
     from .errors import (
         AttachError,
         CommandError,
+        ExpressionError,
         FeatureUnsupportedError,
         FilterError,
+        InputError,
         LoadError,
         NotFoundError,
         OutputError,
@@ -20,17 +22,26 @@ if TYPE_CHECKING:
         PwruError,
         UsageError,
     )
-    from .options.config import Backend, Config, Mark, Timestamp, Transport
+    from .facts.conntrack import CtState
+    from .facts.structures import Structure
+    from .options.config import Backend, Config, Mark, Rules, Timestamp, Transport
     from .packets.journey import Journeys
     from .plan.functions import Plan, Skipped, Target
     from .record.event import (
+        Conntrack,
         Context,
         Dropped,
+        DroppedBy,
         Event,
         Flow,
         Frame,
         Icmp,
         Losses,
+        Owner,
+        Placed,
+        Returned,
+        SkbValue,
+        Step,
         Summary,
         TcpFlag,
         Tuple,
@@ -40,23 +51,28 @@ if TYPE_CHECKING:
     from .session import Tracer
 
 __all__ = [
-    "AttachError", "Backend", "Change", "Changed", "CommandError", "Config", "Context", "Dropped",
-    "End", "Ended", "Event", "FeatureUnsupportedError", "FilterError", "Flow", "Frame", "Hop",
-    "Icmp", "Journey", "Journeys", "Judged", "LoadError", "Losses", "Mark", "NotFoundError",
-    "OutputError", "Plan", "PrivilegeError", "PwruError", "Skipped", "Summary", "Target", "TcpFlag",
-    "Timestamp", "Tracer", "Transport", "Tuple", "UsageError", "Verdict", "Way", "__version__",
+    "AttachError", "Backend", "Change", "Changed", "CommandError", "Config", "Conntrack", "Context",
+    "CtState", "Dropped", "DroppedBy", "End", "Ended", "Event", "ExpressionError",
+    "FeatureUnsupportedError", "FilterError", "Flow", "Frame", "Hop", "Icmp", "InputError",
+    "Journey", "Journeys", "Judged", "LoadError", "Losses", "Mark", "NotFoundError", "OutputError",
+    "Owner", "Placed", "Plan", "PrivilegeError", "PwruError", "Returned", "Rules", "SkbValue",
+    "Skipped", "Step", "Structure", "Summary", "Target", "TcpFlag", "Timestamp", "Tracer",
+    "Transport", "Tuple", "UsageError", "Verdict", "Way", "__version__",
 ]  # fmt: skip
 
 _HOMES = {
     "errors": (
-        "AttachError", "CommandError", "FeatureUnsupportedError", "FilterError", "LoadError",
-        "NotFoundError", "OutputError", "PrivilegeError", "PwruError", "UsageError",
+        "AttachError", "CommandError", "ExpressionError", "FeatureUnsupportedError",
+        "FilterError", "InputError", "LoadError", "NotFoundError", "OutputError", "PrivilegeError",
+        "PwruError", "UsageError",
     ),
-    "options.config": ("Backend", "Config", "Mark", "Timestamp", "Transport"),
+    "facts.conntrack": ("CtState",),
+    "facts.structures": ("Structure",),
+    "options.config": ("Backend", "Config", "Mark", "Rules", "Timestamp", "Transport"),
     "plan.functions": ("Plan", "Skipped", "Target"),
     "record.event": (
-        "Context", "Dropped", "Event", "Flow", "Frame", "Icmp", "Losses", "Summary", "TcpFlag",
-        "Tuple", "Verdict",
+        "Conntrack", "Context", "Dropped", "DroppedBy", "Event", "Flow", "Frame", "Icmp", "Losses",
+        "Owner", "Placed", "Returned", "SkbValue", "Step", "Summary", "TcpFlag", "Tuple", "Verdict",
     ),
     "packets.journey": ("Journeys",),
     "record.journey": ("Change", "Changed", "End", "Ended", "Hop", "Journey", "Judged", "Way"),

@@ -7,22 +7,27 @@ import gc
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from typing import TYPE_CHECKING, TextIO, cast
 
 from . import streams
-from .errors import LoadError, OutputError, PwruError
+from .errors import InputError, LoadError, OutputError, PwruError
 from .escape import printable
-from .options.config import Timestamp
-from .options.flags import Options, spell
+from .options.flags import ROTATED_BYTES, Options, spell
 from .options.parse import HelpRequested, VersionRequested, parse
 
 if TYPE_CHECKING:
+    from .advice.case import Advice
+    from .advisor import Advisor
     from .command import Command
-    from .output import Sink
+    from .output import Sink, View
+    from .record.empty import Explanation
+    from .record.event import Summary
     from .session import Tracer
 
 _STATUS_OK, _STATUS_FAILED = 0, 1
 _IDLE_S = 0.5
+_COMPLETE = "--complete"
 _notices = streams.Notices()
 
 
@@ -37,7 +42,8 @@ def main(argv: Sequence[str] | None = None, attached: Callable[[], None] = lambd
     streams.fill_standard_streams()
     try:
         try:
-            status = _run(parse(argv), attached)
+            asked = argv[0] == _COMPLETE if argv else False
+            status = _offer(argv[1:]) if asked else _run(parse(argv), attached)
         except (HelpRequested, VersionRequested) as wanted:
             status = _print(str(wanted))
         if sys.stdout is not None:
@@ -85,7 +91,25 @@ def _print(text: str) -> int:
     return _STATUS_OK
 
 
+def _offer(asked: Sequence[str]) -> int:
+    """What a script of ``--completion`` asks."""
+    from .offers import offers
+
+    found = offers(*(*asked, "", "")[:2])
+    return _print("\n".join(found)) if found else _STATUS_OK
+
+
 def _run(options: Options, attached: Callable[[], None]) -> int:
+    if options.man:
+        from .options.manual import manual
+
+        return _print(manual())
+    if options.completion:
+        from .options.completion import script
+
+        return _print(script(options.completion))
+    if options.read_file:
+        return _replay(options)
     if options.explain:
         from .output.explain import explain
 
@@ -113,12 +137,28 @@ def _run(options: Options, attached: Callable[[], None]) -> int:
 def _trace_to(
     tracer: Tracer, options: Options, attached: Callable[[], None], command: Command | None = None
 ) -> int:
-    with streams.output(options.output_file) as stream:
+    with _output(options) as stream:
         return _trace(tracer, options, stream, attached, command)
 
 
+def _output(options: Options) -> AbstractContextManager[TextIO]:
+    name = options.output_file
+    if not options.rotates:
+        return streams.output(name)
+    from .rotation import Limits, rotated
+
+    limits = Limits(
+        options.output_file_max_bytes or ROTATED_BYTES,
+        options.output_file_max_age_s,
+        options.output_file_max_backups,
+        options.output_file_compress,
+    )
+    return streams.output(name, rotated(name, limits, lambda trouble: _warn([trouble])))
+
+
 def _list_functions(tracer: Tracer) -> int:
-    """The plan: function or tracepoint, position of its sk_buff, module; what is left out."""
+    """The plan: function or tracepoint, position of its sk_buff, module; what is left out; sets."""
+    from .facts.function_sets import SETS, matcher
     from .facts.tables import TABLE_FUNCTIONS
     from .output.summary import plural
 
@@ -128,46 +168,69 @@ def _list_functions(tracer: Tracer) -> int:
     names = [target.name for target in plan.traced] + [skipped.name for skipped in plan.skipped]
     width = max(map(len, names))
     lines = [f"{'FUNC':<{width}}  ARG  MODULE"]
-    for target in sorted(plan.traced):
+    for target in sorted(plan.shown + plan.tracepoints):
         lines.append(f"{target.name:<{width}}  {target.arg:<3}  {target.module or 'vmlinux'}")
+    for name in sorted(plan.unshown):
+        lines.append(f"{name:<{width}}  -    vmlinux  for the ends of packets")
     for name in plan.tables:
         lines.append(f"{name:<{width}}  -    {TABLE_FUNCTIONS[name]}  for its verdicts")
     for skipped in sorted(plan.skipped):
         module = skipped.module or "vmlinux"
         lines.append(f"{skipped.name:<{width}}  -    {module}  skipped: {skipped.why}")
+    lines += ["", f"{'SET':<{width}}  FUNCS"]
+    for name, each in SETS.items():
+        count = sum(map(bool, map(matcher(f"@{name}"), (target.name for target in plan.shown))))
+        lines.append(f"{f'@{name}':<{width}}  {count:<5}  {each.purpose}")
     _print("\n".join(lines))
     sys.stdout.flush()
     more = f", {plural(len(plan.tracepoints), 'tracepoint')}" if plan.tracepoints else ""
-    traced = f"{plural(len(plan.targets), tracer.target)}{more}"
+    traced = f"{plural(len(plan.shown), tracer.target)}{more}"
     _notices.write(f"{traced}, {len(plan.skipped)} skipped\n")
     return _STATUS_OK
 
 
 def _sink(tracer: Tracer, options: Options, stream: TextIO) -> Sink:
     if options.config.journey:
-        from .facts.tables import NFTABLES
         from .journeys import sink_of
 
-        rules = NFTABLES in tracer.plan().tables
+        replaced = tracer.rules_replaced if tracer.plan().tables else None
         kind = sink_of(options)
-        return kind(stream, options, cast(TextIO, _notices), tracer.stop, rules=rules)
-    from .output import View, json_sink, table_sink, text_sink
+        return kind(stream, options, cast(TextIO, _notices), tracer.stop, replaced=replaced)
+    return _event_sink(options, _view(options), stream)
 
-    timestamp = options.timestamp
-    if options.config.drops and timestamp is Timestamp.NONE:
-        timestamp = Timestamp.ABSOLUTE
-    view = View(
+
+def _view(options: Options) -> View:
+    from .output import View
+
+    return View(
         meta=options.output_meta,
         tuple=options.output_tuple,
         tcp_flags=options.output_tcp_flags,
         stack=options.output_stack,
+        caller=options.config.output_caller,
+        tunnel=options.config.output_tunnel,
+        conntrack=options.config.output_conntrack,
+        owner=options.config.output_owner,
+        cb=options.config.output_skb_cb,
+        sk_buff=options.config.output_skb,
+        shared_info=options.config.output_skb_shared_info,
         packet_id=options.output_packet_id,
         netns_names=options.output_netns_names,
         netns_name_max=options.netns_names_max_length,
+        rules=options.config.tells_verdicts,
+        nf_path=options.config.output_nf_path,
+        returns=options.config.sees_returns,
+        skb_metadata=options.config.output_skb_metadata,
         drops=options.config.drops,
         counts=options.config.top,
-        timestamp=timestamp,
+        quiet=options.quiet,
+        timestamp=options.timestamp,
     )
+
+
+def _event_sink(options: Options, view: View, stream: TextIO) -> Sink:
+    from .output import json_sink, table_sink, text_sink
+
     if options.output_json:
         return json_sink(stream, view)
     if stream.isatty():
@@ -182,21 +245,31 @@ def _trace(
     attached: Callable[[], None],
     command: Command | None,
 ) -> int:
+    from .empty.watch import Watch
     from .output.summary import plural
     from .signals import Signals
 
     tracer.plan()  # it attaches nothing and may take a while: a signal still ends it at once
     sink = _sink(tracer, options, stream)
+    advisor = _advisor(options)
 
     def ready() -> None:
+        if advisor is not None:
+            advisor.wait_ready()
+        watch.begin()  # before anyone learns that packets are waited for
         _all_attached(options)
         if command is not None:
             settled = getattr(sink, "settled", lambda: True)
             command.start(settled, options.journey_timeout_s + _IDLE_S, tracer.stop)
         attached()
 
-    with Signals(tracer, command):
+    with ExitStack() as ends:
+        if advisor is not None:
+            ends.callback(advisor.close)
+        ends.enter_context(Signals(tracer, command))
+        watch = ends.enter_context(Watch(tracer, sampling=options.explain_empty))
         with tracer:
+            _warn(watch.warnings)
             warnings = tracer.warnings
             _warn(warnings)
             streams.empty(stream, options.output_file)
@@ -216,26 +289,80 @@ def _trace(
                 if not options.summary_only:
                     sink.start()
                 try:
-                    _pump(tracer, sink, ready, options)
+                    _pump(tracer, sink, ready, options, advisor)
                 finally:
                     sink.progress(0, 0)  # whatever comes now, without a progress bar
+            if advisor is not None and options.config.top:
+                advisor.count(tracer.dropped())
+            watch.end()
             _say_detaching(tracer)
+        why = watch.why()
         _warn(tracer.warnings[len(warnings) :])
         sink.losses(tracer.summary.losses)
+        said = advisor.finish(tracer.summary.silent) if advisor is not None else []
+        if options.output_json:
+            _write_json(stream, said, why)
         sink.finish(tracer.summary)
     if not stream.isatty() or options.output_json:
-        from .output.summary import summary_lines
+        _tell_summary(tracer.summary, options)
+    if why is not None:
+        from .output.empty import empty_lines
 
-        for line in summary_lines(tracer.summary, seen=not options.config.top):
+        for line in empty_lines(why):
             _notices.write(f"{line}\n")
     if options.config.drops:
-        from .output.summary import explained_drops
+        _explain_drops(tracer.summary)
+    if advisor is not None:
+        from .output.advice import advice_lines
 
-        for line in explained_drops(tracer.summary):
+        for line in advice_lines(said, advisor.left):
             _notices.write(f"{printable(line)}\n")
     if options.debug:
         for name, number in tracer.failures:
             _notices.write(f"not attached: {name}: {os.strerror(number)}\n")
+    return _STATUS_OK
+
+
+def _tell_summary(summary: Summary, options: Options) -> None:
+    from .output.summary import summary_lines
+
+    for line in summary_lines(summary, seen=not options.config.top):
+        _notices.write(f"{line}\n")
+
+
+def _explain_drops(summary: Summary) -> None:
+    from .output.summary import explained_drops
+
+    for line in explained_drops(summary):
+        _notices.write(f"{printable(line)}\n")
+
+
+def _replay(options: Options) -> int:
+    """A saved trace. Where it breaks off, what came before is shown, and counted."""
+    from .replay.play import Replay, check, view_of
+    from .replay.source import opened
+
+    check(options)
+    view = _view(options)
+    with opened(options.read_file) as file, _output(options) as stream:
+        streams.refuse_same(file, stream)
+        replay = Replay(
+            options, lambda first: _event_sink(options, view_of(options, view, first), stream)
+        )
+        streams.empty(stream, options.output_file)
+        broken: InputError | None = None
+        try:
+            replay.run(file)
+        except InputError as error:
+            broken = error
+        summary = replay.finish()
+        if not stream.isatty() or options.output_json:
+            _tell_summary(summary, options)
+    if options.config.drops:
+        _explain_drops(summary)
+    _warn(replay.notes)
+    if broken is not None:
+        raise broken
     return _STATUS_OK
 
 
@@ -252,7 +379,41 @@ def _all_attached(options: Options) -> None:
         streams.make_ready_file(options.ready_file)
 
 
-def _pump(tracer: Tracer, sink: Sink, attached: Callable[[], None], options: Options) -> None:
+def _advisor(options: Options) -> Advisor | None:
+    """Of a session with ``advice``; started before the right to enter namespaces is given up."""
+    if not options.advice:
+        return None
+    from .advisor import advisor
+    from .kernel.netns import current_inode, resolve
+
+    where = options.config.filter_netns
+    try:
+        return advisor(resolve(where)[0] if where else current_inode(), only=bool(where))
+    except OSError as error:
+        raise PwruError(f"cannot start what reads for `advice`: {error.strerror}") from None
+
+
+def _write_json(stream: TextIO, said: Sequence[Advice], why: Explanation | None) -> None:
+    """What comes between the events and the summary."""
+    if said:
+        from .output.advice import json_advice
+        from .output.jsonl import json_line
+
+        stream.writelines(json_line(json_advice(one)) for one in said)
+    if why is not None:
+        from .output.empty import json_empty
+        from .output.jsonl import json_line
+
+        stream.write(json_line(json_empty(why)))
+
+
+def _pump(
+    tracer: Tracer,
+    sink: Sink,
+    attached: Callable[[], None],
+    options: Options,
+    advisor: Advisor | None,
+) -> None:
     """Events to the sink until a signal or the line limit."""
     ready = False
     for batch in tracer.batches(_IDLE_S):
@@ -263,6 +424,8 @@ def _pump(tracer: Tracer, sink: Sink, attached: Callable[[], None], options: Opt
                 attached()
         if not options.summary_only:
             sink.events(batch)
+        if advisor is not None:
+            advisor.see(batch)
         sink.losses(tracer.summary.losses)
 
 

@@ -6,12 +6,14 @@
     PwruError                      one line: what, why, what to do
     ├── UsageError                 the command line or the Config asks for something impossible
     │   ├── FilterError            the pcap expression: syntax, unsupported, too large
+    │   ├── ExpressionError        a field expression: syntax, no such member, types
     │   └── NotFoundError          an interface, namespace, module or function that is not there
     ├── PrivilegeError             missing capabilities, kernel lockdown
     ├── FeatureUnsupportedError    this kernel or system lacks something
     ├── LoadError                  libbpf or the verifier refused the program
     ├── AttachError                nothing could be attached
     ├── CommandError               the command to be traced cannot be run
+    ├── InputError                 a saved trace cannot be read
     └── OutputError                a file or stream cannot be written
 
 Only ``cli`` prints errors and decides on the exit status.
@@ -44,6 +46,15 @@ class UsageError(PwruError):
 
 class FilterError(UsageError):
     """The pcap expression cannot be used; libpcap's own words where it has any."""
+
+
+class ExpressionError(UsageError):
+    """A field expression cannot be used. ``text``: all of it; ``column``: where, from 1 up."""
+
+    def __init__(self, message: str, text: str, column: int) -> None:
+        super().__init__(message)
+        self.text = text
+        self.column = column
 
 
 class NotFoundError(UsageError):
@@ -101,6 +112,10 @@ class CommandError(PwruError):
     """The command whose packets are to be traced cannot be run: exit status 127, as env(1) has."""
 
     exit_status = 127
+
+
+class InputError(PwruError):
+    """A saved trace cannot be read, or is none."""
 
 
 class OutputError(PwruError):

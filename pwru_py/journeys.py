@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, TextIO
@@ -15,17 +14,25 @@ from .output.journey import (
     LOST,
     UNKNOWN,
     Names,
-    NoRules,
     journey_lines,
     json_journey,
     mark,
 )
+from .output.jsonl import json_line
 from .output.paths import json_paths, map_lines, path_lines
-from .output.summary import LossWatch, loss_notice, plural, summary_lines
+from .output.summary import (
+    LossWatch,
+    json_losses,
+    json_summary,
+    loss_notice,
+    plural,
+    summary_lines,
+)
 from .output.tracepkt import HopLines
 from .output.widths import cut
 from .packets.journey import Journeys
 from .packets.paths import Paths
+from .record.dropped_by import NoRules
 from .record.event import Event, Losses, Summary
 from .record.journey import Journey
 
@@ -42,7 +49,8 @@ class JourneySink:
     """Writes a journey when it is over.
 
     ``notices``: where losses are told, unless JSON tells them. ``enough``: called when as many were
-    written as the options ask for. ``rules``: those of nf_tables are to be looked up.
+    written as the options ask for. ``replaced``: says how many sets of x_tables' rules have been
+    replaced; None: rules are not looked up.
     """
 
     def __init__(
@@ -52,14 +60,14 @@ class JourneySink:
         notices: TextIO,
         enough: Callable[[], None],
         *,
-        rules: bool = False,
+        replaced: Callable[[], int] | None = None,
     ) -> None:
         self._stream = stream
         self._json = options.output_json
         self._notices = notices
         self._journeys = Journeys(int(options.journey_timeout_s * 1e9))
         namespaces = NetnsNames()
-        self._rules = RuleBook(namespaces.path) if rules else None
+        self._rules = RuleBook(replaced) if replaced is not None else None
         book = self._rules if self._rules is not None else NoRules()
         self._names = Names(namespaces.name, namespaces.device, book)
         self._timestamp = options.timestamp
@@ -90,7 +98,7 @@ class JourneySink:
         if not self._watch.lost_more(losses):
             return
         if self._json:
-            self._line({"type": "lost", **_fields(losses)})
+            self._line(json_losses(losses))
         else:
             self._notices.write(loss_notice(losses) + "\n")
 
@@ -104,7 +112,7 @@ class JourneySink:
             given = plural(self._journeys.crowded, "packet")
             self._notices.write(f"not followed to the end: {given}, too many were under way\n")
         if self._json:
-            self._line({"type": "summary", **_fields(summary)})
+            self._line(json_summary(summary))
         elif self._console is not None:
             self._console.print("\n".join(summary_lines(summary)), soft_wrap=True)
         self._stream.flush()
@@ -144,7 +152,7 @@ class JourneySink:
         console.print()
 
     def _line(self, record: dict[str, object]) -> None:
-        self._stream.write(json.dumps(record, separators=(",", ":")) + "\n")
+        self._stream.write(json_line(record))
 
 
 class PathSink(JourneySink):
@@ -157,9 +165,9 @@ class PathSink(JourneySink):
         notices: TextIO,
         enough: Callable[[], None],
         *,
-        rules: bool = False,
+        replaced: Callable[[], int] | None = None,
     ) -> None:
-        super().__init__(stream, options, notices, enough, rules=rules)
+        super().__init__(stream, options, notices, enough, replaced=replaced)
         self._left = options.report_count
         self._paths = Paths()
         self._path_lines = map_lines if options.journey_map else path_lines
@@ -238,9 +246,3 @@ def sink_of(options: Options) -> type[JourneySink]:
     if options.tracepkt:
         return TracepktSink
     return PathSink if options.journey_paths else JourneySink
-
-
-def _fields(values: Losses | Summary) -> dict[str, object]:
-    from dataclasses import asdict
-
-    return asdict(values)

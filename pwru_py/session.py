@@ -4,31 +4,39 @@
 from __future__ import annotations
 
 import os
-import re
 import threading
 import warnings
 import weakref
 from collections.abc import Iterator
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from .errors import NotFoundError, PwruError, UsageError
 from .escape import quote
-from .facts.roles import ENDS, LIST_FREES
+from .facts.function_sets import matcher
+from .facts.return_filter import ReturnFilter
+from .facts.roles import LIST_FREES
 from .kernel import netns, system
 from .kernel.clock import WallClock
 from .kernel.wake import Wake
 from .options.config import Backend, Config
 from .packets.account import Account
 from .packets.arp import ArpWatch
+from .packets.calls import Calls
 from .packets.drops import tell
 from .packets.identity import Identity
 from .packets.steps import ClockSteps
+from .packets.verdicts import Verdicts
 from .plan.functions import Plan
 from .programs.attached import Attached
 from .programs.prepare import Prepared, prepare
 from .programs.start import start
 from .record.decode import Decoder, DropRules, Names
+from .record.dropped_by import NoRules
 from .record.event import Dropped, Event, Losses, Summary
+
+if TYPE_CHECKING:
+    from .kernel.rules import RuleBook
 
 _IDLE_S = 1.0
 _ATTACHING_S = 0.1
@@ -39,6 +47,11 @@ def _forgotten(attached: Attached, owner: int) -> None:
     if os.getpid() == owner:
         warnings.warn("a Tracer was not closed: use it in a with block", ResourceWarning, 2)
         attached.close()
+
+
+def _returns(event: Event, wanted: ReturnFilter) -> bool:
+    returned = event.returned
+    return returned is not None and wanted.matches(returned.value, returned.text)
 
 
 class Tracer:
@@ -65,14 +78,17 @@ class Tracer:
         self._prepared: Prepared | None = None
         self._attached: Attached | None = None
         self._wake: Wake | None = None
-        self._identity = Identity()
         self._clock = WallClock()
         self._steps = ClockSteps()
         self._stopping = False
+        text = self.config.filter_return
+        self._wanted = ReturnFilter.parse(text) if text else None
         self._notes: list[str] = []
         self._counters: netns.Counters | None = None
         self._arp = ArpWatch(0)
         self._netns_names: netns.NetnsNames | None = None
+        self._rules: RuleBook | None = None
+        self._verdicts = Verdicts(NoRules())
         self._owner = 0
         self._lock = threading.Lock()
 
@@ -105,8 +121,14 @@ class Tracer:
             self._counters = netns.Counters(path)
             self._notes += self._xdp_note(self._counters.xdp_programs())
             self._arp = ArpWatch(inode)
+        rules = bool(plan.tables) and (bool(self.config.rules) or self.config.output_nf_path)
         if self.config.output_netns_names:
             self._netns_names = netns.NetnsNames(devices=False)
+        if rules:
+            from .kernel.rules import RuleBook
+
+            self._rules = RuleBook(self.rules_replaced)
+            self._verdicts = Verdicts(self._rules, drops=self.config.drops)
         try:
             attached = self._attached = start(self._prepared, wake)
             self._forgotten = weakref.finalize(self, _forgotten, attached, self._owner)
@@ -119,33 +141,37 @@ class Tracer:
     def _begin(self, attached: Attached) -> None:
         """What depends on the functions that are traced in the end."""
         self._prepared = attached.prepared
-        targets = attached.prepared.plan.traced
+        plan = attached.prepared.plan
         # Without a function that frees packets an address used again counts as the same one.
-        self.summary.packets_limited = not (
-            self.config.drops or any(t.name in ENDS for t in targets)
-        )
-        reasons = attached.reasons
+        ends = self.config.drops or plan.sees_ends
+        self.summary.packets_limited = not ends
+        identity = Identity(ends=ends)
+        reasons, names = attached.reasons, self._netns_names
         self._decoder = Decoder(
-            targets,
+            plan.traced,
             Names(
                 attached.target_at,
                 reasons.name,
                 reasons.is_drop,
                 attached.locate,
                 attached.symbolize,
-                self._netns_names.name if self._netns_names is not None else None,
+                names.name if names is not None and self.config.output_netns_names else None,
             ),
             DropRules(
                 attached.tells_drops,
                 reasons.known,
                 self._lists(attached),
             ),
-            self._identity,
+            identity,
             skip=attached.reader.skip,
             stride=attached.reader.stride,
             record=attached.record,
+            metadata=attached.prepared.field_expressions.values,
+            shapes=attached.shapes,
+            calls=Calls(attached.return_types()) if self.config.sees_returns else None,
+            unshown=plan.unshown,
         )
-        self._account = Account(self.summary, self._identity, drops=not attached.tells_drops)
+        self._account = Account(self.summary, identity, drops=not attached.tells_drops)
 
     def _xdp_note(self, programs: dict[str, int]) -> list[str]:
         """What is lost before it is a packet: no tracepoint tells of it."""
@@ -187,6 +213,8 @@ class Tracer:
                 self._wake.close()
                 if self._counters is not None:
                     self._counters.close()
+                if self._rules is not None:
+                    self._rules.close()
 
     def _end(self, attached: Attached) -> None:
         self._forgotten.detach()
@@ -255,12 +283,16 @@ class Tracer:
 
     def _read(self, attached: Attached) -> Iterator[list[Event]]:
         offset_ns = self._clock.offset_ns()
-        limit = self.config.limit_events
+        limit, wanted = self.config.limit_events, self._wanted
         for run in self._runs(attached):
             events = self._decoder.decode(run, offset_ns)
+            if self._rules is not None:
+                events = [*self._verdicts.join(events)]
             if self.config.drops:  # not the pieces of packets that have arrived
                 self._arp.see(events)
                 events = [event for event in events if event.drop]
+            if wanted is not None:
+                events = [event for event in events if _returns(event, wanted)]
             if limit:
                 events = events[: limit - self.summary.events]
             self._account.add(events)
@@ -305,22 +337,40 @@ class Tracer:
         attached = self._reading()
         return [*attached.dropped()] if attached.tells_drops else []
 
+    def rules_replaced(self) -> int:
+        """How many sets of x_tables' rules have been replaced since the session's start, from 1 up.
+
+        0: one is just now, or the session is over. What a ``Placed`` says means the same rule as
+        long as this number is its ``replaced``.
+        """
+        return self._attached.replaced() if self._attached is not None else 0
+
+    def hits(self) -> int:
+        """Runs of the programs so far, if the kernel counts them (``kernel.bpf.count_runs``)."""
+        attached = self._running()
+        return 0 if attached.closed else attached.hits()
+
     def _refresh(self) -> None:
         attached = self._running()
         if not attached.closed:
             self.summary.losses = attached.losses()
             self.summary.drops_limited = attached.drops_limited(self.summary.losses)
             self.summary.tagged = attached.tagged()
+            if self.config.sees_returns:
+                self.summary.unreturned = attached.unreturned()
             if attached.tells_drops:
                 tell(self.summary, attached.dropped(), self._lists(attached))
-            self.summary.attached = attached.probes.attached
             self.summary.failed = len(attached.failed)
+            plan, failed = attached.prepared.plan, attached.probes.failed
+            left = sum(target.name not in plan.unshown for target, _ in failed)
+            self.summary.attached = min(attached.probes.attached, len(plan.shown) - left)
 
     @property
     def progress(self) -> tuple[int, int]:
         """(functions begun, functions in all); begun includes those that failed."""
-        probes = self._running().probes
-        return probes.begun, probes.total
+        attached = self._running()
+        total = len(attached.prepared.plan.shown)
+        return min(attached.probes.begun, total), total
 
     @property
     def backend(self) -> Backend:
@@ -361,7 +411,8 @@ class Tracer:
     def _why_nothing(self) -> str:
         assert self._prepared is not None
         pattern, what = self.config.filter_func, self.target
-        skipped = [s for s in self._prepared.plan.skipped if re.fullmatch(pattern or ".*", s.name)]
+        matches = matcher(pattern)
+        skipped = [s for s in self._prepared.plan.skipped if matches(s.name)]
         if skipped:
             first = skipped[0]
             return f"cannot trace {first.name}: {first.why}; see `plan` for what can be traced"

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, TextIO
 from .errors import OutputError, reason
 
 if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer
+    from _typeshed import HasFileno, ReadableBuffer
 
 _BUFFER_BYTES = 1 << 16
 _NEW_FILE = 0o600  # kernel addresses are inside
+_OWN = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NOCTTY | os.O_CLOEXEC
 _OPEN_ALREADY = re.compile("/(?:dev|proc/self)/fd/([0-9]{1,9})")
 _STANDARD = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
 
@@ -104,6 +105,10 @@ class WholeLines(io.FileIO):
             self._whole = self.tell() - written + lines
         return written
 
+    def empty(self) -> None:
+        """Drops an earlier trace."""
+        self.truncate(0)
+
     def _cut(self) -> None:
         try:
             if self._whole is not None and self.tell() > self._whole:
@@ -113,21 +118,27 @@ class WholeLines(io.FileIO):
             pass
 
 
-def _text_stream(fd: int, *, closefd: bool, encoding: str) -> TextIO:
+def _raw(fd: int, *, closefd: bool = True) -> io.FileIO:
     regular = stat.S_ISREG(os.fstat(fd).st_mode)
-    raw = WholeLines(fd, closefd=closefd) if regular else io.FileIO(fd, "w", closefd=closefd)
+    return WholeLines(fd, closefd=closefd) if regular else io.FileIO(fd, "w", closefd=closefd)
+
+
+def _text_stream(raw: io.FileIO, encoding: str) -> TextIO:
     buffered = io.BufferedWriter(raw, _BUFFER_BYTES)
     return io.TextIOWrapper(buffered, encoding=encoding, errors="backslashreplace")
 
 
 @contextmanager
-def output(name: str) -> Iterator[TextIO]:
-    """Where events go: a file, for '' standard output. Errors are told with its name."""
+def output(name: str, raw: Callable[[int], io.FileIO] = _raw) -> Iterator[TextIO]:
+    """Where events go: a file, for '' standard output. Errors are told with its name.
+
+    ``raw``: what writes to the file, made with its descriptor, which it closes.
+    """
     if name:
-        shown, stream = name, _open(name)
+        shown, stream = name, _open(name, raw)
     elif isinstance(sys.stdout, io.TextIOWrapper) and _is_regular(sys.stdout):
         shown, encoding = "standard output", sys.stdout.encoding
-        stream = _text_stream(sys.stdout.fileno(), closefd=False, encoding=encoding)
+        stream = _text_stream(_raw(sys.stdout.fileno(), closefd=False), encoding)
     elif sys.stdout is not None:
         yield sys.stdout
         return
@@ -151,9 +162,9 @@ def _is_regular(stream: TextIO) -> bool:
     return stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
 
 
-def _open(name: str) -> TextIO:
+def _open(name: str, raw: Callable[[int], io.FileIO]) -> TextIO:
     try:
-        return _text_stream(_open_file(name), closefd=True, encoding="utf-8")
+        return _text_stream(raw(_open_file(name)), "utf-8")
     except OSError as error:
         raise OutputError(
             f"cannot write to {name}: {_why(error, name)}: choose another `output_file`"
@@ -169,8 +180,12 @@ def _open_file(name: str) -> int:
     fd = _number_of(name)
     if fd is not None:
         return os.dup(fd)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NOCTTY | os.O_CLOEXEC
-    return os.open(name, flags, _NEW_FILE)
+    return os.open(name, _OWN, _NEW_FILE)
+
+
+def new_file(name: str) -> int:
+    """A descriptor of a file that was not there before, for its owner alone. Raises OSError."""
+    return os.open(name, _OWN | os.O_EXCL, _NEW_FILE)
 
 
 def _number_of(name: str) -> int | None:
@@ -180,9 +195,20 @@ def _number_of(name: str) -> int | None:
 
 
 def empty(stream: TextIO, name: str) -> None:
-    """Drops an earlier trace from a file, but not from one that somebody else has opened."""
-    if name and _number_of(name) is None and _is_regular(stream):
-        stream.truncate(0)
+    """Takes an earlier trace out of a file, but not from one that somebody else has opened."""
+    raw = getattr(getattr(stream, "buffer", None), "raw", None)
+    if name and _number_of(name) is None and isinstance(raw, WholeLines):
+        raw.empty()
+
+
+def refuse_same(source: HasFileno, stream: TextIO) -> None:
+    """Raises OutputError where a file would be written over while it is read."""
+    try:
+        same = os.path.samestat(os.fstat(source.fileno()), os.fstat(stream.fileno()))
+    except OSError:  # no file at all
+        return
+    if same and _is_regular(stream):
+        raise OutputError("the trace that is read would be written over: choose another file")
 
 
 def _why(error: OSError, name: str) -> str:
@@ -193,8 +219,7 @@ def _why(error: OSError, name: str) -> str:
 
 def make_ready_file(name: str) -> None:
     """Creates ``name``, for whoever waits for it. Raises OutputError."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NOCTTY | os.O_CLOEXEC | os.O_NONBLOCK
     try:
-        os.close(os.open(name, flags, _NEW_FILE))
+        os.close(os.open(name, _OWN | os.O_NONBLOCK, _NEW_FILE))
     except OSError as error:
         raise OutputError(f"cannot create ready file {name}: {_why(error, name)}") from None

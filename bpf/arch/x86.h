@@ -29,6 +29,16 @@ struct pt_regs {
 #define PROBED_ADDR(ctx) (CTX_FIELD(ctx, ip) - 1)
 
 /*
+ * Where a function returns to lies on top of the stack while it has not changed that: at its entry,
+ * and behind ftrace's call. A trampoline finds there where that call returns to.
+ */
+#define RETURN_ADDRESS_AT(ctx) CTX_FIELD(ctx, sp)
+#define FTRACE_CALL_END_MAX 16 /* bytes from a function's entry to behind ftrace's call */
+
+/* socket(2), accept(2), accept4(2): arch/x86/entry/syscalls/syscall_64.tbl */
+#define MAKES_SOCKET(number) ((number) == 41 || (number) == 43 || (number) == 288)
+
+/*
  * page_address() of a page in the direct map, by the values of the kernel's variables of these
  * names (arch/x86/include/asm/page_64.h); Python has looked how large struct page is.
  */

@@ -36,6 +36,12 @@ def _arguments(target: Target) -> int:
     return reason << COOKIE_REASON_SHIFT | target.arg
 
 
+def tells_caller(target: Target) -> bool:
+    """Whether it says who has called it, by its return address: then its return is not traced,
+    as that puts another address there."""
+    return _arguments(target) >> COOKIE_REASON_SHIFT != 0
+
+
 def cookie(index: int, target: Target) -> int:
     """What the probe of the plan's function number ``index`` carries."""
     return (index + 1) << COOKIE_TARGET_SHIFT | _arguments(target)

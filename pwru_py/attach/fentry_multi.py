@@ -118,6 +118,10 @@ class FentryMulti(Probes):
         self._links.append(link)
         self.attached += len(pairs)
 
+    @property
+    def copies(self) -> Sequence[int]:
+        return self._copies
+
     def skipped(self, programs: Sequence[Program], *, final: bool) -> Skipped:
         """The kernel counts them for every trampoline's program (5.12, 9ed9e9ba2337)."""
         (program,) = programs

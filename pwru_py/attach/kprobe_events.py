@@ -23,8 +23,8 @@ import itertools
 import os
 import re
 import threading
-from collections.abc import Sequence
-from typing import Self
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Self
 
 from ..errors import AttachError, FeatureUnsupportedError, PwruError
 from ..facts.features import Features
@@ -48,7 +48,8 @@ _INSTEAD = {
     (CALL, errno.EINVAL): 0,
     (ENDBR + CALL, errno.EINVAL): 0,
 }
-_OURS = re.compile(rb"^p\d*:(pwru_py/[a-z]+_(\d+)_(\d+)_\d+ \S+)$", re.MULTILINE)
+_OURS = re.compile(rb"^[pr]\d*:(pwru_py/[a-z]+_(\d+)_(\d+)_\d+ \S+)$", re.MULTILINE)
+_CALLS_AT_ONCE = 64  # of one function, whose returns are seen: maxactive
 _FEW = 50  # definitions go in a second: the kernel waits for a grace period, some 20 ms, for each
 
 _serial = itertools.count()
@@ -72,6 +73,15 @@ class Definitions:
             os.write(fd, line)
         finally:
             os.close(fd)
+
+    def add_return(self, name: str, addr: int) -> Definition:
+        """The same for the returns of the function at ``addr``. Raises AttachError."""
+        added = b"%s %s+%d" % (name.encode(), _BASE, addr - self._base)
+        try:
+            self._write(b"r%d:%s\n" % (_CALLS_AT_ONCE, added))
+        except OSError as error:
+            raise AttachError.of(error) from None
+        return added
 
     def add(self, name: str, addr: int, *, at_entry: bool) -> Definition:
         """One more probe of that name, in the function at ``addr``. Raises AttachError."""
@@ -139,7 +149,7 @@ class KprobeEvents(Probes):
     backend = Backend.KPROBE
     words = "kprobe"
     entries = True
-    ips = EVENT_IPS
+    ips: ClassVar[Sequence[int]] = EVENT_IPS
 
     def __init__(
         self,
@@ -182,8 +192,7 @@ class KprobeEvents(Probes):
         return min(self.total, len(self._defined) + len(self.failed))
 
     def attach(self, programs: Sequence[Program]) -> None:
-        (program,) = programs
-        self._attach(program, "first", self._targets[: self._first])
+        self._attach(programs, "first", self._targets[: self._first])
         self._abandoned = self._definitions.abandoned()
         if len(self._abandoned) > _FEW:
             self.warnings.append(
@@ -191,23 +200,33 @@ class KprobeEvents(Probes):
                 "are there: they are removed while this one runs, fifty a second"
             )
         if (len(self._targets) > self._first or self._abandoned) and not self._ending:
-            self._thread = threading.Thread(target=self._rest, args=(program,), name="attach")
+            self._thread = threading.Thread(target=self._rest, args=(programs,), name="attach")
             self._thread.start()
 
-    def _rest(self, program: Program) -> None:
+    def _rest(self, programs: Sequence[Program]) -> None:
         if len(self._targets) > self._first:
-            self._attach(program, "rest", self._targets[self._first :])
+            self._attach(programs, "rest", self._targets[self._first :])
         while self._abandoned and not self._ending:
             self._definitions.remove(self._abandoned.pop())
 
-    def _attach(self, program: Program, role: str, pairs: Pairs) -> None:
+    def _attach(self, programs: Sequence[Program], role: str, pairs: Pairs) -> None:
+        (program,) = programs
+        name = self._name(role)
+        defined = [target for index, target in pairs if self._define(name, index, target)]
+        self._enable(defined, {name: program})
+
+    def _name(self, role: str) -> str:
         name = f"{_GROUP}/{role}_{self._session}"
         self._names.append(name)
-        defined = [target for index, target in pairs if self._define(name, index, target)]
+        return name
+
+    def _enable(self, defined: Sequence[Target], programs: Mapping[str, Program]) -> None:
+        """``programs``: by the name of their events."""
         if not defined or self._ending:
             return
         try:
-            self._links.append(link_event(program, self._definitions.enable(name)))
+            for name, program in programs.items():
+                self._links.append(link_event(program, self._definitions.enable(name)))
         except AttachError as error:
             self.failed += ((target, error.errno) for target in defined)
         else:
@@ -227,9 +246,8 @@ class KprobeEvents(Probes):
     def skipped(self, programs: Sequence[Program], *, final: bool) -> Skipped:
         """Two places: a kprobe within a kprobe, which takes its time to read, and a program within
         a program, which is counted since 6.7 (bpf_prog_active in trace_call_bpf())."""
-        (program,) = programs
         within = self._definitions.missed(self._names) if final else None
-        hits = bpf.recursion_misses(program.fd) if self._counts else 0
+        hits = sum(bpf.recursion_misses(each.fd) for each in programs) if self._counts else 0
         return Skipped(hits + (within or 0), whole=self._counts and within is not None)
 
     def _release(self, stack: contextlib.ExitStack) -> None:

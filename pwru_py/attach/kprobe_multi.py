@@ -53,28 +53,28 @@ class KprobeMulti(Probes):
         program.set_kprobe_multi()
 
     def attach(self, programs: Sequence[Program]) -> None:
-        (program,) = programs
         attach_together(
-            partial(self._attach, program),
+            partial(self._attach, programs),
             self._targets,
             self.failed,
             fatal=(errno.EOPNOTSUPP, errno.EPERM, errno.ENOMEM),
         )
 
-    def _attach(self, program: Program, pairs: Pairs) -> None:
+    def _attach(self, programs: Sequence[Program], pairs: Pairs) -> None:
         if self._ending:
             return
+        (program,) = programs
         link = program.attach_kprobe_multi([target.addr for _, target in pairs])
         self._links.append(link)
         self.attached += len(pairs)
 
     def skipped(self, programs: Sequence[Program], *, final: bool) -> Skipped:
         """Two places: before the program (fprobe.nmissed), and where a program runs already."""
-        (program,) = programs
         if not self._counts:
             return Skipped(0, whole=False)
         before = sum(bpf.link_missed(link.fd, bpf.MISSED_KPROBE_MULTI) for link in self._links)
-        return Skipped(before + bpf.recursion_misses(program.fd), whole=True)
+        within = sum(bpf.recursion_misses(program.fd) for program in programs)
+        return Skipped(before + within, whole=True)
 
     def _release(self, stack: contextlib.ExitStack) -> None:
         release_links(stack, self._links)

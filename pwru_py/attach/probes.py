@@ -16,6 +16,7 @@ from typing import ClassVar, Self
 
 from ..errors import AttachError, PwruError
 from ..facts.features import Features
+from ..kernel import perf, system
 from ..kernel.libbpf import Link, Program
 from ..kernel.wake import Wake
 from ..options.config import Backend
@@ -60,6 +61,12 @@ class Probes(ABC):
     tracepoints: ClassVar[bool] = False
     """Targets are tracepoints, not functions."""
 
+    returns: ClassVar[bool] = False
+    """It tells where functions return, too."""
+
+    session: ClassVar[bool] = False
+    """The programs call the kernel's functions for kprobe sessions."""
+
     target: ClassVar[str] = "function"
     """What messages call one of the targets."""
 
@@ -93,6 +100,11 @@ class Probes(ABC):
     def programs(cls, targets: Sequence[Target], usual: str) -> tuple[str, ...]:
         """Those that ``attach`` takes. ``usual``: the one for functions."""
         return (usual,)
+
+    @property
+    def copies(self) -> Sequence[int]:
+        """Descriptors of the programs that were made of ``programs()`` while attaching."""
+        return ()
 
     @property
     def done(self) -> bool:
@@ -180,3 +192,15 @@ def link_event(program: Program, fd: int) -> Link:
         with contextlib.suppress(OSError):
             os.close(fd)
         raise
+
+
+def attach_named_kprobe(
+    program: Program, function: str, *, leaves: bool, offset: int = 0
+) -> Callable[[], None]:
+    """Runs it ``offset`` bytes into a function, or where that is left; what removes it.
+
+    For plans that were made where kprobes are. Raises AttachError.
+    """
+    pmu = system.kprobe_pmu()
+    assert pmu is not None
+    return link_event(program, perf.open_named_kprobe(pmu, function, offset, leaves=leaves)).destroy

@@ -98,6 +98,10 @@ class Tracepoints(Probes):
         self._copies.append(fd)
         return bpf.open_raw_tracepoint(fd, name, 0)
 
+    @property
+    def copies(self) -> Sequence[int]:
+        return self._copies
+
     def skipped(self, programs: Sequence[Program], *, final: bool) -> Skipped:
         """Counted since 6.1 (commit 05b24ff9b2cf), before which nothing is skipped."""
         fds = (*(program.fd for program in programs), *self._copies)

@@ -74,6 +74,25 @@ class Parameter(NamedTuple):
     type: TypeId
 
 
+class Member(NamedTuple):
+    """A member of a struct or union; name '' of an anonymous one.
+
+    ``at_bits``: bits before it. ``width_bits``: of a bit-field, 0 of others.
+    """
+
+    name: str
+    type: TypeId
+    at_bits: int
+    width_bits: int
+
+
+class Integer(NamedTuple):
+    """What the bits of a ``BTF_KIND_INT`` mean."""
+
+    signed: bool
+    boolean: bool
+
+
 class _Steps(dict[int, int]):
     """The words of a type by its info word; negative for functions and non-empty enums.
 
@@ -329,6 +348,47 @@ class Btf:
         for i in range(at + 3, at + 3 + 3 * (words[at + 1] & _VLEN), 3):
             yield Parameter(self._string(words[i]), TypeId(words[i + 1]))
 
+    def layout(self, type_id: TypeId) -> Iterator[Member]:
+        """Each member of a struct or union, and where it is."""
+        owner, at = self._at(type_id)
+        words = owner._words
+        fields = (
+            words[at + 1] >> 31
+        )  # else a bit-field is told by its type alone: before pahole 1.12
+        for i in range(at + 3, at + 3 + 3 * (words[at + 1] & _VLEN), 3):
+            bits = words[i + 2]
+            width = bits >> 24 if fields else 0
+            place = bits & _OFFSET_BITS if fields else bits
+            yield Member(self._string(words[i]), TypeId(words[i + 1]), place, width)
+
+    def integer(self, type_id: TypeId) -> Integer:
+        """Of a ``BTF_KIND_INT``."""
+        owner, at = self._at(type_id)
+        encoding = owner._words[at + 3] >> 24 & 0xF
+        return Integer(bool(encoding & 1), bool(encoding & 4))
+
+    def array_length(self, array_id: TypeId) -> int:
+        """How many elements an array has; 0: it has no fixed number."""
+        owner, at = self._at(array_id)
+        return owner._words[at + 5]
+
+    def enumerators(self, type_id: TypeId) -> dict[str, int]:
+        """The names of a ``BTF_KIND_ENUM`` or ``ENUM64``, in order."""
+        owner, at = self._at(type_id)
+        return owner._enumerators(at)
+
+    def enumerator(self, name: str) -> int | None:
+        """The number of a name in any enum of this BTF, None where there is none."""
+        offset = self._string_offset(name)
+        if offset is None:
+            return None
+        for index, _ in self._mentions(TypeId(offset)):
+            if self._own_kind(index) in (Kind.ENUM, Kind.ENUM64):
+                found = self._enumerators(self._starts[index])
+                if name in found:
+                    return found[name]
+        return None
+
     def has_member(self, struct_name: str, *path: str) -> bool:
         """Whether ``struct struct_name`` has the member ``path``, looking into anonymous ones."""
         return any(self._has_path(found, path) for found in self.named(struct_name, (Kind.STRUCT,)))
@@ -412,7 +472,8 @@ def _word_counts(raw: bytes, header: int) -> tuple[list[int], list[int]]:
     if header >= 32:
         offset, length = struct.unpack_from("=II", raw, 24)
         later = raw[header + offset :][: length & ~3][4 * len(each) :]
-        for info_size, element_size, _flags in struct.iter_unpack("=BBH", later):
+        whole = later[: len(later) & ~3]  # damaged BTF may end within
+        for info_size, element_size, _flags in struct.iter_unpack("=BBH", whole):
             fixed.append(info_size // 4)
             each.append(element_size // 4)
     return fixed, each

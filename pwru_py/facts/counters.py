@@ -10,6 +10,8 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from .proc_counters import paired
+
 
 class Silent(NamedTuple):
     """A counter whose rise is a loss without a drop. ``source``: where the kernel counts it."""
@@ -63,13 +65,7 @@ SILENT = {
 
 def parse_netstat(text: str) -> dict[str, int]:
     """/proc/net/netstat: a line of names, then one of numbers, for each protocol."""
-    found: dict[str, int] = {}
-    lines = text.splitlines()
-    for names, numbers in zip(lines[::2], lines[1::2], strict=False):
-        found |= {
-            name: int(number)
-            for name, number in zip(names.split()[1:], numbers.split()[1:], strict=False)
-        }
+    found = {name.partition(".")[2]: number for name, number in paired(text).items()}
     return {name: number for name, number in found.items() if name in SILENT}
 
 

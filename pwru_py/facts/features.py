@@ -28,16 +28,22 @@ class Features:
     tracepoint_cookies: bool  # 6.10, 68ca5d4eebb8: of raw tracepoints
     cgroup_sockets: bool  # CONFIG_SOCK_CGROUP_DATA: a socket knows its maker's control group
     kfree_skb_arguments: int  # of that tracepoint; the third, since 5.17 (c504e5c2f964), a reason
+    session: int  # 6.12, 535a3692ba72: number of BPF_TRACE_KPROBE_SESSION, 0 without
+    session_is_return: int  # BTF id of bpf_session_is_return, of the same
+    session_cookie: int  # BTF id of bpf_session_cookie, 5c919acef851
 
     @classmethod
     def of(cls, btf: Btf) -> Features:
         attach_types = btf.enum("bpf_attach_type")
+        is_return = min(btf.named("bpf_session_is_return", (Kind.FUNC,)), default=0)
+        cookie = min(btf.named("bpf_session_cookie", (Kind.FUNC,)), default=0)
+        session = attach_types.get("BPF_TRACE_KPROBE_SESSION", 0) if is_return and cookie else 0
+        fprobe = btf.function("register_fprobe_ips") is not None
         direct_calls = btf.function("bpf_trampoline_multi_attach") is not None
         # 6.2, 64701838bf05, to 6.14, 01c7bc5198e9
         hot = btf.member_offset("pcpu_hot", "preempt_count")
         return cls(
-            kprobe_multi="BPF_TRACE_KPROBE_MULTI" in attach_types
-            and btf.function("register_fprobe_ips") is not None,
+            kprobe_multi="BPF_TRACE_KPROBE_MULTI" in attach_types and fprobe,
             fentry_multi=attach_types.get("BPF_TRACE_FENTRY_MULTI", 0) if direct_calls else 0,
             ring="BPF_MAP_TYPE_RINGBUF" in btf.enum("bpf_map_type") and not _ring_may_sleep(btf),
             cast_func=min(btf.named("bpf_rdonly_cast", (Kind.FUNC,)), default=0),
@@ -53,6 +59,9 @@ class Features:
             tracepoint_cookies=btf.has_member("bpf_raw_tp_link", "cookie"),
             cgroup_sockets=btf.has_member("sock", "sk_cgrp_data"),
             kfree_skb_arguments=_tracepoint_arguments(btf, "kfree_skb"),
+            session=session if fprobe else 0,
+            session_is_return=is_return,
+            session_cookie=cookie,
         )
 
     @property

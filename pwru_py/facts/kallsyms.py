@@ -97,6 +97,21 @@ def find_nearest(lines: Iterable[bytes], addr: int) -> Symbol | None:
     return Symbol(name, module, addr - int(best, 16))
 
 
+def find_sizes(lines: Iterable[bytes], addrs: Iterable[int]) -> dict[int, int]:
+    """Bytes from each address to the function behind it; not of one with none behind it."""
+    nearest = {b"%016x" % addr: b"g" for addr in addrs}  # behind every digit
+    for line in lines:
+        start = line[:16]  # of one width: the text compares as the number does
+        for wanted, best in nearest.items():
+            if wanted < start < best and line[17:18] in TEXT:
+                nearest[wanted] = start
+    return {
+        int(wanted, 16): int(best, 16) - int(wanted, 16)
+        for wanted, best in nearest.items()
+        if best != b"g"
+    }
+
+
 def _split(name: bytes) -> tuple[str, str]:
     symbol, _, module = name.partition(b"\t")
     return symbol.decode(errors="replace"), module.strip(b"[]").decode(errors="replace")

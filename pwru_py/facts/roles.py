@@ -45,6 +45,9 @@ last is the packet (net/core/skbuff.c, net/ipv4/ip_output.c, net/ipv6/ip6_output
 FREES_MEMORY = frozenset({"kfree_skbmem", "napi_skb_cache_put"})
 """The last function that sees a packet: after it the address may be another packet's."""
 
+BEHIND_ENTRY = FREES_MEMORY | {"skb_release_data", "skb_free_head"}
+"""Those that see it when it has given conntrack's entry back: behind skb_release_head_state()."""
+
 NO_VERDICT = re.compile(
     r"skb_release_\w+|(__traceiter|__probestub|__bpf_trace|perf_trace|trace_event_raw_event)_\w+"
 )
@@ -84,12 +87,13 @@ ERROR_TRACEPOINT = "icmp:icmp_send"
 RESET_TRACEPOINT = "tcp:tcp_send_reset"
 """A RST is sent because of the packet (net/ipv4/tcp_ipv4.c, net/ipv6/tcp_ipv6.c)."""
 
-FREES_LAST = frozenset(
-    {"__kfree_skb", "skb_release_head_state", "kfree_skb_partial", CONSUMED_TRACEPOINT}
-)
+RELEASES = "skb_release_head_state"
+"""Called once for each packet, on every way by which it ends (net/core/skbuff.c)."""
+
+FREES_LAST = frozenset({"__kfree_skb", RELEASES, "kfree_skb_partial", CONSUMED_TRACEPOINT})
 """Called when nobody else holds the packet: it ends here (net/core/skbuff.c)."""
 
-ENDS = FREES_MEMORY | {CONSUMED_TRACEPOINT}
+ENDS = FREES_MEMORY | {RELEASES, CONSUMED_TRACEPOINT}
 """Without one of these, an address used again counts as the same packet."""
 
 FREE_PATH = (
@@ -224,6 +228,19 @@ TRACEPOINT_FRAMES = re.compile(
 )
 """On the stack of a tracepoint's program before the function that the tracepoint is in
 (include/trace/bpf_probe.h, include/linux/tracepoint.h).
+"""
+
+RUNS_TRACEPOINT = re.compile(r"bpf_trace_run\d+")
+"""Which of them is always there, and named: programs are not where kallsyms leaves them out
+(kernel/trace/bpf_trace.c).
+"""
+
+RETURN_TRAMPOLINES = re.compile(
+    r"return_to_handler|arch_rethook_trampoline|(__)?kretprobe_trampoline|bpf_trampoline_\w+"
+    r"|ftrace_(regs_)?c(all|aller)|ftrace_trampoline"
+)
+"""What a tracer of returns has a function return to, in its caller's place
+(arch/x86/kernel/ftrace_64.S, rethook.c and kprobes/core.c, kernel/bpf/trampoline.c).
 """
 
 TELLS_DROPS = frozenset(

@@ -17,6 +17,15 @@ _UNSEEN = re.compile(r"\b(vmap|xt target|queue|reject)\b")
 _QUOTED = re.compile(r'"[^"]*"')
 
 
+class Netns(NamedTuple):
+    """A network namespace: its inode number, which a later one may have again, and what it alone
+    has, 0 where that is not known: ``struct net``'s ``net_cookie``, or ``hash_mix`` before 5.12.
+    """
+
+    inode: int
+    cookie: int = 0
+
+
 class Rule(NamedTuple):
     """A rule of nf_tables: the chain that it is in, which need not be the base chain, its text."""
 

@@ -22,6 +22,12 @@ REJECTS = {
 }
 """A rule's reject, with the same arguments, to its module (net/*/netfilter/nft_reject_*.c)."""
 
+STEPS = "__nft_trace_packet"
+"""What a packet meets in nf_tables, while the kernel traces rules: (nft_pktinfo *, nft_verdict *,
+nft_rule_dp *, nft_traceinfo *, type), until 6.4 (nft_traceinfo *, nft_chain *, type)
+(net/netfilter/nf_tables_core.c).
+"""
+
 TABLE_FUNCTIONS = {
     "ipt_do_table": "ip_tables",
     "ip6t_do_table": "ip6_tables",
@@ -31,17 +37,24 @@ TABLE_FUNCTIONS = {
 """To their modules (net/ipv4/netfilter, net/ipv6/netfilter, net/netfilter)."""
 
 _XTABLES = {2: "ipt_do_table", 10: "ip6t_do_table", 3: "arpt_do_table"}  # by NFPROTO_*
+_XT_FAMILIES = {2: "ip", 10: "ip6", 3: "arp"}
 # NFPROTO_* of include/uapi/linux/netfilter.h, as nft(8) calls them
 _FAMILIES = {1: "inet", 2: "ip", 3: "arp", 5: "netdev", 7: "bridge", 10: "ip6"}
 _HOOKS = ("PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING", "INGRESS")
 _ARP_HOOKS, _DEVICE_HOOKS = ("INPUT", "OUTPUT", "FORWARD"), ("INGRESS", "EGRESS")
 _VERDICTS = ("DROP", "ACCEPT", "STOLEN", "QUEUE", "REPEAT", "STOP")
+_GOING_ON = ("CONTINUE", "BREAK", "JUMP", "GOTO", "RETURN")  # from -1 down: enum nft_verdicts
 _MASK = 0xFF  # NF_VERDICT_MASK; above it a queue's number or an errno
 
 
 def table_function(*, nft: bool, pf: int) -> str:
     """The function that has said it."""
     return NFTABLES if nft else _XTABLES.get(pf, f"table of family {pf}")
+
+
+def xt_family(pf: int) -> str:
+    """``ip`` of iptables; '' of an unknown one."""
+    return _XT_FAMILIES.get(pf, "")
 
 
 def family_name(family: int) -> str:
@@ -55,14 +68,19 @@ def hook_name(pf: int, hook: int) -> str:
 
 
 def verdict_name(verdict: int) -> str:
-    """``ACCEPT``; the number where it has no name."""
+    """``ACCEPT``, of a step ``JUMP``; the number where it has no name."""
+    beyond = (1 << 32) - 1 - verdict
+    if beyond < len(_GOING_ON):
+        return _GOING_ON[beyond]
     number = verdict & _MASK
     return _VERDICTS[number] if number < len(_VERDICTS) else str(number)
 
 
 @dataclass(frozen=True, slots=True)
 class TableLayout:
-    """struct tables of ``bpf/event.h``: bytes from the start of each structure."""
+    """struct tables of ``bpf/event.h``: bytes from the start of each structure, and the sites of
+    ``arch.x86_64_sites``.
+    """
 
     xt_name: int = 0
     chain_table: int = 0
@@ -74,13 +92,32 @@ class TableLayout:
     policy_before: int = 0
     immediate_dreg: int = 0
     ops_size: int = 0
+    xt_private: int = 0
+    info_entries: int = 0
+    info_size: int = 0
+    frame4: int = 0
+    frame6: int = 0
+    hot4: int = 0
+    hot6: int = 0
+    rule4: int = 0
+    rule6: int = 0
+    info_packet: int = 0
+    info_rule: int = 0
+    info_verdict: int = 0
+    info_first: bool = False
+    steps: bool = False
     rules_plain: bool = False
     skb_second: bool = False
     on: bool = False
 
 
 NO_TABLES = TableLayout()
-_XT_MEMBERS = {"xt_name": ("xt_table", "name")}
+_XT_MEMBERS = {
+    "xt_name": ("xt_table", "name"),
+    "xt_private": ("xt_table", "private"),
+    "info_entries": ("xt_table_info", "entries"),
+    "info_size": ("xt_table_info", "size"),
+}
 _NFT_MEMBERS = {
     "chain_table": ("nft_chain", "table"),
     "chain_name": ("nft_chain", "name"),
@@ -90,6 +127,11 @@ _NFT_MEMBERS = {
     "packet_state": ("nft_pktinfo", "state"),
     "immediate_dreg": ("nft_immediate_expr", "dreg"),
     "ops_size": ("nft_expr_ops", "size"),
+}
+_INFO_MEMBERS = {  # until 6.4
+    "info_packet": ("nft_traceinfo", "pkt"),
+    "info_rule": ("nft_traceinfo", "rule"),
+    "info_verdict": ("nft_traceinfo", "verdict"),
 }
 _POLICY, _CHAIN = ("nft_base_chain", "policy"), ("nft_base_chain", "chain")
 
@@ -112,8 +154,12 @@ def find_layout(btfs: Sequence[Btf], functions: Sequence[str]) -> TableLayout | 
     found = {field: offset for field, offset in places.items() if offset is not None}
     if found.keys() != places.keys():
         return None
+    info = {field: _offset(btfs, member) for field, member in _INFO_MEMBERS.items()}
+    found |= {field: offset for field, offset in info.items() if offset is not None}
     return TableLayout(
         **found,
+        info_first=None not in info.values(),
+        steps=False,
         rules_plain=not any(btf.named("nft_rule_dp", (Kind.STRUCT,)) for btf in btfs),
         skb_second=any(_takes_skb_second(btf, name) for btf in btfs for name in xtables),
         on=True,
@@ -142,6 +188,9 @@ def _layout_of_5_10(btf: Btf) -> TableLayout | None:
     chains = 16 + sizes[0]
     return TableLayout(
         xt_name=56,
+        xt_private=24,
+        info_entries=64,
+        info_size=0,
         chain_table=64,
         chain_name=88,
         table_name=chains + 88,
@@ -151,6 +200,10 @@ def _layout_of_5_10(btf: Btf) -> TableLayout | None:
         policy_before=16,
         immediate_dreg=16,
         ops_size=16,
+        info_packet=0,
+        info_rule=24,
+        info_verdict=32,
+        info_first=True,
         rules_plain=True,
         on=True,
     )

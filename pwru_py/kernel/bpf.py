@@ -14,7 +14,8 @@ from ..errors import AttachError, LoadError, reason
 
 _MAP_CREATE, _MAP_UPDATE_ELEM = 0, 2
 _PROG_LOAD, _OBJ_GET_INFO_BY_FD, _BTF_GET_FD_BY_ID, _BTF_GET_NEXT_ID = 5, 15, 19, 23
-_RAW_TRACEPOINT_OPEN, _LINK_CREATE = 17, 28
+_RAW_TRACEPOINT_OPEN, _LINK_CREATE, _ENABLE_STATS = 17, 28, 32
+_STATS_RUN_TIME = 0
 _MAP_TYPE_ARRAY, _MAP_TYPE_ARRAY_OF_MAPS = 2, 12
 _PROG_TYPE_RAW_TRACEPOINT = 17
 PROG_TYPE_TRACING = 26
@@ -102,6 +103,22 @@ def link_tracing_multi(
     return fd
 
 
+def link_kprobe_session(program: int, attach_type: int, addrs: Sequence[int]) -> int:
+    """A link's descriptor: ``program`` at the functions at these addresses, and at their returns.
+
+    libbpf knows such a link since 1.5. Raises AttachError.
+    """
+    count = len(addrs)
+    array = (ctypes.c_uint64 * count)(*addrs)
+    attr = struct.pack(
+        "=IIIIIIQQ", program, 0, attach_type, 0, 0, count, 0, ctypes.addressof(array)
+    )
+    fd = _call(_LINK_CREATE, attr)
+    if fd < 0:
+        raise _failed(f"attach to {count} functions")
+    return fd
+
+
 def open_raw_tracepoint(program: int, name: str, cookie: int) -> int:
     """A link's descriptor: ``program`` at the tracepoint ``name``. Raises AttachError."""
     text = ctypes.create_string_buffer(name.encode())
@@ -158,6 +175,21 @@ def recursion_misses(program: int) -> int:
     Counted of trampolines' programs since 5.12, of kprobes' since 6.7. Raises AttachError.
     """
     return int(_info(program)[26])
+
+
+def count_runs() -> int:
+    """A descriptor; while it is open the kernel counts the runs of every program of the machine,
+    and their time (5.8). Needs CAP_SYS_ADMIN. Raises AttachError.
+    """
+    fd = _call(_ENABLE_STATS, struct.pack("=I", _STATS_RUN_TIME))
+    if fd < 0:
+        raise _failed("count the runs of programs")
+    return fd
+
+
+def runs(program: int) -> int:
+    """``bpf_prog_info.run_cnt``: runs while they were counted. Raises AttachError."""
+    return int(_info(program)[25])
 
 
 MISSED_KPROBE_MULTI, MISSED_KPROBE = 4, 6
@@ -218,3 +250,35 @@ def _kernel_btf_name(btf: int) -> str:
         raise _failed("read BTF info")
     of_kernel = struct.unpack_from("=I", info, 28)[0]
     return name.value.decode() if of_kernel else ""
+
+
+_PROG_GET_FD_BY_ID, _PROG_QUERY = 13, 16
+_PROG_INFO_BYTES, _PROG_NAME_AT = 80, 64  # struct bpf_prog_info as far as ``name``
+_PROGRAMS_MAX = 64
+
+
+def program_name(number: int) -> str:
+    """The name of the program with that id; '' where it has none, or may not be asked."""
+    fd = _call(_PROG_GET_FD_BY_ID, struct.pack("=I", number))
+    if fd < 0:
+        return ""
+    try:
+        info = ctypes.create_string_buffer(_PROG_INFO_BYTES)
+        attr = struct.pack("=IIQ", fd, len(info), ctypes.addressof(info))
+        if _call(_OBJ_GET_INFO_BY_FD, attr) < 0:
+            return ""
+        name = info.raw[_PROG_NAME_AT : _PROG_NAME_AT + _NAME_BYTES]
+        return os.fsdecode(name.split(b"\0", 1)[0])
+    finally:
+        os.close(fd)
+
+
+def query(ifindex: int, attach_type: int) -> list[int]:
+    """Ids of the programs that a device of the own namespace has there; none before 6.6 (tcx)."""
+    ids = (ctypes.c_uint32 * _PROGRAMS_MAX)()
+    attr = struct.pack("=IIIIQI", ifindex, attach_type, 0, 0, ctypes.addressof(ids), _PROGRAMS_MAX)
+    buffer = ctypes.create_string_buffer(attr, _ATTR_BYTES)
+    if _call_buffer(_PROG_QUERY, buffer) < 0:
+        return []
+    (count,) = struct.unpack_from("=I", buffer.raw, 24)
+    return list(ids[: min(count, _PROGRAMS_MAX)])

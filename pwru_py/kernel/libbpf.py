@@ -222,6 +222,13 @@ class Map:
             before = ctypes.byref(c_uint32(at.value))
             count.value = most
 
+    def value(self, index: int, size: int) -> bytes:
+        """An element of an array. Raises LoadError."""
+        key, value = c_uint32(index), ctypes.create_string_buffer(size)
+        if self._lib.lib.bpf_map_lookup_elem(self.fd, ctypes.byref(key), value):
+            raise LoadError(str(_failed("cannot read a value in the kernel")))
+        return value.raw
+
     def update(self, key: bytes, value: bytes) -> None:
         """Sets one element. Raises LoadError."""
         if self._lib.lib.bpf_map_update_elem(self.fd, key, value, BPF_ANY):
@@ -268,8 +275,9 @@ class Program:
     def set_autoload(self, load: bool) -> None:
         self._lib.lib.bpf_program__set_autoload(self._pointer, load)
 
-    def set_kprobe_multi(self) -> None:
-        self._lib.lib.bpf_program__set_expected_attach_type(self._pointer, BPF_TRACE_KPROBE_MULTI)
+    def set_kprobe_multi(self, attach_type: int = BPF_TRACE_KPROBE_MULTI) -> None:
+        """``attach_type``: that, or BPF_TRACE_KPROBE_SESSION."""
+        self._lib.lib.bpf_program__set_expected_attach_type(self._pointer, attach_type)
 
     def set_tracing(self, attach_type: int) -> None:
         """For functions that are named when it is attached; the section's words count no more."""
@@ -297,10 +305,13 @@ class Program:
             self._lib.lib.bpf_program__attach_perf_event(self._pointer, perf_fd), self.name
         )
 
-    def attach_kprobe_multi(self, addrs: Sequence[int]) -> Link:
-        """To the functions at these addresses, all or none. Raises AttachError."""
+    def attach_kprobe_multi(self, addrs: Sequence[int], *, leaves: bool = False) -> Link:
+        """To the functions at these addresses, all or none; ``leaves``: where they return.
+
+        Raises AttachError.
+        """
         count = len(addrs)
-        opts = _MultiOpts(sz=ctypes.sizeof(_MultiOpts), cnt=count)
+        opts = _MultiOpts(sz=ctypes.sizeof(_MultiOpts), cnt=count, retprobe=leaves)
         opts.addrs = (c_uint64 * count)(*addrs)
         lib = self._lib.lib
         pointer = lib.bpf_program__attach_kprobe_multi_opts(self._pointer, None, ctypes.byref(opts))

@@ -10,7 +10,7 @@ import re
 import stat
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, TextIO, TypeVar
 
@@ -72,37 +72,33 @@ class NetnsNames:
 
     ``host`` is that of process 1, or of the kernel's own threads. Processes and devices are looked
     at once, in the beginning, while the session may: of several processes in a namespace the oldest
-    speaks. Names of ``ip netns`` are read again for a number that is not known, once a second at
-    most.
+    speaks, as long as it lives. Names of ``ip netns`` are read again once a second at most: a
+    number means another namespace when its own is gone.
     """
 
     def __init__(self, *, devices: bool = True) -> None:
-        self._names: dict[int, str] = {}
-        self._paths: dict[int, str] = {}
-        self._looked_s = 0.0
+        self._processes: dict[int, tuple[int, str]] = {}  # number and name, by inode number
         for pid in sorted(int(name) for name in os.listdir("/proc") if name.isdigit()):
             with contextlib.suppress(OSError):
-                path = f"/proc/{pid}/ns/net"
-                inode = os.stat(path).st_ino
-                if inode not in self._names:
-                    host = pid == 1 or _comm(pid) == _KERNEL_THREADS
-                    self._names[inode] = "host" if host else f"{_comm(pid)}:{pid}"
-                    self._paths[inode] = path
+                inode = os.stat(f"/proc/{pid}/ns/net").st_ino
+                if inode not in self._processes:
+                    self._processes[inode] = pid, name_by_process(pid)
         self._look()
-        known = islice(self._paths.items(), _NAMESPACES_MAX if devices else 0)
+        known = islice(self.paths(), _NAMESPACES_MAX if devices else 0)
         self._devices = {inode: _explain(_links(path)) for inode, path in known}
 
     def name(self, inode: int) -> str:
         """The number where nothing has a name for it, ``?`` where the kernel tells none."""
         if not inode:
             return "?"
-        if inode not in self._names and time.monotonic() > self._looked_s + _AGAIN_S:
+        if time.monotonic() > self._looked_s + _AGAIN_S:
             self._look()
         return self._names.get(inode, str(inode))
 
-    def path(self, inode: int) -> str:
-        """What leads to a namespace; '' where nothing is known to."""
-        return self._paths.get(inode, "")
+    def paths(self) -> list[tuple[int, str]]:
+        """Inode and path of each namespace that something leads to."""
+        living = {inode: f"/proc/{pid}/ns/net" for inode, (pid, _) in self._processes.items()}
+        return [*(self._named | living).items()]
 
     def device(self, inode: int, ifname: str) -> str:
         """What it belongs to or lies on, ``bridge docker0``, ``vlan on eth0``; '' where nothing
@@ -112,13 +108,17 @@ class NetnsNames:
 
     def _look(self) -> None:
         self._looked_s = time.monotonic()
-        for directory in _NAMED:
+        self._named = {}
+        for inode, (pid, _) in list(self._processes.items()):
+            if not os.path.exists(f"/proc/{pid}"):
+                del self._processes[inode]
+        self._names = {inode: name for inode, (_, name) in self._processes.items()}
+        for path in _named_paths():
             with contextlib.suppress(OSError):
-                for name in sorted(os.listdir(directory)):
-                    inode = os.stat(f"{directory}/{name}").st_ino
-                    self._paths.setdefault(inode, f"{directory}/{name}")
-                    if self._names.get(inode) != "host":
-                        self._names[inode] = escape(os.fsencode(name))
+                inode = os.stat(path).st_ino
+                self._named[inode] = path
+                if self._names.get(inode) != "host":
+                    self._names[inode] = escape(os.fsencode(os.path.basename(path)))
 
 
 def _explain(links: dict[str, Link]) -> dict[str, str]:
@@ -146,7 +146,7 @@ def _links(path: str) -> dict[str, Link]:
             links.close()
 
     try:
-        return _inside(path, read)
+        return inside(path, read)
     except OSError:
         return {}
 
@@ -154,6 +154,12 @@ def _links(path: str) -> dict[str, Link]:
 def _comm(pid: int) -> str:
     with open(f"/proc/{pid}/comm", "rb") as file:
         return escape(file.read().rstrip(b"\n"))
+
+
+def name_by_process(pid: int) -> str:
+    """What its namespace is called without a name of its own. Raises OSError."""
+    comm = _comm(pid)
+    return "host" if pid == 1 or comm == _KERNEL_THREADS else f"{comm}:{pid}"
 
 
 def _inode(path: str, what: str) -> int:
@@ -168,15 +174,47 @@ def _inode(path: str, what: str) -> int:
 
 def _path_of(inode: int) -> str:
     """A path that leads to the namespace ``inode``; '' when no process or name does."""
-    named = [f"{d}/{name}" for d in _NAMED if os.path.isdir(d) for name in os.listdir(d)]
+    return next((path for found, path in namespaces() if found == inode), "")
+
+
+def _named_paths() -> list[str]:
+    return [f"{d}/{name}" for d in _NAMED if os.path.isdir(d) for name in sorted(os.listdir(d))]
+
+
+def namespaces() -> Iterator[tuple[int, str]]:
+    """Inode and path of each namespace with a name or a process, each once, named ones first."""
     processes = (f"/proc/{pid}/ns/net" for pid in os.listdir("/proc") if pid.isdigit())
-    for path in (*named, *processes):
+    seen = set()
+    for path in (*_named_paths(), *processes):
         try:
-            if os.stat(path).st_ino == inode:
-                return path
+            inode = os.stat(path).st_ino
         except OSError:
             continue
-    return ""
+        if inode not in seen:
+            seen.add(inode)
+            yield inode, path
+
+
+class Paths:
+    """What leads to namespaces. ``known``: by inode number, as it was when last looked for."""
+
+    def __init__(self) -> None:
+        self.known = dict(namespaces())
+
+    def find(self, inode: int) -> str:
+        """A path that leads there now. Raises FileNotFoundError."""
+        if not _leads(self.known.get(inode, ""), inode):
+            self.known = dict(namespaces())
+        if inode not in self.known:
+            raise FileNotFoundError(2, "its namespace is gone, or nothing leads to it")
+        return self.known[inode]
+
+
+def _leads(path: str, inode: int) -> bool:
+    try:
+        return os.stat(path).st_ino == inode
+    except OSError:
+        return False
 
 
 def ifindex(name: str, path: str, what: str) -> int:
@@ -188,7 +226,7 @@ def ifindex(name: str, path: str, what: str) -> int:
     from .rtnetlink import interface_index
 
     try:
-        return _inside(path, lambda: interface_index(name))
+        return inside(path, lambda: interface_index(name))
     except PermissionError as error:
         raise PrivilegeError(
             f"cannot look into network namespace {what}: {str(error.strerror).lower()}, "
@@ -212,7 +250,7 @@ class Counters:
             return _own_file("netstat"), _own_file("fib_trie"), Links()
 
         try:
-            self._sources: tuple[TextIO, TextIO, Links] | None = _inside(path, look)
+            self._sources: tuple[TextIO, TextIO, Links] | None = inside(path, look)
         except OSError:
             self._sources = None
         self._links: dict[str, Link] = {}
@@ -260,15 +298,16 @@ def _own_file(name: str) -> TextIO:
     return open(f"/proc/thread-self/net/{name}", encoding="utf-8", errors="replace")
 
 
-def _inside(path: str, look: Callable[[], _T]) -> _T:
-    """What ``look`` finds in a namespace. Raises what it raises."""
+def inside(path: str, look: Callable[[], _T]) -> _T:
+    """What ``look`` finds in the namespace that ``path`` leads to, '' the own; it runs in a thread
+    of its own. Raises the OSError that it raises."""
     found: list[_T] = []
     failed: list[OSError] = []
 
     def run() -> None:
         try:
             if path:
-                _enter(path)
+                enter(path)
             found.append(look())
         except OSError as error:
             failed.append(error)
@@ -282,7 +321,8 @@ def _inside(path: str, look: Callable[[], _T]) -> _T:
     return found[0]
 
 
-def _enter(path: str) -> None:
+def enter(path: str) -> None:
+    """Moves the calling thread into the namespace at ``path`` (setns(2)). Raises OSError."""
     libc = ctypes.CDLL(None, use_errno=True)
     with open(path) as namespace:
         if libc.setns(namespace.fileno(), _CLONE_NEWNET):

@@ -26,13 +26,13 @@ def open_kprobe(pmu: int, addr: int) -> int:
     return _open(pmu, 0, addr)  # config 0: not a return probe
 
 
-def open_named_kprobe(pmu: int, function: str, *, leaves: bool) -> int:
-    """A perf event for a kprobe where a function is entered, or where it is left (kretprobe).
+def open_named_kprobe(pmu: int, function: str, offset: int = 0, *, leaves: bool) -> int:
+    """A perf event for a kprobe ``offset`` bytes into a function, or where it is left (kretprobe).
 
     Returns its file descriptor; closing it removes the probe. Raises AttachError.
     """
     name = ctypes.create_string_buffer(function.encode())
-    return _open(pmu, int(leaves), 0, ctypes.addressof(name))
+    return _open(pmu, int(leaves), offset, ctypes.addressof(name))
 
 
 def open_tracepoint(number: int) -> int:
@@ -46,7 +46,8 @@ def open_tracepoint(number: int) -> int:
 def _open(kind: int, config: int, addr: int, name_addr: int = 0) -> int:
     attr = bytearray(_ATTR_SIZE)
     struct.pack_into("=IIQQ", attr, 0, kind, _ATTR_SIZE, config, 1)  # sample_period: 1
-    struct.pack_into("=QQ", attr, 56, name_addr, addr)  # config1: kprobe_func, config2: kprobe_addr
+    # config1: kprobe_func; config2: probe_offset behind it, or without it kprobe_addr
+    struct.pack_into("=QQ", attr, 56, name_addr, addr)
     buffer = ctypes.create_string_buffer(bytes(attr), _ATTR_SIZE)
     fd = _libc.syscall(
         ctypes.c_long(NATIVE.syscalls["perf_event_open"]),

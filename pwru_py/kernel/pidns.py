@@ -26,6 +26,11 @@ def this_process() -> Process:
     return Process(os.stat("/proc/self/ns/pid").st_ino, os.getpid())
 
 
+def in_initial() -> bool:
+    """Whether processes have the numbers here by which the kernel's programs know them."""
+    return this_process().namespace == _INITIAL
+
+
 class Living:
     """The processes that can be seen: those of the own namespace and of namespaces within it."""
 

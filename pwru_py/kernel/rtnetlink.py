@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Two questions to rtnetlink(7): which interface has this name, and what is known of each."""
+"""Questions to rtnetlink(7): which interface has this name, what is known of each, which route."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 _RTM_GETLINK, _NLMSG_ERROR, _NLMSG_DONE = 18, 2, 3
+_RTM_GETROUTE, _RTA_DST, _RTA_OIF, _RTN_LOCAL = 26, 1, 4, 2
 _NLM_F_REQUEST, _NLM_F_DUMP = 1, 0x300
 _IFLA_IFNAME, _IFLA_STATS64, _IFLA_XDP, _IFLA_ALT_IFNAME = 3, 23, 43, 53
 _IFLA_LINK, _IFLA_MASTER, _IFLA_LINKINFO, _IFLA_LINK_NETNSID = 5, 10, 18, 37
@@ -21,15 +22,17 @@ _NESTED = 0x3FFF  # without NLA_F_NESTED and NLA_F_NET_BYTEORDER
 _NAME_BYTES, _ALT_NAME_BYTES = 16, 128  # with the zero at the end: IFNAMSIZ, ALTIFNAMSIZ
 _HEADER = struct.Struct("=IHHII")  # struct nlmsghdr
 _LINK = struct.Struct("=BxHiII")  # struct ifinfomsg
+_ROUTE = struct.Struct("=BBBBBBBBI")  # struct rtmsg
 _ATTRIBUTE = struct.Struct("=HH")  # struct rtattr
 _STATISTICS = struct.Struct("=16Q")  # struct rtnl_link_stats64 as far as rx_missed_errors
 _ANSWER_BYTES = 1 << 17
 
 
 class Link(NamedTuple):
-    """An interface, and what it has not taken since its start (struct rtnl_link_stats64): frames.
+    """An interface, and what it counted since its start (struct rtnl_link_stats64): frames.
 
     ``errors``: all that were bad. ``overruns``: ``rx_fifo_errors``. ``missed``: no room for them.
+    ``received``, ``sent``: packets.
     ``xdp``: the number of the XDP program in its driver, 0 without one. ``ifindex``: its own;
     ``master``: that of the bridge, bond or VRF it belongs to; ``lower``: that of the interface
     below it in the same namespace; 0: none. ``kind``: ``bridge``, ``vlan``; '' of hardware.
@@ -43,6 +46,18 @@ class Link(NamedTuple):
     master: int = 0
     lower: int = 0
     kind: str = ""
+    received: int = 0
+    sent: int = 0
+
+
+class Route(NamedTuple):
+    """What the kernel says of the way to an address. ``refused``: the errno, 0 where there is one;
+    ``ifindex``: of the interface it leaves by; ``local``: the address is the namespace's own.
+    """
+
+    refused: int
+    ifindex: int = 0
+    local: bool = False
 
 
 class Links:
@@ -65,8 +80,29 @@ class Links:
             pass
         return found
 
+    def route(self, address: str) -> Route:
+        """The route that a packet to ``address``, IPv4 or IPv6, would take. Sends no packet."""
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        packed = socket.inet_pton(family, address)
+        attribute = _ATTRIBUTE.pack(_ATTRIBUTE.size + len(packed), _RTA_DST) + packed
+        body = _ROUTE.pack(family, len(packed) * 8, 0, 0, 0, 0, 0, 0, 0) + attribute
+        size = _HEADER.size + len(body)
+        self._socket.sendto(_HEADER.pack(size, _RTM_GETROUTE, _NLM_F_REQUEST, 1, 0) + body, (0, 0))
+        return parse_route(self._socket.recv(_ANSWER_BYTES))
+
     def close(self) -> None:
         self._socket.close()
+
+
+def parse_route(answer: bytes) -> Route:
+    """Of an answer to RTM_GETROUTE."""
+    _, kind, *_ = _HEADER.unpack_from(answer)
+    if kind == _NLMSG_ERROR:
+        (number,) = struct.unpack_from("=i", answer, _HEADER.size)
+        return Route(-number)
+    own = dict(_attributes(answer[_HEADER.size + _ROUTE.size :]))
+    local = _ROUTE.unpack_from(answer, _HEADER.size)[7] == _RTN_LOCAL
+    return Route(0, _number(own.get(_RTA_OIF, b"")), local)
 
 
 def interface_index(name: str) -> int:
@@ -125,6 +161,8 @@ def take_links(answer: bytes, found: dict[str, Link]) -> bool:
                 _number(own.get(_IFLA_MASTER, b"")),
                 0 if _IFLA_LINK_NETNSID in own else _number(own.get(_IFLA_LINK, b"")),
                 _kind(own.get(_IFLA_LINKINFO, b"")),
+                numbers[0],
+                numbers[1],
             )
         at += size + 3 & ~3
     return False

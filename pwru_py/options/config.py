@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, fields
@@ -10,6 +11,12 @@ from enum import StrEnum
 
 from ..errors import UsageError
 from ..escape import quote
+from ..facts.conntrack import CtState
+from ..facts.function_sets import matcher
+from ..facts.return_filter import ReturnFilter
+
+PID_MAX = 1 << 22  # PID_MAX_LIMIT, include/linux/threads.h
+COMM_MAX = 15  # TASK_COMM_LEN of include/linux/sched.h, without the zero
 
 
 class Backend(StrEnum):
@@ -31,12 +38,28 @@ class Transport(StrEnum):
 
 
 class Timestamp(StrEnum):
-    """The TIME column: none, monotonic ns, ns since the skb's previous event, wall clock."""
+    """The TIME column: none, monotonic ns, ns since the skb's previous event, wall clock.
+
+    ``EPOCH``: seconds since 1970. ``DELTA``, ``ELAPSED``: ns since the line before, the first line.
+    """
 
     NONE = "none"
     CURRENT = "current"
     RELATIVE = "relative"
     ABSOLUTE = "absolute"
+    EPOCH = "epoch"
+    DELTA = "delta"
+    ELAPSED = "elapsed"
+
+
+class Rules(StrEnum):
+    """Whether the rule that dropped a packet is told. ``TRACE``: by the kernel's tracing of rules,
+    of nf_tables, too.
+    """
+
+    OFF = ""
+    ON = "true"
+    TRACE = "trace"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +127,11 @@ def _names(name: str, value: object) -> tuple[str, ...]:
     return tuple(_text(name, each) for each in value)
 
 
+def _ct_states(name: str, value: object) -> tuple[CtState, ...]:
+    check = _word(CtState)
+    return tuple(CtState(check(name, each)) for each in _names(name, value))
+
+
 def _word(words: type[StrEnum]) -> Callable[[str, object], StrEnum]:
     def check(name: str, value: object) -> StrEnum:
         if value not in list(words):
@@ -114,6 +142,12 @@ def _word(words: type[StrEnum]) -> Callable[[str, object], StrEnum]:
     return check
 
 
+def _rules(name: str, value: object) -> StrEnum:
+    if isinstance(value, bool):
+        return Rules.ON if value else Rules.OFF
+    return _word(Rules)(name, value)
+
+
 # The type of a field to what makes its value, or refuses it.
 _CHECKS: dict[str, Callable[[str, object], object]] = {
     "str": _text,
@@ -121,7 +155,9 @@ _CHECKS: dict[str, Callable[[str, object], object]] = {
     "int": _number,
     "Mark | None": _mark,
     "tuple[str, ...]": _names,
+    "tuple[CtState, ...]": _ct_states,
     "Backend": _word(Backend),
+    "Rules": _rules,
     "Transport": _word(Transport),
 }
 
@@ -141,18 +177,40 @@ class Config:
     ``filter``: a pcap-filter(7) expression, empty for every packet.
     ``filter_tunnel_l2``/``_l3``: the same for the Ethernet frame and the IP packet inside a
     VXLAN, Geneve, GRE or IP-in-IP tunnel; a packet that carries no other one does not match.
-    ``filter_func``: a regular expression for whole function names, empty for all.
+    ``filter_func``: a regular expression for whole function names, empty for all; ``@core`` and the
+    like in it are sets of functions (``facts.function_sets``).
     ``filter_netns``: ``/proc/PID/ns/net`` or another path, ``inode:N``, ``pid:N`` or a name
     known to ``ip netns``. ``filter_ifname``: looked up in that namespace, else the own one.
+    ``filter_ct_state``: packets that are one of these to conntrack, ``filter_ct_mark``: whose entry
+    has this mark (0 needs an entry, too); both as it is at each function.
     ``filter_cgroup``: packets of sockets that were made in this control group of cgroup v2 or below
     it, and the answers to them: its directory, its path in /proc/PID/cgroup, or ``pid:N``.
+    ``filter_pid``, ``filter_comm``: packets of sockets that this process, that processes of this
+    name, made (of those before the session, that have it), and the answers to them.
+    ``filter_skb_expr``: a condition on the sk_buff's fields, ``skb->dev->mtu > 1400``
+    (docs/expressions.md); ``output_skb_metadata``: values that each event has, ``skb->mark``.
     ``drops``: packets that are dropped and nothing else, as the kernel's tracepoint tells of them.
     ``journey``: only what tells a packet's way from device to device and its end, by the kernel's
     tracepoints, and packets are followed (``packets.journey.Journeys`` puts the events together).
     ``top``: drops are counted in the kernel (``Tracer.dropped``), and no event comes; ``flows``: by
     flow, too.
     ``with_tracepoints``: the kernel's tracepoints that have an sk_buff are traced beside functions.
+    ``rules``: of a packet that netfilter drops, which rule or policy did it (``Event.dropped_by``);
+    packets that pass its tables cost more then. A journey knows it anyway. True, False or
+    ``Rules.TRACE``, which knows it for verdict maps and targets of x_tables, too, and switches on
+    that the kernel traces the rules of nf_tables, in a namespace of its own: every packet there
+    costs more, whoever's it is. ``output_nf_path``: each rule of nf_tables that matched, in the
+    same way (``Event.nf_path``).
     ``kmods``: modules whose functions are traced too; ``all_kmods``: every loaded one.
+    ``output_caller``: who called, ``output_tunnel``: the packet within a tunnel's packet,
+    ``output_skb_cb``, ``output_skb``, ``output_skb_shared_info``: skb->cb and the structures; see
+    ``Event``.
+    ``output_conntrack``: events have what conntrack knows of the packet (``Event.conntrack``).
+    ``output_owner``: events have whose socket the packet's is (``Event.owner``).
+    ``output_return``: each event at a function is followed by one at its return
+    (``Event.returned``); ``filter_return``: only returns come, of values such as ``< 0``,
+    ``== -EINVAL`` or ``NF_DROP`` (``record.returns.ReturnFilter``).
+    ``output_frame``: events have the beginning of the frame (``Event.frame``).
     ``limit_events``: end after so many, 0 for no limit.
     ``buffer_bytes``: the ring buffer (a power of two, from a page to 2 GiB) or, divided by the
     record's size, the queue. ``track_entries``: how many packets are followed at once.
@@ -167,13 +225,20 @@ class Config:
     filter_netns: str = ""
     filter_ifname: str = ""
     filter_mark: Mark | None = None
+    filter_ct_state: tuple[CtState, ...] = ()
+    filter_ct_mark: Mark | None = None
     filter_cgroup: str = ""
+    filter_pid: int = 0
+    filter_comm: str = ""
     filter_track_skb: bool = False
+    filter_skb_expr: str = ""
+    filter_return: str = ""
     drops: bool = False
     journey: bool = False
     top: bool = False
     flows: bool = False
     with_tracepoints: bool = False
+    rules: Rules = Rules.OFF
     kmods: tuple[str, ...] = ()
     all_kmods: bool = False
     kernel_btf: str = ""
@@ -181,7 +246,18 @@ class Config:
     transport: Transport = Transport.AUTO
     output_tuple: bool = True
     output_stack: bool = False
+    output_caller: bool = False
+    output_tunnel: bool = False
+    output_skb: bool = False
+    output_skb_shared_info: bool = False
+    output_skb_cb: bool = False
     output_netns_names: bool = False
+    output_nf_path: bool = False
+    output_skb_metadata: tuple[str, ...] = ()
+    output_conntrack: bool = False
+    output_owner: bool = False
+    output_return: bool = False
+    output_frame: bool = False
     limit_events: int = 0
     buffer_bytes: int = 16 << 20
     track_entries: int = 65536
@@ -196,6 +272,48 @@ class Config:
     def follows(self) -> bool:
         """Whether a packet that matched once is traced from there on."""
         return self.filter_track_skb or self.journey
+
+    @property
+    def sees_returns(self) -> bool:
+        """Whether functions are traced where they return, too."""
+        return self.output_return or bool(self.filter_return)
+
+    @property
+    def tells_verdicts(self) -> bool:
+        """Whether netfilter's tables are watched."""
+        return bool(self.rules) or self.journey or self.output_nf_path
+
+    @property
+    def traces_rules(self) -> bool:
+        """Whether the kernel is made to trace the rules of nf_tables."""
+        return self.rules is Rules.TRACE or self.output_nf_path
+
+    @property
+    def chooses_owners(self) -> bool:
+        """Whether packets are chosen by the process that their socket is of."""
+        return bool(self.filter_pid or self.filter_comm)
+
+    @property
+    def knows_owners(self) -> bool:
+        """Whether it is noted which process makes a socket."""
+        return self.chooses_owners or self.output_owner
+
+    @property
+    def reads_entries(self) -> bool:
+        """Whether conntrack's entries of packets are looked at."""
+        return bool(self.output_conntrack or self.filter_ct_state or self.filter_ct_mark)
+
+    @property
+    def tells_invalid(self) -> bool:
+        """Whether packets that conntrack found invalid are told from those that it has not had."""
+        return self.output_conntrack or not {CtState.INVALID, CtState.NONE}.isdisjoint(
+            self.filter_ct_state
+        )
+
+    @property
+    def has_structures(self) -> bool:
+        """Whether events have raw parts of an sk_buff."""
+        return self.output_skb or self.output_skb_shared_info or self.output_skb_cb
 
     @property
     def watches_arp(self) -> bool:
@@ -220,16 +338,51 @@ class Config:
                 "tracepoints of the kernel tell a `journey`: leave `filter_func`, "
                 "`with_tracepoints`, `backend` and `drops` out"
             )
+        if self.top and (self.rules or self.output_nf_path):
+            raise UsageError(
+                "`top` counts, and tells no `rules` and no `output_nf_path`: leave it or them out"
+            )
+        if self.filter_return:
+            ReturnFilter.parse(self.filter_return)
+        if self.sees_returns and (self.drops or self.journey):
+            raise UsageError(
+                "functions return, and tracepoints do not: leave `output_return` and "
+                "`filter_return`, or `drops` and `journey` out"
+            )
+        if self.journey and (self.output_caller or self.output_tunnel or self.has_structures):
+            raise UsageError(
+                "a `journey` has lines of its own: leave `output_caller`, `output_tunnel`, "
+                "`output_skb`, `output_skb_shared_info` and `output_skb_cb` out"
+            )
         if self.top and not self.drops:
             raise UsageError("`top` counts drops: give `drops` with it")
         if self.flows and not self.top:
             raise UsageError("`flows` are counted with `top`: give both")
         if self.top and self.limit_events:
             raise UsageError("`top` counts, and no event comes: leave `limit_events` out")
+        if self.output_conntrack and self.top:
+            raise UsageError("`top` counts, and no event comes: leave `output_conntrack` out")
+        if self.output_owner and (self.journey or self.top):
+            raise UsageError(
+                "`output_owner` is of events, which `journey` and `top` do not show: leave it out"
+            )
+        if not 0 <= self.filter_pid <= PID_MAX:
+            raise UsageError(f"`filter_pid` is from 1 to {PID_MAX}, not {self.filter_pid}")
+        if len(os.fsencode(self.filter_comm)) > COMM_MAX:
+            kept = os.fsdecode(os.fsencode(self.filter_comm)[:COMM_MAX])
+            raise UsageError(
+                f"the kernel keeps {COMM_MAX} bytes of a process's name: give `filter_comm` "
+                f"{quote(kept)}, as ps -o comm has it"
+            )
+        if self.output_skb_metadata and (self.journey or self.top):
+            raise UsageError(
+                "`output_skb_metadata` is of events, which `journey` and `top` do not show: "
+                "leave it out"
+            )
         if self.limit_events < 0:
             raise UsageError(f"a limit of {self.limit_events} events is impossible: 0 is no limit")
         try:
-            re.compile(self.filter_func)
+            matcher(self.filter_func)
         except (re.error, OverflowError, RecursionError) as error:
             raise UsageError(
                 f"cannot read the pattern {quote(self.filter_func)}: {error}"

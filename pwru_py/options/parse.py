@@ -12,32 +12,45 @@ from typing import Any
 from .._version import __version__
 from ..errors import UsageError
 from ..escape import printable
-from .config import Config, Timestamp, is_arp
+from ..facts.function_sets import SETS
+from .config import Config, Rules, Timestamp, is_arp
+from .filter_file import read_filter
 from .flags import BY_NAME, GROUPS, PWRU_ONLY, Flag, Options
 
 USAGE = """\
 usage: pwru-py [flag ...] [filter ...]
 
+"""
+ABOUT = """\
 Packet, where are you? Shows every kernel function a packet passes through.
 """
-
-EPILOG = """\
+FILTER = """\
 the filter is a pcap-filter(7) expression; flags may stand before, between and
 after its words, -- ends them. Flags without a value take =true and =false too.
-
-examples:
-  pwru-py 'dst host 1.1.1.1 and tcp'              where do these packets go?
-  pwru-py --output-stack 'dst host 1.1.1.1'       ... and who called
-  pwru-py --drops                                 what is lost, where, and why
-  pwru-py --journey icmp                          from device to device
-  pwru-py --journey --exec 'curl example.com'     what this command sends
-  pwru-py --filter-track-skb dst port 8080        follow it through NAT
-  pwru-py --output-json -w trace.jsonl icmp       one JSON object a line
-
+"""
+TIMES = """\
+times (MODE): none (-t); current, ns of the monotonic clock; relative, ns since
+this packet's last event; absolute (-tttt), date and time of the event; epoch
+(-tt), seconds since 1970; delta (-ttt), ns since the line before; elapsed
+(-ttttt), ns since the first line.
+"""
+SET_USE = "sets of functions in RE, as in '@tcp|ip_rcv'"
+EXAMPLES = (
+    ("pwru-py 'dst host 1.1.1.1 and tcp'", "where do these packets go?"),
+    ("pwru-py --output-stack 'dst host 1.1.1.1'", "... and who called"),
+    ("pwru-py --drops", "what is lost, where, and why"),
+    ("pwru-py --journey icmp", "from device to device"),
+    ("pwru-py --journey --exec 'curl example.com'", "what this command sends"),
+    ("pwru-py --filter-track-skb dst port 8080", "follow it through NAT"),
+    ("pwru-py --output-json -w trace.jsonl icmp", "one JSON object a line"),
+    ("pwru-py -r trace.jsonl --drops", "... shown again, without root"),
+)
+PROCESS = """\
 PROCESS is command:pid. In parentheses, (command:pid), the function ran in an
 interrupt: that process was merely the one on the CPU and need not know of the
 packet.
-
+"""
+STATUS = """\
 exit status: 0 after a signal, the line limit, help or version; 1 when tracing
 failed; 2 when the command line is wrong. With --exec the command's own.
 """
@@ -91,6 +104,8 @@ def parse(argv: Sequence[str]) -> Options:
     if values.get("journey"):
         values["journey_count"] = values.pop("limit_events", 0)
         values["journey_paths"] = values.pop("top", False)
+        if values["journey_paths"] and values.get("output_nf_path"):
+            raise UsageError("paths are counted, and tell no rules: leave --output-nf-path out")
     if values.get("prometheus"):
         values["top"] = True
     elif values.get("top"):
@@ -98,9 +113,19 @@ def parse(argv: Sequence[str]) -> Options:
     if values.get("command") and values.get("filter_cgroup"):
         raise UsageError("--exec has a control group of its own: leave --filter-cgroup out")
     expression = " ".join(found.words).strip()
-    alone = values.get("drops") and values.get("summary_only")
+    if values.get("filter_file"):
+        if expression:
+            raise UsageError("-F FILE has the filter: leave its words out, or write them there")
+        expression = read_filter(values["filter_file"])
+    if values.get("drops"):
+        values.setdefault("timestamp", Timestamp.ABSOLUTE)
+    alone = values.get("drops") and values.get("summary_only") and not values.get("read_file")
     if alone and not values.get("limit_events") and not is_arp(expression):
         values["top"] = True  # the kernel counts, and sends nothing
+        values["flows"] = values.get("advice", False)  # which needs addresses
+    silent = ("top", "journey", "read_file")  # which tell no rules, or in their own way
+    if values.get("advice") and not any(map(values.get, silent)):
+        values.setdefault("rules", Rules.ON)
     config = {name: value for name, value in values.items() if name in _OF_CONFIG}
     options = {name: value for name, value in values.items() if name in _OF_OPTIONS}
     return Options(Config(filter=expression, **config), **options)
@@ -117,6 +142,9 @@ def _tell_apart(argv: Sequence[str]) -> _Found:
         if not _is_flag(word):
             found.words.append(word)
             continue
+        if _is_cluster(word):
+            rest.appendleft(f"-{word[2:]}")
+            word = word[:2]
         name, text = _split(word)
         flag = BY_NAME.get(name)
         if flag is None:
@@ -136,6 +164,14 @@ def _tell_apart(argv: Sequence[str]) -> _Found:
 def _is_flag(word: str) -> bool:
     """Whether it is spelled as a flag. A filter or a value may hold ``-`` and ``-1``."""
     return re.match("-[^0-9]", word) is not None
+
+
+def _is_cluster(word: str) -> bool:
+    """Whether it is a short switch and behind it more short flags, as in ``-ttt`` or ``-nc5``."""
+    first, second = BY_NAME.get(word[:2]), BY_NAME.get(f"-{word[2:3]}")
+    return (
+        first is not None and not first.metavar and second is not None and f"-{word}" not in BY_NAME
+    )
 
 
 def _split(word: str) -> tuple[str, str | None]:
@@ -170,11 +206,15 @@ def _unknown(name: str) -> str:
 
 def help_text() -> str:
     """``--help``."""
-    lines = [USAGE]
+    lines = [USAGE + ABOUT]
     for title, flags in GROUPS.items():
         lines.append(f"{title}:")
         for flag in flags:
             names = f"  {', '.join(flag.names)} {flag.metavar}"
             lines.append(f"{names:<{_HELP_COLUMN}}{flag.help}")
         lines.append("")
-    return "\n".join([*lines, EPILOG])
+    examples = "".join(f"  {command:<46}  {about}\n" for command, about in EXAMPLES)
+    lines.append(f"{SET_USE}:")
+    lines += [f"  @{name:<{_HELP_COLUMN - 3}}{each.purpose}" for name, each in SETS.items()]
+    lines.append("")
+    return "\n".join([*lines, FILTER, TIMES, f"examples:\n{examples}", PROCESS, STATUS])

@@ -6,44 +6,70 @@ A new field is a row here (and in ``record/event.py``, where its value comes fro
 
 from __future__ import annotations
 
+import builtins
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import partial
 from operator import attrgetter
 from typing import Any, NamedTuple
 
 from ..options.config import Timestamp
 from ..record.event import Context, Event
+from .conntrack import CONNTRACK_SCHEMA, format_conntrack, json_conntrack, short_conntrack
 from .formats import (
     Format,
+    format_call,
+    format_caller,
     format_frame,
     format_func,
     format_iface,
+    format_metadata,
+    format_owner,
     format_packet,
     format_process,
     format_tuple,
     format_verdict,
+    short_caller,
 )
-from .json_tuple import TUPLE_SCHEMA, json_tuple
-from .stamp import ISO_CHARS, ISO_PATTERN, TIME_OF_DAY_CHARS, Stamp
+from .json_frame import FRAME_SCHEMA, json_frame
+from .json_tuple import TUNNEL_SCHEMA, TUPLE_SCHEMA, json_tunnel, json_tuple
+from .stamp import EPOCH_CHARS, ISO_CHARS, RFC3339_PATTERN, TIME_OF_DAY_CHARS, Stamp
+from .verdicts import DROPPED_BY_SCHEMA, STEP_SCHEMA, json_dropped_by, json_step
 
 
 @dataclass(frozen=True, slots=True)
 class View:
     """What of an event is shown. ``meta``: the columns NETNS to LEN. ``drops``: all are drops.
+    ``quiet``: fewer columns.
 
     ``netns_names``: namespaces by their names, cut to ``netns_name_max`` characters; 0: no limit.
-    ``counts``: no event is shown, counts are.
+    ``rules``: what in netfilter dropped a packet, ``nf_path``: which rules it met.
+    ``skb_metadata``: field expressions, a column each. ``returns``: functions also where they
+    return. ``counts``: no event is shown, counts are.
     """
 
     meta: bool = True
     tuple: bool = True
     tcp_flags: bool = False
     stack: bool = False
+    caller: bool = False
+    tunnel: bool = False
+    conntrack: bool = False
+    owner: bool = False
+    cb: bool = False
+    sk_buff: bool = False
+    shared_info: bool = False
     packet_id: bool = False
     netns_names: bool = False
     netns_name_max: int = 0
+    rules: bool = False
+    nf_path: bool = False
+    returns: bool = False
+    skb_metadata: builtins.tuple[str, ...] = ()
     drops: bool = False
+    quiet: bool = False
     counts: bool = False
     timestamp: Timestamp = Timestamp.NONE
 
@@ -54,8 +80,9 @@ class Group(IntEnum):
     TASK = 0
     TIME = 1
     PACKET = 2
-    FUNC = 3
-    STACK = 4
+    METADATA = 3
+    FUNC = 4
+    STACK = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +134,7 @@ class Field:
     priority: int = 0
     format: Choice = lambda view, stamp: str
     reads: tuple[str, ...] = ()
+    more: Choice = lambda view, stamp: ()  # that it reads in some sessions
     short: Choice = lambda view, stamp: None
     shown: Callable[[View], bool] = lambda view: True
 
@@ -114,7 +142,7 @@ class Field:
         """As a session shows it."""
         low, ideal = self.widths(view, stamp)
         text, short = self.format(view, stamp), self.short(view, stamp)
-        rest = (self.reads, self.group, short)
+        rest = ((*self.reads, *self.more(view, stamp)), self.group, short)
         title = (view.drops and self.drop_title) or self.title
         return Column(self.key, title, low, ideal, self.priority, text, *rest)
 
@@ -157,10 +185,55 @@ def _tuple_text(view: View, stamp: Stamp) -> Format:
     return lambda event: format_tuple(event.tuple)
 
 
+def _tunnel_text(view: View, stamp: Stamp) -> Format:
+    if view.tcp_flags:
+        return lambda event: format_tuple(event.tunnel, event.tunnel_flags)
+    return lambda event: format_tuple(event.tunnel)
+
+
+_WITHOUT_NAME = re.compile("-?[0-9]+|0x[0-9a-f]+|a structure|")
+
+
+def _returned_number(event: Event) -> int | str | None:
+    if event.returned is None:
+        return None
+    text = event.returned.text
+    return text if text.startswith("0x") else event.returned.value
+
+
+def _returned_name(event: Event) -> str | None:
+    if event.returned is None or _WITHOUT_NAME.fullmatch(event.returned.text):
+        return None
+    return event.returned.text
+
+
+def _func_text(view: View, stamp: Stamp) -> Format:
+    if view.drops:
+        return format_verdict
+    return format_call if view.returns else format_func
+
+
+def _structure(name: str, of: str, key: str) -> Member:
+    return _made(
+        key,
+        lambda e: None if (found := getattr(e, of)) is None else found.values(),
+        of,
+        f"struct {name}, each member by its name: numbers (those in network byte order turned), "
+        "addresses as text, enums by name; of frags those in use. null where it is freed already. "
+        f"Only with --output-{key.replace('sk_buff', 'skb').replace('_', '-')}.",
+        {"type": ["object", "null"]},
+    )
+
+
 def _time_widths(view: View, stamp: Stamp) -> tuple[int, int]:
     if view.timestamp is Timestamp.ABSOLUTE:
         return TIME_OF_DAY_CHARS, ISO_CHARS
-    width = 15 if view.timestamp is Timestamp.CURRENT else 10
+    widths = {
+        Timestamp.CURRENT: 15,
+        Timestamp.EPOCH: EPOCH_CHARS,
+        Timestamp.ELAPSED: 13,
+    }
+    width = widths.get(view.timestamp, 10)
     return width, width
 
 
@@ -179,11 +252,28 @@ def _meta(view: View) -> bool:
 def columns(view: View, stamp: Stamp) -> list[Column]:
     """The columns of a view, in the order they are shown; FUNC is always the last."""
     rows = (row for row in FIELDS if row.title and row.shown(view))
-    return [row.column(view, stamp) for row in rows if not view.drops or row.key not in _NO_DROP]
+    hidden = (_NO_DROP if view.drops else _ALL) | (_NOT_QUIET if view.quiet else _ALL)
+    shown = [row.column(view, stamp) for row in rows if row.key not in hidden]
+    return [*shown[:-1], *_metadata_columns(view), shown[-1]]
 
 
+def _metadata_columns(view: View) -> list[Column]:
+    found = []
+    for number, expression in enumerate(view.skb_metadata):
+        title = expression.removeprefix("skb->")
+        width = max(_METADATA_CHARS, len(title))
+        text = partial(format_metadata, number=number)
+        reads, group = ("skb_metadata",), Group.METADATA
+        found.append(Column(f"metadata-{number}", title, width, width, 11, text, reads, group))
+    return found
+
+
+_METADATA_CHARS = 6
+_ALL: frozenset[str] = frozenset()
 _NO_DROP = frozenset({"skb", "cpu", "mark", "proto", "mtu"})
 """Columns that say little of a drop; JSON has them."""
+_NOT_QUIET = _NO_DROP | {"process", "len"}
+"""Columns without which a line still says where a packet is, and which."""
 
 
 _INTEGER = {"type": "integer", "minimum": 0}
@@ -194,14 +284,60 @@ _TEXT = {"type": "string"}
 _WORD = {"enum": [context.name.lower() for context in Context]}
 _OR_NULL: dict[str, Any] = {"type": ["string", "null"]}
 _NUMBER_OR_NULL: dict[str, Any] = {"type": ["integer", "null"], "minimum": 0}
-_STAMP = {"oneOf": [{"type": "integer"}, {"type": "string", "pattern": ISO_PATTERN}]}
-_FRAMES = {"type": "array", "items": {"type": "string"}}
+_STAMP = {"oneOf": [{"type": "integer"}, {"type": "string", "pattern": RFC3339_PATTERN}]}
+_WORDS = {"type": "array", "items": _U32}
+_FRAMES = {"type": "array", "items": FRAME_SCHEMA}
 
 FIELDS: tuple[Field, ...] = (
     Field(
         "type",
         Group.TASK,
         (Member("type", lambda event: "event", ("skb",), {"const": "event"}),),
+        shown=lambda view: not view.returns,
+    ),
+    Field(
+        "call",
+        Group.TASK,
+        (
+            Member(
+                "type",
+                lambda event: "event" if event.returned is None else "return",
+                ("returned",),
+                {"const": "event"},
+            ),
+            _plain(
+                "depth",
+                "How many traced functions of the thread are under way, this one not counted. Only "
+                "with --output-return or --filter-return, as the next three.",
+                _INTEGER,
+            ),
+            _made(
+                "returned",
+                _returned_number,
+                "returned",
+                "What the function has returned, as a number; of a pointer that is an error its "
+                "errno, below 0; of another pointer its address as text; null where it returns "
+                "nothing or a structure, and in events.",
+                {"type": ["integer", "string", "null"]},
+            ),
+            _made(
+                "returned_name",
+                _returned_name,
+                "returned",
+                "The same by name: an errno (-EPERM), an enum's value, a verdict of netfilter "
+                "(NF_DROP), true, false, NULL, ERR_PTR(-ENOENT); null where it has none.",
+                _OR_NULL,
+            ),
+            _made(
+                "duration_ns",
+                lambda e: None if e.returned is None else e.returned.duration_ns,
+                "returned",
+                "From the function's entry to its return, with what tracing took within; null in "
+                "events.",
+                _NUMBER_OR_NULL,
+            ),
+        ),
+        shown=lambda view: view.returns,
     ),
     Field(
         "skb",
@@ -285,19 +421,37 @@ FIELDS: tuple[Field, ...] = (
         reads=("comm", "pid", "context"),
     ),
     Field(
-        "time",
-        Group.TIME,
+        "owner",
+        Group.PACKET,
         (
             _made(
-                "time",
-                lambda event: None,
-                "",
-                "Only with --timestamp. current: monotonic ns; relative: ns since this skb's "
-                "previous event, 0 at its first; absolute: ISO 8601 local time with microseconds "
-                "and offset.",
-                _STAMP,
+                "owner",
+                lambda e: None if e.owner is None else e.owner._asdict(),
+                "owner",
+                "The process that made the socket which sends the packet, or which it comes to; of "
+                "sockets that were there before the session, one that had it. null where that is "
+                "not known. Only with --output-owner.",
+                {
+                    "type": ["object", "null"],
+                    "properties": {
+                        "pid": {"description": "Process (thread group) id.", **_INTEGER},
+                        "comm": {"description": "Its name then, escaped as in comm.", **_TEXT},
+                    },
+                    "required": ["pid", "comm"],
+                },
             ),
         ),
+        title="OWNER",
+        widths=_fixed((12, 16)),
+        priority=7,
+        format=_fixed(format_owner),
+        reads=("owner",),
+        shown=lambda view: view.owner,
+    ),
+    Field(
+        "time",
+        Group.TIME,
+        (),
         title="TIME",
         widths=_time_widths,
         priority=9,
@@ -309,10 +463,22 @@ FIELDS: tuple[Field, ...] = (
         "clocks",
         Group.TIME,
         (
-            _plain("ts_ns", "CLOCK_MONOTONIC, nanoseconds.", _INTEGER),
-            _plain(
-                "wall_ns", "The same moment in nanoseconds since the epoch.", {"type": "integer"}
+            _made(
+                "time",
+                lambda event: None,  # ``jsonl`` writes it: it is no value of the event alone
+                "",
+                "RFC 3339, local time with nanoseconds. With --timestamp an integer, current: as "
+                "ts_ns; relative: ns since this packet's previous event, 0 at its first; epoch: as "
+                "time_ns; delta: ns since the event before; elapsed: ns since the first event.",
+                _STAMP,
             ),
+            _plain(
+                "time_ns",
+                "The same moment in nanoseconds since the epoch.",
+                {"type": "integer"},
+                of="wall_ns",
+            ),
+            _plain("ts_ns", "The same moment by CLOCK_MONOTONIC, nanoseconds.", _INTEGER),
         ),
     ),
     Field(
@@ -422,6 +588,75 @@ FIELDS: tuple[Field, ...] = (
         shown=lambda view: view.tuple,
     ),
     Field(
+        "skb_metadata",
+        Group.METADATA,
+        (
+            _made(
+                "skb_metadata",
+                lambda e: {field.expression: field.value for field in e.skb_metadata},
+                "skb_metadata",
+                "With --output-skb-metadata: each expression's value; null where it could not be "
+                "read. Numbers in host byte order; addresses, pointers, strings and names of enums "
+                "are text.",
+                {
+                    "type": "object",
+                    "additionalProperties": {"type": ["integer", "string", "boolean", "null"]},
+                },
+            ),
+        ),
+        shown=lambda view: bool(view.skb_metadata),
+    ),
+    Field(
+        "tunnel",
+        Group.PACKET,
+        (Member("tunnel_tuple", json_tunnel, ("tunnel", "tunnel_flags"), TUNNEL_SCHEMA),),
+        title="TUNNEL",
+        widths=lambda view, stamp: (31, 46 if view.tcp_flags else 38),
+        priority=11,
+        format=_tunnel_text,
+        reads=("tunnel", "tunnel_flags"),
+        shown=lambda view: view.tunnel,
+    ),
+    Field(
+        "conntrack",
+        Group.PACKET,
+        (
+            Member(
+                "conntrack", lambda e: json_conntrack(e.conntrack), ("conntrack",), CONNTRACK_SCHEMA
+            ),
+        ),
+        title="CONNTRACK",
+        widths=_fixed((17, 28)),
+        priority=11,
+        format=_fixed(format_conntrack),
+        short=_fixed(short_conntrack),
+        reads=("conntrack",),
+        shown=lambda view: view.conntrack,
+    ),
+    Field(
+        "caller",
+        Group.FUNC,
+        (
+            _made(
+                "caller_func",
+                lambda e: format_caller(e) or None,
+                "caller",
+                "Where the function returns to, as a stack names it: its caller, or where that one "
+                "returns to if it has jumped to the function. Of a tracepoint the caller of the "
+                "function that it is in. null where another tracer hides it. Only with "
+                "--output-caller.",
+                _OR_NULL,
+            ),
+        ),
+        title="CALLER",
+        widths=_fixed((18, 34)),
+        priority=11,
+        format=_fixed(format_caller),
+        short=_fixed(short_caller),
+        reads=("caller",),
+        shown=lambda view: view.caller,
+    ),
+    Field(
         "func",
         Group.FUNC,
         (
@@ -438,7 +673,7 @@ FIELDS: tuple[Field, ...] = (
                 _OR_NULL,
             ),
             _made(
-                "drop_reason_id",
+                "drop_reason_code",
                 lambda e: e.reason if e.reason >= 0 else None,
                 "reason",
                 "The reason's number; null when the function carries none.",
@@ -456,8 +691,42 @@ FIELDS: tuple[Field, ...] = (
         drop_title="DROP",
         widths=_fixed((26, 36)),
         priority=12,
-        format=lambda view, stamp: format_verdict if view.drops else format_func,
+        format=_func_text,
         reads=("func", "reason", "reason_name", "location"),
+        more=lambda view, stamp: ("depth", "returned") if view.returns else (),
+    ),
+    Field(
+        "verdict",
+        Group.STACK,
+        (
+            _made(
+                "verdict",
+                lambda e: json_dropped_by(e.dropped_by),
+                "dropped_by",
+                "Of a drop, with --rules: what in netfilter dropped the packet.",
+                {
+                    **DROPPED_BY_SCHEMA,
+                    "description": "Of a drop, with --rules: what netfilter said that dropped the "
+                    "packet; null elsewhere, and where its tables cannot be probed.",
+                },
+            ),
+        ),
+        shown=lambda view: view.rules,
+    ),
+    Field(
+        "nf_path",
+        Group.STACK,
+        (
+            _made(
+                "nf_path",
+                lambda e: [json_step(step) for step in e.nf_path],
+                "nf_path",
+                "Only with --output-nf-path: the rule of nf_tables that matched, or the policy "
+                "that decided, of an event of nft_do_chain; with --drops all before the drop.",
+                {"type": "array", "items": STEP_SCHEMA},
+            ),
+        ),
+        shown=lambda view: view.nf_path,
     ),
     Field(
         "stack",
@@ -465,14 +734,43 @@ FIELDS: tuple[Field, ...] = (
         (
             _made(
                 "stack",
-                lambda e: [format_frame(frame) for frame in e.stack],
+                lambda e: [json_frame(frame) for frame in e.stack],
                 "stack",
-                "Callers, innermost first: symbol+0xOFFSET [module], or the address alone. Only "
-                "with --output-stack.",
+                "Callers, innermost first. Only with --output-stack.",
                 _FRAMES,
             ),
         ),
         shown=lambda view: view.stack,
     ),
+    Field(
+        "cb",
+        Group.STACK,
+        (
+            _made(
+                "cb",
+                lambda e: list(e.cb),
+                "cb",
+                "skb->cb as numbers of 32 bits, host byte order; those of __sk_buff->cb are the "
+                "third to the seventh. Only with --output-skb-cb.",
+                _WORDS,
+            ),
+        ),
+        shown=lambda view: view.cb,
+    ),
+    Field(
+        "sk_buff",
+        Group.STACK,
+        (_structure("sk_buff", "sk_buff", "sk_buff"),),
+        shown=lambda view: view.sk_buff,
+    ),
+    Field(
+        "shared_info",
+        Group.STACK,
+        (_structure("skb_shared_info", "shared_info", "skb_shared_info"),),
+        shown=lambda view: view.shared_info,
+    ),
 )
 """In the order of columns; JSON has them group by group."""
+
+RETURN_KEYS = tuple(m.name for row in FIELDS if row.key == "call" for m in row.members[1:])
+"""What a line of a return has, and an event may have."""

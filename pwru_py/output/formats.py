@@ -34,6 +34,11 @@ def format_process(event: Event) -> str:
     return f"{event.comm}:{event.pid}"
 
 
+def format_owner(event: Event) -> str:
+    """``comm:pid`` of the process that the packet's socket is of, ``-`` where it is not known."""
+    return f"{event.owner.comm}:{event.owner.pid}" if event.owner is not None else "-"
+
+
 def format_packet(event: Event) -> str:
     """``7``; ``9<7`` for a packet that was made of packet 7."""
     return f"{event.packet}<{event.parent}" if event.parent else str(event.packet)
@@ -42,6 +47,14 @@ def format_packet(event: Event) -> str:
 def format_iface(event: Event) -> str:
     """``name:ifindex``, ``0`` without a device."""
     return f"{event.ifname}:{event.ifindex}" if event.ifname else str(event.ifindex)
+
+
+def format_metadata(event: Event, number: int) -> str:
+    """A value of a field expression, ``-`` where it could not be read."""
+    value = event.skb_metadata[number].value
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "-" if value is None else str(value)
 
 
 def flag_names(tcp_flags: int) -> str:
@@ -76,6 +89,15 @@ def format_tuple(packet: Tuple | None, tcp_flags: int = 0) -> str:
     return f"{packet.saddr}:{packet.sport}->{packet.daddr}:{packet.dport}({proto})"
 
 
+def format_end(packet: Tuple, side: str) -> str:
+    """``10.0.0.2:45146``, the ``source`` or the ``target``; the address alone without ports."""
+    address = packet.saddr if side == "source" else packet.daddr
+    port = packet.sport if side == "source" else packet.dport
+    if not packet.has_ports:
+        return address
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
 def format_reason(event: Event) -> str:
     """The reason by name, by number when it has none, '' when the function carries none."""
     return "" if event.reason < 0 else event.reason_name or f"reason {event.reason}"
@@ -85,6 +107,28 @@ def format_func(event: Event) -> str:
     """The function and, two spaces after it, the reason it was given, and who freed the packet."""
     verdict = format_verdict(event)
     return f"{event.func}  {verdict}" if verdict else event.func
+
+
+def format_call(event: Event) -> str:
+    """The same, a space further right for each function that it lies in; where it returns
+
+    ``← ip_rcv = 0  12.3 µs``.
+    """
+    indent, returned = " " * event.depth, event.returned
+    if returned is None:
+        return indent + format_func(event)
+    value = f" = {returned.text}" if returned.text else ""
+    return f"{indent}← {event.func}{value}  {format_duration(returned.duration_ns)}"
+
+
+def format_duration(ns: int) -> str:
+    """``870 ns``, ``12.3 µs``, ``4.5 ms``, ``1.2 s``."""
+    if ns < 1000:
+        return f"{ns} ns"
+    for unit, size in (("µs", 1_000), ("ms", 1_000_000)):
+        if ns < 1000 * size:
+            return f"{ns / size:.1f} {unit}"
+    return f"{ns / 1e9:.1f} s"
 
 
 def format_verdict(event: Event) -> str:
@@ -101,6 +145,16 @@ def format_said(verdict: Verdict) -> str:
     if verdict.family:
         table = f"{verdict.family} {table}/{verdict.chain}"
     return f"{table}.{verdict.hook}:{verdict.verdict}"
+
+
+def format_caller(event: Event) -> str:
+    """As a frame; '' where it is not known."""
+    return "" if event.caller is None else format_frame(event.caller)
+
+
+def short_caller(event: Event) -> str:
+    """The symbol alone, where there is one."""
+    return event.caller.symbol if event.caller and event.caller.symbol else format_caller(event)
 
 
 def format_frame(frame: Frame) -> str:

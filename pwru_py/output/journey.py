@@ -10,16 +10,27 @@ from __future__ import annotations
 from bisect import bisect
 from collections.abc import Callable
 from itertools import groupby
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
-from ..facts.ruleset import Rule
+from ..facts.conntrack import CtState
 from ..options.config import Timestamp
-from ..record.event import Tuple, Verdict
-from ..record.journey import Change, Changed, End, Ended, Hop, Journey
+from ..record.dropped_by import NoRules, Rules, dropped_by, dropped_by_text, step_of
+from ..record.event import DroppedBy, Step
+from ..record.journey import Change, Changed, End, Ended, Hop, Journey, Judged
 from ..record.paths import Finish
-from .formats import cell_width, format_said, format_tuple, pad
+from .conntrack import CONNTRACK_SCHEMA, conntrack_text, json_conntrack
+from .formats import cell_width, format_end, format_said, format_tuple, pad
 from .json_tuple import TUPLE_SCHEMA, json_addresses
 from .stamp import iso_time
+from .verdicts import (
+    DROPPED_BY_SCHEMA,
+    STEP_SCHEMA,
+    VERDICT_MEMBERS,
+    json_dropped_by,
+    json_step,
+    json_verdict,
+    step_text,
+)
 
 Name = Callable[[int], str]
 """What a namespace is called, by its inode number."""
@@ -30,26 +41,6 @@ Device = Callable[[int, str], str]
 
 def _no_device(_netns: int, _ifname: str) -> str:
     return ""
-
-
-class Rules(Protocol):
-    """Rules of nf_tables, as they are listed now: ``kernel.rules.RuleBook``."""
-
-    def find(self, netns: int, table: int, rule: int) -> Rule | None:
-        """By namespace and the handles of table and rule; None where nothing tells."""
-
-    def is_plain(self, netns: int, table: int) -> bool:
-        """Whether in a table nothing but verdicts of rules, and policies, decides."""
-
-
-class NoRules:
-    """Where they cannot be looked up."""
-
-    def find(self, netns: int, table: int, rule: int) -> Rule | None:
-        return None
-
-    def is_plain(self, netns: int, table: int) -> bool:
-        return False
 
 
 class Names(NamedTuple):
@@ -64,6 +55,7 @@ ARRIVED, LOST, UNKNOWN = "✔", "✘", "?"
 _MARKS = {Ended.DROPPED: LOST, Ended.UNSEEN: UNKNOWN}
 _WAY_CELLS, _DEVICE_CELLS = 3, 15
 _SAID = "nf"  # netfilter
+_TUNNELS = (Changed.INTO, Changed.OUT_OF)
 
 
 def journey_lines(
@@ -76,7 +68,8 @@ def journey_lines(
     """
     end = journey.end
     last = _Row(end.ts_ns, end.netns, f"{mark(journey)} {end_text(journey, names)}")
-    rows = [*_way_rows(journey, names.device), last]
+    rows = [*_way_rows(journey, names.device), *_step_rows(journey, names), last]
+    rows.sort(key=lambda row: row.ts_ns)
     places = [place_text(names.name(row.netns)) for row in rows]
     width = max(map(cell_width, places))
     lines, since = [_head(journey, timestamp)], journey.begin_ns
@@ -100,12 +93,21 @@ def _hop_text(hop: Hop, before: Hop | None, device: str) -> str:
     told = [
         device,
         _change_text(hop.change) if hop.change is not None else "",
+        _entry_text(hop),
         _vlan_text(hop.vlan, before.vlan if before is not None else None),
         f"mtu {hop.mtu}" if before is not None and 0 != hop.mtu != before.mtu else "",
     ]
     return f"{hop.way:<{_WAY_CELLS}}  {pad(hop.ifname, _DEVICE_CELLS)}  " + ", ".join(
         filter(None, told)
     )
+
+
+def _entry_text(hop: Hop) -> str:
+    """Of a packet that is translated, the state of the entry that says so."""
+    ct, change = hop.conntrack, hop.change
+    if ct is None or ct.original is None or change is None or change.what in _TUNNELS:
+        return ""
+    return f"conntrack {conntrack_text(ct, ends=False)}"
 
 
 def _vlan_text(vlan: int | None, before: int | None) -> str:
@@ -129,7 +131,19 @@ def _way_rows(journey: Journey, device: Device) -> list[_Row]:
         judged = [*group]
         said = ", ".join(format_said(each.verdict) for each in judged)
         rows.append(_Row(judged[0].ts_ns, netns, f"{_SAID:<{_WAY_CELLS}}  {said}"))
-    return sorted(rows, key=lambda row: row.ts_ns)
+    return rows
+
+
+def _step_rows(journey: Journey, names: Names) -> list[_Row]:
+    """A row for each rule of nf_tables that the packet met."""
+    return [
+        _Row(met.ts_ns, met.netns, " " * (_WAY_CELLS + 2) + step_text(_step(met, names)))
+        for met in journey.steps
+    ]
+
+
+def _step(met: Judged, names: Names) -> Step:
+    return step_of(met.netns, met.verdict, names.rules)
 
 
 def mark(journey: Journey) -> str:
@@ -160,28 +174,22 @@ def _head(journey: Journey, timestamp: Timestamp) -> str:
 
 def _change_text(change: Change) -> str:
     what, before, after = change
-    if what in (Changed.INTO, Changed.OUT_OF):
+    if what in _TUNNELS:
         return f"{what}: {format_tuple(after)}"
     ends = [
-        f"{side} {_end_point(before, side)} -> {_end_point(after, side)}"
+        f"{side} {format_end(before, side)} -> {format_end(after, side)}"
         for side, told in (("source", Changed.TARGET), ("target", Changed.SOURCE))
         if what is not told
     ]
     return f"nat {', '.join(ends)}"
 
 
-def _end_point(packet: Tuple, side: str) -> str:
-    address = packet.saddr if side == "source" else packet.daddr
-    port = packet.sport if side == "source" else packet.dport
-    if not packet.has_ports:
-        return address
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
-
-
 def end_text(journey: Journey, names: Names) -> str:
     """The end in words, with what came of it."""
     end = journey.end
     parts = [_how(end, names)]
+    if end.conntrack is not None and end.conntrack.state is not CtState.NONE:
+        parts.append(f"conntrack {conntrack_text(end.conntrack)}")
     if end.note:
         parts.append(end.note)
     if journey.answered_by:
@@ -211,57 +219,18 @@ def _how_text(finish: End | Finish, names: Names) -> str:
     if finish.how is Ended.DROPPED:
         reason = finish.reason or "dropped"
         reason = f"{reason} in {finish.by}" if finish.by else reason
-        verdict = finish.verdict
-        return reason if verdict is None else f"{reason}: {_table_text(finish, verdict, names)}"
+        dropped = dropper(finish, names)
+        return reason if dropped is None else f"{reason}: {dropped_by_text(dropped)}"
     words = {Ended.READ: "read by", Ended.TAKEN: "taken in by", Ended.LEFT: "left by"}
     if finish.how in words:
         return f"{words[finish.how]} {finish.by}{seems}"
     return "lost sight of"
 
 
-def _table_text(finish: End | Finish, verdict: Verdict, names: Names) -> str:
-    """Which table has dropped it, and which rule, as far as that is known."""
-    if not verdict.family:
-        return f"table {verdict.table}, {verdict.hook}"
-    table = f"table {verdict.family} {verdict.table}, chain {verdict.chain}, {verdict.hook}"
-    if not verdict.rule:
-        policy = "its policy, drop, or " if verdict.policy == "DROP" else ""
-        if _by_policy(finish, verdict, names):
-            return f"{table}, by its policy, drop"
-        return f"{table}, by {policy}a rule that is not known"
-    rule = names.rules.find(finish.netns, verdict.table_handle, verdict.rule)
-    if rule is None:
-        return f"{table}, rule {verdict.rule} (gone, or it cannot be listed)"
-    of = f" of chain {rule.chain}" if rule.chain != verdict.chain else ""
-    return f"{table}, rule {verdict.rule}{of}: {rule.text}"
-
-
-def _by_policy(finish: End | Finish, verdict: Verdict, names: Names) -> bool:
-    """Whether a drop is that of a chain's policy, as no rule that was seen has decided."""
-    dropped = not verdict.rule and verdict.policy == "DROP"
-    return dropped and names.rules.is_plain(finish.netns, verdict.table_handle)
-
-
-def json_verdict(finish: End | Finish, names: Names) -> dict[str, Any] | None:
-    """The verdict that dropped a packet, as ``VERDICT_SCHEMA`` describes; None without one."""
+def dropper(finish: End | Finish, names: Names) -> DroppedBy | None:
+    """What in netfilter dropped it; None: nothing did."""
     verdict = finish.verdict
-    if verdict is None:
-        return None
-    found = verdict.rule and names.rules.find(finish.netns, verdict.table_handle, verdict.rule)
-    rule = found or None
-    return {
-        **_verdict_members(verdict),
-        "rule_chain": rule.chain if rule else None,
-        "rule_text": rule.text if rule else None,
-        "by_policy": _by_policy(finish, verdict, names),
-    }
-
-
-def _verdict_members(verdict: Verdict) -> dict[str, Any]:
-    members = verdict._asdict()
-    for optional in ("table_handle", "rule", "policy"):
-        members[optional] = members[optional] or None
-    return members
+    return dropped_by(finish.netns, verdict, names.rules) if verdict is not None else None
 
 
 def json_journey(journey: Journey, names: Names) -> dict[str, Any]:
@@ -272,7 +241,7 @@ def json_journey(journey: Journey, names: Names) -> dict[str, Any]:
         "packet": journey.packet,
         "parent": journey.parent,
         "begin_ns": journey.begin_ns,
-        "wall_ns": journey.wall_ns,
+        "time_ns": journey.wall_ns,
         "tuple": json_addresses(journey.tuple, journey.tcp_flags),
         "process": journey.process or None,
         "process_sure": journey.process_sure,
@@ -293,6 +262,7 @@ def json_journey(journey: Journey, names: Names) -> dict[str, Any]:
                     "before": json_addresses(hop.change.before),
                     "after": json_addresses(hop.change.after),
                 },
+                "conntrack": json_conntrack(hop.conntrack),
             }
             for hop in journey.hops
         ],
@@ -302,9 +272,18 @@ def json_journey(journey: Journey, names: Names) -> dict[str, Any]:
                 "netns": judged.netns,
                 "namespace": names.name(judged.netns),
                 "iface": judged.ifname,
-                **_verdict_members(judged.verdict),
+                **json_verdict(judged.verdict),
             }
             for judged in journey.judged
+        ],
+        "nf_path": [
+            {
+                "ts_ns": met.ts_ns,
+                "netns": met.netns,
+                "namespace": names.name(met.netns),
+                **json_step(_step(met, names)),
+            }
+            for met in journey.steps
         ],
         "end": {
             "how": end.how.value,
@@ -313,7 +292,8 @@ def json_journey(journey: Journey, names: Names) -> dict[str, Any]:
             "namespace": names.name(end.netns),
             "by": end.by,
             "reason": end.reason or None,
-            "verdict": json_verdict(end, names),
+            "verdict": json_dropped_by(dropper(end, names)),
+            "conntrack": json_conntrack(end.conntrack),
             "waited_ns": end.waited_ns,
             "sure": end.sure,
             "note": end.note,
@@ -336,34 +316,6 @@ _NETNS = {
     },
 }
 _TEXT_OR_NULL = {"type": ["string", "null"]}
-_VERDICT = {
-    "family": {**_TEXT, "description": 'Of nf_tables; "" of x_tables.'},
-    "table": _TEXT,
-    "chain": {**_TEXT, "description": 'Of nf_tables, the base chain; else "".'},
-    "hook": {**_TEXT, "description": "PREROUTING, INPUT, ..."},
-    "verdict": {**_TEXT, "description": "ACCEPT, DROP, STOLEN, QUEUE, ..."},
-    "table_handle": {**_OR_NULL, "description": "Of nf_tables."},
-    "rule": {**_OR_NULL, "description": "Handle of the rule that said so; null: none is known."},
-    "policy": {**_TEXT_OR_NULL, "description": "Of the base chain then: ACCEPT, DROP."},
-}
-VERDICT_SCHEMA: dict[str, Any] = {
-    "description": "What netfilter said that dropped the packet; null: it did not, or its tables "
-    "cannot be probed.",
-    "type": ["object", "null"],
-    "properties": {
-        **_VERDICT,
-        "rule_chain": {**_TEXT_OR_NULL, "description": "The chain that has the rule."},
-        "rule_text": {
-            **_TEXT_OR_NULL,
-            "description": "The rule, as nft lists it; null: it is gone, or cannot be listed.",
-        },
-        "by_policy": {
-            "description": "The chain's policy dropped it; false: a rule did, or it may have.",
-            "type": "boolean",
-        },
-    },
-    "required": [*_VERDICT, "rule_chain", "rule_text", "by_policy"],
-}
 _ADDRESSES = {**TUPLE_SCHEMA, "description": "As in an event."}
 
 JOURNEY_SCHEMA: dict[str, Any] = {
@@ -375,7 +327,7 @@ JOURNEY_SCHEMA: dict[str, Any] = {
         "packet": {**_INTEGER, "description": "The packet's number."},
         "parent": {**_OR_NULL, "description": "Of the packet it was made of; null: not known."},
         "begin_ns": {**_INTEGER, "description": "Its first sight, CLOCK_MONOTONIC."},
-        "wall_ns": {"type": "integer", "description": "The same since the epoch."},
+        "time_ns": {"type": "integer", "description": "The same since the epoch."},
         "tuple": {**TUPLE_SCHEMA, "description": "Its addresses at first sight."},
         "process": {
             "type": ["string", "null"],
@@ -412,10 +364,14 @@ JOURNEY_SCHEMA: dict[str, Any] = {
                         },
                         "required": ["what", "before", "after"],
                     },
+                    "conntrack": {
+                        **CONNTRACK_SCHEMA,
+                        "description": "As in an event; null without --output-conntrack, too.",
+                    },
                 },
                 "required": [
                     "ts_ns", "netns", "namespace", "iface", "way", "mtu", "vlan", "device",
-                    "change",
+                    "change", "conntrack",
                 ],
             },
         },
@@ -433,9 +389,19 @@ JOURNEY_SCHEMA: dict[str, Any] = {
                         "description": "It came by this one; at OUTPUT and POSTROUTING it is to "
                         "leave by it.",
                     },
-                    **_VERDICT,
+                    **VERDICT_MEMBERS,
                 },
-                "required": ["ts_ns", "netns", "namespace", "iface", *_VERDICT],
+                "required": ["ts_ns", "netns", "namespace", "iface", *VERDICT_MEMBERS],
+            },
+        },
+        "nf_path": {
+            "description": "With --output-nf-path: the rules of nf_tables that matched, and the "
+            "policies that decided, in the order of time.",
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {"ts_ns": _INTEGER, **_NETNS, **STEP_SCHEMA["properties"]},
+                "required": ["ts_ns", "netns", "namespace", *STEP_SCHEMA["required"]],
             },
         },
         "end": {
@@ -450,7 +416,12 @@ JOURNEY_SCHEMA: dict[str, Any] = {
                 **_NETNS,
                 "by": {**_TEXT, "description": "Process, protocol, device, or dropping function."},
                 "reason": {"type": ["string", "null"], "description": "Of a drop."},
-                "verdict": VERDICT_SCHEMA,
+                "verdict": DROPPED_BY_SCHEMA,
+                "conntrack": {
+                    **CONNTRACK_SCHEMA,
+                    "description": "Of a drop, as in an event; null elsewhere, and without "
+                    "--output-conntrack.",
+                },
                 "waited_ns": {**_OR_NULL, "description": "How long it lay until it was read."},
                 "sure": {
                     "type": "boolean",
@@ -459,8 +430,8 @@ JOURNEY_SCHEMA: dict[str, Any] = {
                 "note": _TEXT,
             },
             "required": [
-                "how", "ts_ns", "netns", "namespace", "by", "reason", "verdict", "waited_ns",
-                "sure", "note",
+                "how", "ts_ns", "netns", "namespace", "by", "reason", "verdict", "conntrack",
+                "waited_ns", "sure", "note",
             ],
         },
         "answers": {**_OR_NULL, "description": "The packet that asked for it."},
@@ -471,8 +442,8 @@ JOURNEY_SCHEMA: dict[str, Any] = {
         },
     },
     "required": [
-        "type", "packet", "parent", "begin_ns", "wall_ns", "tuple", "process",
-        "process_sure", "hops", "verdicts", "end",
+        "type", "packet", "parent", "begin_ns", "time_ns", "tuple", "process",
+        "process_sure", "hops", "verdicts", "nf_path", "end",
         "answers", "answered_by", "round_trip_ns",
     ],
 }  # fmt: skip

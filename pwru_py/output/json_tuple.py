@@ -15,6 +15,11 @@ def json_tuple(event: Event) -> dict[str, Any] | None:
     return json_addresses(event.tuple, event.tcp_flags)
 
 
+def json_tunnel(event: Event) -> dict[str, Any] | None:
+    """The same of the packet within a tunnel's packet."""
+    return json_addresses(event.tunnel, event.tunnel_flags)
+
+
 def json_addresses(packet: Tuple | None, tcp_flags: int = 0) -> dict[str, Any] | None:
     """The same of a packet whose TCP flags nobody knows."""
     if packet is None:
@@ -136,4 +141,10 @@ TUPLE_SCHEMA: dict[str, Any] = {
         },
     },
     "required": ["saddr", "daddr", "sport", "dport", "proto", "flags"],
+}
+
+TUNNEL_SCHEMA: dict[str, Any] = {
+    **TUPLE_SCHEMA,
+    "description": "The same of the packet within a tunnel's packet (VXLAN, Geneve, GRE, IP in "
+    "IP); null where there is none, or its headers are not certain. Only with --output-tunnel.",
 }

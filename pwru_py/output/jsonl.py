@@ -1,16 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """JSON Lines: one object a line, described by ``schema.json`` beside this module.
 
-``time`` is there with ``--timestamp`` only and follows its mode: integer nanoseconds, or an
-ISO 8601 string for ``absolute``. ``ts_ns`` (monotonic) and ``wall_ns`` (since the epoch) are in
-every event. All text is ASCII with JSON's own escapes.
+``time`` is RFC 3339 text; where ``--timestamp`` asks for another clock, integer nanoseconds.
+``time_ns`` (since the epoch) and ``ts_ns`` (monotonic) are in every event. All text is ASCII with
+JSON's own escapes.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
 from json import JSONEncoder
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, TextIO
@@ -20,7 +19,7 @@ from ..record.event import Event, Losses, Summary
 from .fields import Group, Member, View, members
 from .formats import Format
 from .stamp import Stamp
-from .summary import LossWatch
+from .summary import LossWatch, json_losses, json_summary
 from .text import CACHE_ENTRIES, STACK_ENTRIES, keep
 
 if TYPE_CHECKING:
@@ -28,6 +27,11 @@ if TYPE_CHECKING:
 
 # The JSON text of a value without spaces; made once, which ``json.dumps`` would do every time.
 _dumps = JSONEncoder(separators=(",", ":")).encode
+
+
+def json_line(record: Mapping[str, Any]) -> str:
+    """A record as its line."""
+    return _dumps(record) + "\n"
 
 
 class JsonSink:
@@ -54,23 +58,23 @@ class JsonSink:
 
     def losses(self, losses: Losses) -> None:
         if self._watch.lost_more(losses, recursion=True):
-            self._write({"type": "lost", **asdict(losses)})
+            self._write(json_losses(losses))
 
     def progress(self, done: int, total: int) -> None:
         """Nothing: progress is no data."""
 
     def finish(self, summary: Summary) -> None:
-        self._write({"type": "summary", **asdict(summary)})
+        self._write(json_summary(summary))
 
     def _write(self, record: dict[str, Any]) -> None:
-        self._stream.write(_dumps(record) + "\n")
+        self._stream.write(json_line(record))
         self._stream.flush()
 
 
 def line_format(view: View, stamp: Stamp) -> Format:
     """A function Event → its line. Parts that repeat are kept as text, as in ``text``."""
     parts: list[Format] = []
-    for group in (Group.TASK, Group.FUNC, Group.PACKET, Group.STACK):
+    for group in (Group.TASK, Group.FUNC, Group.PACKET, Group.METADATA, Group.STACK):
         shown = members(view, group)
         if shown:
             parts.append(_part(shown, STACK_ENTRIES if group is Group.STACK else CACHE_ENTRIES))
@@ -95,8 +99,8 @@ def _part(shown: Sequence[Member], entries: int) -> Format:
 
 def _times(mode: Timestamp, stamp: Stamp) -> Format:
     """The last members and the end of the line; they differ in every event."""
-    if mode is Timestamp.NONE:
-        return lambda e: f'"ts_ns":{e.ts_ns},"wall_ns":{e.wall_ns}}}\n'
+    if mode in (Timestamp.NONE, Timestamp.ABSOLUTE):
+        text = stamp.rfc3339
+        return lambda e: f'"time":"{text(e)}","time_ns":{e.wall_ns},"ts_ns":{e.ts_ns}}}\n'
     value = stamp.value
-    mark = '"' if mode is Timestamp.ABSOLUTE else ""
-    return lambda e: f'"time":{mark}{value(e)}{mark},"ts_ns":{e.ts_ns},"wall_ns":{e.wall_ns}}}\n'
+    return lambda e: f'"time":{value(e)},"time_ns":{e.wall_ns},"ts_ns":{e.ts_ns}}}\n'

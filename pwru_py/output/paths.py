@@ -12,8 +12,9 @@ from typing import Any
 from ..record.journey import Ended
 from ..record.paths import Path, Times
 from .formats import cell_width, pad
-from .journey import VERDICT_SCHEMA, Names, finish_text, json_verdict, place_text
+from .journey import Names, dropper, finish_text, place_text
 from .summary import plural
+from .verdicts import DROPPED_BY_SCHEMA, json_dropped_by
 
 _TITLES = ("minimum", "median", "99 %", "maximum")
 _CELLS = 9
@@ -87,7 +88,7 @@ def json_paths(
     """As ``PATHS_SCHEMA`` describes."""
     return {
         "type": "paths",
-        "wall_ns": wall_ns,
+        "time_ns": wall_ns,
         "packets": packets,
         "others": others,
         "paths": [
@@ -108,7 +109,7 @@ def json_paths(
                     "namespace": names.name(path.finish.netns),
                     "by": path.finish.by,
                     "reason": path.finish.reason or None,
-                    "verdict": json_verdict(path.finish, names),
+                    "verdict": json_dropped_by(dropper(path.finish, names)),
                     "sure": path.finish.sure,
                 },
                 "times": [_json_times(times) for times in path.times],
@@ -142,7 +143,7 @@ PATHS_SCHEMA: dict[str, Any] = {
     "type": "object",
     "properties": {
         "type": {"const": "paths"},
-        "wall_ns": {"description": "When, ns since the epoch.", "type": "integer"},
+        "time_ns": {"description": "When, ns since the epoch.", "type": "integer"},
         "packets": {**_INTEGER, "description": "Whose journeys are over, so far."},
         "others": {**_INTEGER, "description": "Of these, on paths that are not told apart."},
         "paths": {
@@ -174,7 +175,7 @@ PATHS_SCHEMA: dict[str, Any] = {
                             "namespace": _TEXT,
                             "by": _TEXT,
                             "reason": {"type": ["string", "null"]},
-                            "verdict": VERDICT_SCHEMA,
+                            "verdict": DROPPED_BY_SCHEMA,
                             "sure": {"type": "boolean"},
                         },
                         "required": [
@@ -199,6 +200,6 @@ PATHS_SCHEMA: dict[str, Any] = {
             },
         },
     },
-    "required": ["type", "wall_ns", "packets", "others", "paths"],
+    "required": ["type", "time_ns", "packets", "others", "paths"],
 }
 """A line of ``--journey --top --output-json``."""

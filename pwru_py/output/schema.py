@@ -9,24 +9,48 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from .fields import FIELDS, View
+from .advice import ADVICE_SCHEMA
+from .empty import EMPTY_SCHEMA
+from .fields import FIELDS, RETURN_KEYS, View
 from .journey import JOURNEY_SCHEMA
 from .json_tuple import TUPLE_SCHEMA
 from .paths import PATHS_SCHEMA
+from .summary import SCHEMA_VERSION
 
 _LEAST = View(meta=False, tuple=False)
 
 
 def schema() -> dict[str, Any]:
     """The schema of a line: an event, losses or the summary."""
-    kinds = ("event", "lost", "drops", "journey", "paths", "summary")
+    kinds = ("event", "lost", "return", "drops", "journey", "paths", "advice", "empty", "summary")
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "A line of pwru-py --output-json",
-        "description": "Tell lines apart by type. Later versions may add keys and types of lines: "
-        "ignore what you do not know.",
+        "description": f"Version {SCHEMA_VERSION}. Tell lines apart by type. Later versions may "
+        "add keys and types of lines: ignore what you do not know.",
         "oneOf": [{"$ref": f"#/$defs/{kind}"} for kind in kinds],
-        "$defs": {"event": _event(), "journey": JOURNEY_SCHEMA, "paths": PATHS_SCHEMA, **_OTHERS},
+        "$defs": {
+            "event": _event(),
+            "return": _return(),
+            "journey": JOURNEY_SCHEMA,
+            "paths": PATHS_SCHEMA,
+            "advice": ADVICE_SCHEMA,
+            "empty": EMPTY_SCHEMA,
+            **_OTHERS,
+        },
+    }
+
+
+def _return() -> dict[str, Any]:
+    """Members of an event, which are those of the entry, and what was returned."""
+    event = _event()
+    return {
+        **event,
+        "title": "Return",
+        "description": "A kernel function has returned, with --output-return or --filter-return. "
+        "The packet may be freed by then: what is said of it is as it was at the entry.",
+        "properties": {**event["properties"], "type": {"const": "return"}},
+        "required": [*event["required"], *RETURN_KEYS],
     }
 
 
@@ -93,7 +117,7 @@ _OTHERS: dict[str, Any] = {
         "type": "object",
         "properties": {
             "type": {"const": "drops"},
-            "wall_ns": {"description": "When, ns since the epoch.", "type": "integer"},
+            "time_ns": {"description": "When, ns since the epoch.", "type": "integer"},
             "total": {"description": "All drops so far.", "type": "integer", "minimum": 0},
             "kinds": {
                 "description": "The most frequent first.",
@@ -161,7 +185,7 @@ _OTHERS: dict[str, Any] = {
                 },
             },
         },
-        "required": ["type", "wall_ns", "total", "kinds"],
+        "required": ["type", "time_ns", "total", "kinds"],
     },
     "summary": {
         "title": "Summary",
@@ -169,6 +193,11 @@ _OTHERS: dict[str, Any] = {
         "type": "object",
         "properties": {
             "type": {"const": "summary"},
+            "schema": {
+                "description": "The version of this schema. It rises when a key goes, or means "
+                "something else; not when one is added.",
+                "const": SCHEMA_VERSION,
+            },
             "events": {"description": "Events of the session.", "type": "integer", "minimum": 0},
             "packets": {
                 "description": "Packets told apart (`packet`).",
@@ -223,6 +252,13 @@ _OTHERS: dict[str, Any] = {
                 "type": "integer",
                 "minimum": 0,
             },
+            "unreturned": {
+                "description": "With --output-return or --filter-return: functions that were "
+                "entered and not seen to return, as they are under way or the kernel skipped the "
+                "probe; else null.",
+                "type": ["integer", "null"],
+                "minimum": 0,
+            },
             "losses": {"$ref": "#/$defs/losses"},
             "attached": {"description": "Functions traced.", "type": "integer", "minimum": 0},
             "failed": {
@@ -233,6 +269,7 @@ _OTHERS: dict[str, Any] = {
         },
         "required": [
             "type",
+            "schema",
             "events",
             "packets",
             "packets_limited",
@@ -244,6 +281,7 @@ _OTHERS: dict[str, Any] = {
             "closings",
             "tagged",
             "silent",
+            "unreturned",
             "losses",
             "attached",
             "failed",

@@ -4,13 +4,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from textwrap import wrap
+from typing import Any
 
 from ..facts.counters import silent
 from ..facts.roles import NO_REASON
 from ..record.event import Losses, Summary
 
 NOTICE_INTERVAL_S = 1.0
+SCHEMA_VERSION = 1
+"""Of ``schema.json``: rises when a key goes, or means something else; not when one is added."""
 
 
 class LossWatch:
@@ -31,6 +35,16 @@ class LossWatch:
             return False
         self._said, self._next_s = losses, now_s + NOTICE_INTERVAL_S
         return True
+
+
+def json_losses(losses: Losses) -> dict[str, Any]:
+    """The line of what was lost so far."""
+    return {"type": "lost", **asdict(losses)}
+
+
+def json_summary(summary: Summary) -> dict[str, Any]:
+    """The last line."""
+    return {"type": "summary", "schema": SCHEMA_VERSION, **asdict(summary)}
 
 
 def plural(count: int, noun: str) -> str:
@@ -54,6 +68,9 @@ def summary_lines(summary: Summary, *, seen: bool = True) -> list[str]:
     lines += _drop_lines(summary)
     lines += _loss_lines(summary.losses) or ["lost: nothing"]
     lines.append(_recursion_line(summary.losses))
+    if summary.unreturned:
+        calls = plural(summary.unreturned, "function")
+        lines.append(f"not seen to return: {calls}, still under way or skipped by the kernel")
     if summary.tagged:
         hits = plural(summary.tagged, "hit")
         lines.append(

@@ -12,8 +12,9 @@ from rich.segment import Segment, Segments
 from rich.style import Style
 
 from ..record.event import Event, Losses, Summary
+from .beneath import beneath_names, rule_lines, stack_lines, structure_lines
 from .fields import View, columns
-from .formats import cell_width, format_frame, format_verdict
+from .formats import cell_width, format_verdict
 from .stamp import Stamp
 from .summary import LossWatch, loss_notice, summary_lines
 from .widths import Layout, choose, cut, fit
@@ -68,7 +69,7 @@ class TableSink:
         tz: tzinfo | None = None,
     ) -> None:
         self._console = console
-        self._stack = view.stack
+        self._beneath = bool(beneath_names(view))
         self._drops = view.drops
         self._counts = view.counts
         self._columns = columns(view, Stamp(view.timestamp, tz=tz))
@@ -149,8 +150,8 @@ class TableSink:
             segments.append(_NEWLINE)
         else:
             segments = [Segment(row.before + row.func, style), _NEWLINE]
-        if self._stack:
-            segments += self._frames(event, layout)
+        if self._beneath:
+            segments += self._lines(event, layout)
         return segments
 
     def _means(self, event: Event, room: int) -> list[Segment]:
@@ -164,9 +165,12 @@ class TableSink:
         text = self._meanings[kind]
         return [Segment(text, DIM)] if text and cell_width(text) <= room else []
 
-    def _frames(self, event: Event, layout: Layout) -> list[Segment]:
-        lines = [cut(f"    {format_frame(frame)}", layout.width) + "\n" for frame in event.stack]
-        return [Segment("".join(lines), DIM)] if lines else []
+    def _lines(self, event: Event, layout: Layout) -> list[Segment]:
+        """Of what dropped it, and of a structure, nothing is cut."""
+        said = [Segment(f"{line}\n", REASON) for line in rule_lines(event)]
+        frames = (cut(line, layout.width) for line in stack_lines(event))
+        lines = [f"{line}\n" for line in (*frames, *structure_lines(event))]
+        return [*said, Segment("".join(lines), DIM)] if lines else said
 
     def _begin_progress(self, total: int) -> None:
         from rich.progress import BarColumn, Progress, TextColumn

@@ -9,9 +9,10 @@ from itertools import groupby
 from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Any, TextIO
 
-from ..record.event import Event, Frame, Losses, Summary
+from ..record.event import Event, Losses, Summary
+from .beneath import beneath_names, rule_lines, stack_lines, structure_lines
 from .fields import Column, View, columns
-from .formats import Format, format_frame, pad
+from .formats import Format, pad
 from .stamp import Stamp
 from .summary import LossWatch, loss_notice
 
@@ -24,7 +25,7 @@ STACK_ENTRIES = 512
 
 
 class TextSink:
-    """Aligned columns, one event a line, stack frames on lines of their own beneath it."""
+    """Aligned columns, one event a line; beneath it lines of their own, see ``beneath``."""
 
     def __init__(
         self,
@@ -38,7 +39,7 @@ class TextSink:
         self._stream = stream
         self._notices = notices
         self._columns = columns(view, Stamp(view.timestamp, tz=tz))
-        self._row = row_format(self._columns, stack=view.stack)
+        self._row = row_format(self._columns, beneath_names(view))
         self._watch = LossWatch(clock)
 
     def start(self) -> None:
@@ -62,16 +63,18 @@ class TextSink:
         self._stream.flush()
 
 
-def row_format(shown: Sequence[Column], *, stack: bool) -> Format:
+def row_format(shown: Sequence[Column], beneath: Sequence[str]) -> Format:
     """A function Event → its whole line or lines, built once for the chosen columns.
+
+    ``beneath``: the fields that have lines of their own.
 
     Columns that change together are laid out together, and their text is kept: a packet passes
     through sixty functions, and most events repeat all but the function's name.
     """
     pieces = [_piece(list(group)) for _, group in groupby(shown, attrgetter("group"))]
     pieces.append(
-        keep(itemgetter(Event._fields.index("stack")), _tail, STACK_ENTRIES)
-        if stack
+        keep(itemgetter(*map(Event._fields.index, beneath)), _tail, STACK_ENTRIES)
+        if beneath
         else lambda event: "\n"
     )
     if len(pieces) == 4:
@@ -121,8 +124,5 @@ def _join(cells: Iterable[str], shown: Sequence[Column], *, last: bool = True) -
 
 
 def _tail(event: Event) -> str:
-    return "\n" + "".join(map(_frame_line, event.stack))
-
-
-def _frame_line(frame: Frame) -> str:
-    return f"    {format_frame(frame)}\n"
+    lines = (*rule_lines(event), *stack_lines(event), *structure_lines(event))
+    return "\n" + "".join([f"{line}\n" for line in lines])

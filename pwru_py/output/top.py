@@ -107,7 +107,7 @@ def report_json(rows: Sequence[DropRow], now_ns: int) -> str:
         flows = [{**flow._asdict(), "tuple": json_addresses(flow.tuple)} for flow in listed]
         others = max(0, row.packets - sum(flow.packets for flow in listed))
         kinds.append({**row._asdict(), "flows": flows, "other_flows": others})
-    return json.dumps({"type": "drops", "wall_ns": now_ns, "total": total, "kinds": kinds})
+    return json.dumps({"type": "drops", "time_ns": now_ns, "total": total, "kinds": kinds})
 
 
 class DropTable:

@@ -29,7 +29,7 @@ class HopLines:
         for event in events:
             if event.verdict is not None:
                 line = hop_line(event)
-                if line:
+                if line and not event.verdict.step:
                     yield f"{line} {format_said(event.verdict)}"
                 continue
             if event.func != QUEUED_TRACEPOINT and event.func not in ENTRIES:

@@ -16,6 +16,7 @@ from ..facts.roles import (
     FREES_LAST,
     FREES_MEMORY,
     QUEUED_TRACEPOINT,
+    RELEASES,
     TAKES,
 )
 from ..facts.tables import TABLE_FUNCTIONS
@@ -41,13 +42,18 @@ class Identity:
     no function is traced: of a packet that was dropped, or freed for good, the next event is
     another packet's, unless it is one of those that see a packet while it is being freed.
 
+    ``ends``: whether any function or tracepoint tells of that. Where none does, a packet at an
+    address used again counts as the same one, and its socket, not the last one's device, says in
+    which namespace it is.
+
     Tracepoints alone do not see every end: TCP frees what it has taken in, and GRO what it has
     joined, without one. There the way tells (``_is_new``): a packet that is sent and has come by no
     device is not the one that had been received at that address.
     """
 
-    def __init__(self, limit: int = LIVE_MAX) -> None:
+    def __init__(self, limit: int = LIVE_MAX, *, ends: bool = True) -> None:
         self._limit = limit
+        self._ends = ends
         self._live: dict[int, Life] = {}
         self._ending: dict[int, set[str]] = {}  # address to what freed it, so far
         self._came: dict[int, tuple[int, int]] = {}  # address to the device that received it last
@@ -88,7 +94,8 @@ class Identity:
             if netns != life.netns:
                 life = live[skb] = life._replace(netns=netns)
         elif life.netns != netns:
-            life = life._replace(netns=life.netns or netns)
+            first, then = (life.netns, netns) if self._ends else (netns, life.netns)
+            life = life._replace(netns=first or then)
         if func in FREES_MEMORY:
             self._end(skb)
         elif last or func in FREES_LAST:
@@ -100,6 +107,11 @@ class Identity:
         self._end(child)
         known = self._live.get(parent)
         self._keep(child, Life(0, (known.packet or known.parent) if known is not None else None, 0))
+
+    def release(self, skb: int) -> None:
+        """Nobody holds the packet at ``skb`` any more, if one is under way there."""
+        if skb in self._live:
+            self._ending.setdefault(skb, set()).add(RELEASES)
 
     def _is_new(
         self, skb: int, func: str, device: tuple[int, int], local: bool, sealed: bool

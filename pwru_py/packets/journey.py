@@ -195,7 +195,8 @@ class Journeys:
             self._hop(live, event, Way.IN)
         elif event.verdict is not None:
             judged = Judged(event.ts_ns, event.netns, event.ifname, event.verdict)
-            live.journey.judged.append(judged)
+            met = live.journey.steps if event.verdict.step else live.journey.judged
+            met.append(judged)
         elif func == TCP_TRACEPOINT:
             live.taken = _Taken(_end(event, Ended.TAKEN, by="TCP"), event.ts_ns)
         elif _is_read(event):
@@ -221,7 +222,7 @@ class Journeys:
             if (before.netns, before.ifname, before.way) == (event.netns, event.ifname, way):
                 return
         place = (event.ts_ns, event.netns, event.ifname, way)
-        hops.append(Hop(*place, change, event.mtu, event.vlan))
+        hops.append(Hop(*place, change, event.mtu, event.vlan, event.conntrack))
         live.joined = event.func in GRO_ENTRIES
         live.read = None
         live.length = event.len
@@ -278,7 +279,7 @@ class Journeys:
         target = event.tuple.daddr if event.tuple is not None else ""
         note = live.told or unwanted(event.reason_name, by, target)
         end = _end(event, Ended.DROPPED, by=place, reason=event.reason_name, note=note)
-        return end._replace(verdict=_dropped_by(live.journey))
+        return end._replace(verdict=_dropped_by(live.journey), conntrack=event.conntrack)
 
     def _silent(self, packet: int, why: str) -> Journey:
         """Nothing more comes of it."""

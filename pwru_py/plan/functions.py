@@ -8,11 +8,11 @@ skipped with the reason, so that nothing is left out in silence.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from ..facts.btf import Btf, TypeId
-from ..facts.roles import COPIES_INTO_FIRST, FIRST
+from ..facts.roles import COPIES_INTO_FIRST, ENDS, FIRST
 from .arguments import argument_registers, argument_slots
 from .skb_types import SkbTypes, is_drop_reason
 
@@ -49,13 +49,30 @@ class Plan:
     """Targets in the order of attaching, most telling first, and all that is left out.
 
     ``tracepoints``: those that are traced beside functions, which are the targets then. ``tables``:
-    functions that run netfilter's tables, where verdicts are read.
+    functions that run netfilter's tables, where verdicts are read. ``unshown``: names of the last
+    targets, whose hits are no events: they tell where packets end.
     """
 
     targets: tuple[Target, ...]
     skipped: tuple[Skipped, ...]
     tracepoints: tuple[Target, ...] = ()
     tables: tuple[str, ...] = ()
+    unshown: frozenset[str] = frozenset()
+
+    @property
+    def shown(self) -> tuple[Target, ...]:
+        """The targets whose hits are events."""
+        return self.targets[: len(self.targets) - len(self.unshown)]
+
+    def with_unshown(self, targets: tuple[Target, ...]) -> Plan:
+        """The same with more targets, whose hits are not shown."""
+        unshown = frozenset(target.name for target in targets)
+        return replace(self, targets=self.targets + targets, unshown=unshown)
+
+    @property
+    def sees_ends(self) -> bool:
+        """Whether something that is traced tells where packets end."""
+        return any(target.name in ENDS for target in self.traced)
 
     @property
     def traced(self) -> tuple[Target, ...]:

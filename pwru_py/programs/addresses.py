@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from ..attach.argument_table import ENDBR
 from ..errors import PrivilegeError
 from ..facts.kallsyms import Symbol
+from ..facts.roles import RETURN_TRAMPOLINES
 from ..kernel import system
 from ..plan.functions import Target
 from ..record.event import Frame
@@ -79,10 +80,17 @@ class Locations:
         return self._frames[addr]
 
     def _find(self, addr: int) -> Frame:
-        symbol = self._lookup(addr - 1)
+        """A tracer of returns puts its own address there: then the place is hidden."""
+        symbol = self._lookup(addr)
+        if symbol is not None and RETURN_TRAMPOLINES.fullmatch(symbol.name):
+            return Frame(addr, "", 0, "")
+        if symbol is not None and not symbol.offset:  # behind a call that ends a function
+            before = self._lookup(addr - 1)
+            if before is not None:
+                return Frame(addr, before.name, before.offset + 1, before.module)
         if symbol is None:
             return Frame(addr, "", 0, "")
-        return Frame(addr, symbol.name, symbol.offset + 1, symbol.module)
+        return Frame(addr, symbol.name, symbol.offset, symbol.module)
 
     def _lookup(self, addr: int) -> Symbol | None:
         if self._known is None and len(self._frames) < _FEW:

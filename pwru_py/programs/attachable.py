@@ -14,6 +14,7 @@ from ..facts.kallsyms import (
     filter_functions,
     find_addresses,
     find_nearest,
+    find_sizes,
 )
 from ..kernel import system
 from ..kernel.notes import Notes
@@ -105,6 +106,12 @@ def find_symbols(names: Iterable[Name], kinds: bytes = b"") -> dict[int, Name]:
     """Address to (name, module) of the running kernel's symbols, see ``find_addresses``."""
     with open(system.KALLSYMS, "rb", buffering=_KALLSYMS_BUFFER) as lines:
         return find_addresses(lines, names, kinds)
+
+
+def find_function_sizes(addrs: Iterable[int]) -> dict[int, int]:
+    """Bytes of functions of the running kernel, by their addresses, see ``find_sizes``."""
+    with open(system.KALLSYMS, "rb", buffering=_KALLSYMS_BUFFER) as lines:
+        return find_sizes(lines, addrs)
 
 
 def find_variables(names: Sequence[str], notes: Notes) -> dict[str, int]:

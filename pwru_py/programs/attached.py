@@ -5,15 +5,20 @@ from __future__ import annotations
 
 import errno
 import os
+import struct
 from collections.abc import Iterator
 from contextlib import ExitStack
 
+from ..attach.conntrack import attach_conntrack
 from ..attach.probes import Probes
 from ..attach.tables import attach_tables
 from ..attach.tracepoints import Tracepoints
 from ..errors import AttachError, PrivilegeError
 from ..escape import escape
+from ..facts.btf import Btf
+from ..facts.conntrack import find_whys
 from ..facts.drop_reasons import Reasons
+from ..facts.returned import ReturnTypes
 from ..facts.roles import is_read
 from ..kernel import bpf, system
 from ..kernel.libbpf import Program
@@ -24,7 +29,10 @@ from ..record.decode import decode_tuple
 from ..record.event import Dropped, Flow, Frame, Losses, Tuple
 from ..record.layout import DROP_KEY, FLOW_KEY
 from .addresses import Locations, Stacks, targets_by_addr
+from .conntrack import conntrack_btfs
 from .load import FLOWS_MAX, Loaded
+from .owners import note_owners
+from .shapes import find_shapes
 
 
 class Attached:
@@ -61,6 +69,7 @@ class Attached:
         """Whether the kernel's own tracepoint tells of drops."""
         self._drops = drops
         self.record = loaded.record
+        self.shapes = find_shapes(self.prepared.config, types)
 
     @property
     def failed(self) -> list[tuple[Target, int]]:
@@ -119,6 +128,31 @@ class Attached:
         """Hits that match but for their VLAN tag."""
         return self._loaded.counters.per_cpu_sum(contract.COUNT_TAGGED)
 
+    def unreturned(self) -> int:
+        """Calls of functions whose returns are waited for."""
+        read = self._loaded.counters.per_cpu_sum
+        return max(0, read(contract.COUNT_CALLS) - read(contract.COUNT_RETURNS))
+
+    def return_types(self) -> ReturnTypes:
+        """How the values of functions are read."""
+        return ReturnTypes(self._btf, self.reasons.name)
+
+    def _btf(self, module: str) -> Btf | None:
+        """The kernel's, or that of a module; None where that has none (before 5.11)."""
+        btf = self.prepared.types.btf
+        if not module:
+            return btf
+        if not system.has_module_btf(module):
+            return None
+        return next(iter(system.module_btfs(btf, (module,), every=False)), None)
+
+    def hits(self) -> int:
+        """Runs of the programs at targets and tracepoints, while the kernel counted them."""
+        loaded, drops = self._loaded, self._drops
+        programs = [*loaded.programs, *loaded.points, *([drops] if drops is not None else [])]
+        fds = {*(each.fd for each in programs), *self.probes.copies, *self._points.copies}
+        return sum(map(bpf.runs, fds))
+
     def losses(self) -> Losses:
         """The kernel's counters, summed over CPUs, until it is closed."""
         read = self._loaded.counters.per_cpu_sum
@@ -137,6 +171,13 @@ class Attached:
             recursion_whole=skipped.whole,
         )
 
+    def replaced(self) -> int:
+        """How many sets of rules of x_tables have been replaced, from 1 up; 0: one is just now."""
+        if self.closed:
+            return 0
+        begun, over = struct.unpack("=II", self._loaded.replacing.value(0, 8))
+        return over + 1 if begun == over else 0
+
     def close(self) -> None:
         """Detaches and frees everything, whatever goes wrong on the way; may be called again."""
         self.closed = True
@@ -151,18 +192,32 @@ def attach(loaded: Loaded, wake: Wake, warnings: tuple[str, ...]) -> Attached:
     prepared = loaded.prepared
     with ExitStack() as stack:
         stack.callback(loaded.close)
-        stacks = Stacks() if prepared.config.output_stack else None
+        config = prepared.config
+        stacks = Stacks() if config.output_stack or config.output_caller else None
         probes = prepared.way.make(prepared.plan.targets, prepared.features, wake)
         for program in loaded.followers:
             stack.callback(program.attach().destroy)
         drops, more = _attach_drops(loaded, stack)
+        if loaded.owners is not None:
+            more += tuple(note_owners(loaded.owners, loaded.makers, config, stack))
         points = Tracepoints.beside(prepared.plan, prepared.features, wake)
         for each, programs in ((points, loaded.points), (probes, loaded.programs)):
             stack.callback(each.detach)
             if not wake.is_set:
                 each.attach(programs)
         if loaded.tables is not None and not wake.is_set:
-            more += tuple(attach_tables(prepared.plan.tables, loaded.tables, stack))
+            more += tuple(
+                attach_tables(
+                    prepared.plan.tables,
+                    loaded.tables,
+                    loaded.sites,
+                    stack,
+                    trace=config.traces_rules,
+                )
+            )
+        if loaded.conntrack is not None and not wake.is_set:
+            whys = find_whys(conntrack_btfs(prepared.types))
+            more += tuple(attach_conntrack(loaded.conntrack, whys, stack))
         for program in loaded.enders:
             stack.callback(program.attach().destroy)
         if probes.failed and not probes.attached:

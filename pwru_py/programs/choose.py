@@ -39,7 +39,7 @@ def choices(config: Config, features: Features) -> tuple[Choice, ...]:
     found: list[Choice] = []
     wanted = Backend.TRACEPOINT if config.drops or config.journey else config.backend
     for way in WAYS:
-        if wanted not in (Backend.AUTO, way.backend):
+        if wanted not in (Backend.AUTO, way.backend) or way.returns != config.sees_returns:
             continue
         missing = way.lacking(features, modules=modules)
         if not way.tracepoints:
@@ -52,10 +52,22 @@ def choices(config: Config, features: Features) -> tuple[Choice, ...]:
             found.append(Choice(way, typed))
             if way.tracepoints and remembers(config):
                 found.append(Choice(way, typed, follows=False))
+    if not found and config.sees_returns:
+        raise _no_returns(config, lacking)
     if not found:
         assert lacking is not None, "every backend has a row"
         raise lacking
     return tuple(found)
+
+
+def _no_returns(config: Config, why: PwruError | None) -> PwruError:
+    if why is None:
+        why = FeatureUnsupportedError(
+            f"`backend`={config.backend} does not see where functions return: leave it, or "
+            "`output_return` and `filter_return` out",
+            feature="returns",
+        )
+    return why
 
 
 def ftrace_off() -> PwruError | None:
@@ -88,8 +100,11 @@ def left(refused: Choice, others: Sequence[Choice], why: PwruError) -> tuple[Cho
 
 
 def remembers(config: Config) -> bool:
-    """Whether a session must know when a packet begins: it follows some, or where they were."""
-    return bool(config.follows or config.filter_netns or config.filter_ifname)
+    """Whether a session must know when a packet begins: it follows some, or knows where they were,
+    or what conntrack has said of them.
+    """
+    judges = config.tells_invalid and system.kprobe_pmu() is not None
+    return bool(config.follows or config.filter_netns or config.filter_ifname or judges)
 
 
 _NOT_FOLLOWED = "what is made of a packet is not followed: programs at functions are refused"

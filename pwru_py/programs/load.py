@@ -5,13 +5,16 @@ from __future__ import annotations
 
 import errno
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from mmap import PAGESIZE
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+from ..arch.x86_64_sites import Site
 from ..attach.argument_table import ArgumentTable, argument_table
+from ..attach.conntrack import NAMES as CONNTRACK_PROGRAMS
+from ..attach.conntrack import ConntrackPrograms
 from ..attach.kprobe_perf import KprobePerf
 from ..attach.tables import NAMES as TABLE_PROGRAMS
 from ..attach.tables import TablePrograms
@@ -26,19 +29,21 @@ from ..kernel.wake import Wake
 from ..options.config import Backend, Config
 from ..record.layout import KernelConfig, RecordLayout
 from .choose import ftrace_off
+from .owners import OWNERS_MAX, owner_program
 from .prepare import Prepared
 from .settings import make_settings
-from .splice import OUTER, hot_program, object_bytes
+from .sites import find_sites
+from .splice import OUTER, Spliced, hot_program, length, object_bytes, with_session
 from .verifier_log import read_log
-
-if TYPE_CHECKING:
-    from pwru_filters import CompiledFilter
 
 _KEY = struct.Struct("=Q")
 _DROPS = "drop_skb"
 _PLACES = 4096  # where drops are counted by namespace and interface, too
 _IN_TABLES = 4096  # packets in a table of netfilter at once
-_OWNED_FLOWS = 65536  # of a control group, both directions in each namespace on the way
+_JUDGED = 16384  # packets that conntrack has found invalid, until their memory is used anew
+_CALLS = 16384  # of functions that have not returned, at once
+_OWNED_FLOWS = 65536  # of a group or a process, both directions in each namespace on the way
+_RECEIVERS = 16384  # ways of packets that come to sockets whose owner is known
 FLOWS_MAX = 16384
 """Flows of drops that are told apart: the least recently used gives way."""
 _ENDS = ("end_kfree_skb", "end_consume_skb")  # where no program watches the allocator
@@ -50,7 +55,9 @@ class Loaded:
 
     ``programs`` go to the plan's targets, ``points`` to the tracepoints beside them. ``followers``,
     ``drops`` (None: this kernel has no such tracepoint) and, last, ``enders`` go where their
-    sections say. ``tables`` go to the plan's tables. ``resources`` frees all.
+    sections say. ``tables`` go to the plan's tables, and to the ``sites`` in some of them,
+    ``conntrack`` to conntrack, ``owners`` where sockets are made.
+    ``resources`` frees all.
     """
 
     prepared: Prepared
@@ -60,12 +67,17 @@ class Loaded:
     enders: tuple[Program, ...]
     drops: Program | None
     tables: TablePrograms | None
+    conntrack: ConntrackPrograms | None
+    owners: Program | None
+    sites: dict[str, Site]
     record: RecordLayout
     reader: Reader
     counters: Map
     dropped: Map
     flows: Map
+    makers: Map
     switch: Map  # .bss of the object: the variable paused
+    replacing: Map
     barrier: Barrier
     warnings: tuple[str, ...]
     resources: ExitStack
@@ -78,8 +90,12 @@ class Loaded:
 def load(prepared: Prepared, wake: Wake) -> Loaded:
     """Raises LoadError or PrivilegeError, and leaves nothing then."""
     warnings = _first_warnings(prepared)
-    settings = make_settings(prepared, warnings)
-    elf = object_bytes(_object(prepared), prepared.compiled)
+    sites = find_sites(prepared.plan.tables)
+    settings = make_settings(prepared, sites, warnings)
+    spliced = {**prepared.compiled, **prepared.field_expressions.code}
+    elf = object_bytes(_object(prepared), spliced)
+    if prepared.way.session:
+        elf = with_session(elf, prepared.features)
     with ExitStack() as stack:
         bpf_object = stack.enter_context(BpfObject(Libbpf(), elf, prepared.types.file))
         chosen = _choose_programs(bpf_object, prepared, settings)
@@ -93,7 +109,7 @@ def load(prepared: Prepared, wake: Wake) -> Loaded:
                 locked = locked_memory_limit()
                 if locked is not None:
                     raise _cannot_lock(locked) from error
-            raise explain(error, prepared.compiled) from error
+            raise explain(error, spliced) from error
         for ip, arguments in table.crowded.items():
             bpf_object.map("crowded").update(_KEY.pack(ip), bytes([arguments]))
         reader = _open_reader(bpf_object, prepared, settings, wake)
@@ -107,12 +123,17 @@ def load(prepared: Prepared, wake: Wake) -> Loaded:
             chosen.enders,
             chosen.drops,
             chosen.tables,
+            chosen.conntrack,
+            chosen.owners,
+            sites,
             settings.record,
             reader,
             bpf_object.map("counters"),
             bpf_object.map("drops"),
             bpf_object.map("flows"),
+            bpf_object.map("owners"),
             bpf_object.map(".bss"),
+            bpf_object.map(".bss.replacing"),
             barrier,
             tuple(warnings),
             stack.pop_all(),
@@ -128,13 +149,22 @@ def _first_warnings(prepared: Prepared) -> list[str]:
             "the link header, they count as 00:00:00:00:00:00"
         )
     config = prepared.config
-    if config.journey:
-        if not prepared.plan.tables:
-            warnings.append(
-                "devices are seen, and how packets end; what routing and netfilter do between two "
-                "devices shows as drops and as addresses that change"
-            )
-    elif prepared.way.tracepoints and config.backend is Backend.AUTO and not config.drops:
+    if (config.rules or config.output_nf_path) and not prepared.plan.tables:
+        warnings.append(
+            "rules of netfilter are not told: no table of netfilter is loaded, or functions "
+            "cannot be probed here"
+        )
+    if config.journey and not prepared.plan.tables:
+        warnings.append(
+            "devices are seen, and how packets end; what routing and netfilter do between two "
+            "devices shows as drops and as addresses that change"
+        )
+    if prepared.way.returns and prepared.features.fentry_multi:
+        warnings.append(
+            f"returns are traced by {prepared.way.words}: fentry-multi sees entries alone"
+        )
+    chosen = config.backend is Backend.AUTO and not (config.drops or config.journey)
+    if prepared.way.tracepoints and chosen:
         why = ftrace_off() or KprobePerf.lacking(prepared.features, modules=False)
         points = len(prepared.plan.targets)
         warnings.append(
@@ -163,6 +193,8 @@ class _Chosen(NamedTuple):
     enders: tuple[Program, ...]
     drops: Program | None
     tables: TablePrograms | None
+    conntrack: ConntrackPrograms | None
+    owners: Program | None
 
 
 def _choose_programs(bpf_object: BpfObject, prepared: Prepared, settings: KernelConfig) -> _Chosen:
@@ -181,6 +213,11 @@ def _choose_programs(bpf_object: BpfObject, prepared: Prepared, settings: Kernel
         loaded.add(_DROPS)
     if settings.tables.on:
         loaded |= {*TABLE_PROGRAMS}
+    judges = settings.conntrack.judges
+    if judges:
+        loaded |= {*CONNTRACK_PROGRAMS}
+    if prepared.config.knows_owners:
+        loaded.add(owner_program())
     for name, program in programs.items():
         program.set_autoload(name in loaded)
     for name in traced:
@@ -193,6 +230,8 @@ def _choose_programs(bpf_object: BpfObject, prepared: Prepared, settings: Kernel
         tuple(programs[name] for name in enders),
         drops,
         TablePrograms(*map(programs.__getitem__, TABLE_PROGRAMS)) if settings.tables.on else None,
+        ConntrackPrograms(*map(programs.__getitem__, CONNTRACK_PROGRAMS)) if judges else None,
+        programs[owner_program()] if prepared.config.knows_owners else None,
     )
 
 
@@ -206,8 +245,9 @@ def _followers(prepared: Prepared, settings: KernelConfig, names: Iterable[str])
         return tuple(name for name in names if settings.track and name.startswith("watch_"))
     if not prepared.types.own:
         return ()
-    kinds = {"alloc"} if settings.track or settings.placed else set()
-    kinds |= {"child", "copy"} if settings.track else set()
+    judges = settings.conntrack.judges
+    kinds = {"alloc"} if settings.track or settings.placed or judges else set()
+    kinds |= {"child", "copy"} if settings.track or judges else set()
     found = [name for name in names if name.split("_")[0] in kinds and _has(name, prepared)]
     if EVERY_COPY in map(_function, found):
         found = [name for name in found if not name.startswith("copy_")]
@@ -245,7 +285,12 @@ def _fit_maps(bpf_object: BpfObject, prepared: Prepared, settings: KernelConfig)
     bpf_object.map("places").set_max_entries(config.track_entries if settings.placed else 1)
     for inside in ("inside_of", "inside_at"):
         bpf_object.map(inside).set_max_entries(_IN_TABLES if settings.tables.on else 1)
-    bpf_object.map("owned").set_max_entries(_OWNED_FLOWS if settings.cgroup else 1)
+    for judged in ("judged", "judging"):
+        bpf_object.map(judged).set_max_entries(_JUDGED if settings.conntrack.judges else 1)
+    bpf_object.map("calls").set_max_entries(_CALLS if prepared.way.returns else 1)
+    bpf_object.map("owned").set_max_entries(_OWNED_FLOWS if settings.owned else 1)
+    bpf_object.map("owners").set_max_entries(OWNERS_MAX if config.knows_owners else 1)
+    bpf_object.map("receivers").set_max_entries(_RECEIVERS if config.output_owner else 1)
     if config.top:
         bpf_object.map("drops").set_max_entries(_PLACES)
     if config.flows:
@@ -281,7 +326,7 @@ def _cannot_lock(limit_bytes: int) -> PrivilegeError:
     )
 
 
-def explain(error: LoadError, compiled: dict[str, CompiledFilter]) -> LoadError | PrivilegeError:
+def explain(error: LoadError, spliced: Mapping[str, Spliced]) -> LoadError | PrivilegeError:
     """One line for a refused load; the whole log stays with it."""
     said = read_log(error.log)
     if error.errno in (errno.EPERM, errno.EACCES) and not said.processed:
@@ -290,7 +335,7 @@ def explain(error: LoadError, compiled: dict[str, CompiledFilter]) -> LoadError 
             "the machine, not of a container or user namespace"
         )
     if said.too_complex or (said.processed and error.errno == errno.E2BIG):
-        size = " + ".join(f"{len(program.ebpf)} instructions" for program in compiled.values())
+        size = " + ".join(f"{length(program)} instructions" for program in spliced.values())
         words = f"as too complex (filter: {size or 'none'}): use a shorter filter"
         return LoadError(f"the kernel refuses the program {words}", error.log, error.errno)
     if said.other_kernel:

@@ -3,16 +3,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ..attach.probes import Probes
 from ..attach.tracepoints import attachable
-from ..errors import FeatureUnsupportedError, NotFoundError
+from ..errors import FeatureUnsupportedError, NotFoundError, UsageError
 from ..facts.features import Features
-from ..facts.roles import DROP_TRACEPOINT, JOURNEY_POINTS
+from ..facts.function_sets import matcher
+from ..facts.return_filter import ReturnFilter
+from ..facts.returned import has_name
+from ..facts.roles import DROP_TRACEPOINT, JOURNEY_POINTS, RELEASES
 from ..facts.tables import TABLE_FUNCTIONS
 from ..kernel import system
 from ..options.config import Config
@@ -21,6 +23,8 @@ from ..plan.functions import Candidates, Plan, find_candidates, make_plan
 from ..plan.tracepoints import find_tracepoints, tracepoint_plan
 from .attachable import check_symbols, find_attachable
 from .choose import Choice, choices, ftrace_off
+from .conntrack import unjudged
+from .field_expressions import FieldExpressions, check_field_expressions, compile_field_expressions
 from .known import KernelTypes, Known
 from .splice import OUTER, adapt, compile_all, compile_expression
 
@@ -34,7 +38,8 @@ class Prepared:
 
     ``features``: those that ``choice`` uses. ``others``: what may be tried when that is refused.
     ``expressions``: the filters as compiled for any kernel. ``compiled``: as this object takes
-    them.
+    them. ``field_expressions``: the same for every object. ``unjudged``: why no probe tells what
+    conntrack finds invalid, '' where one does.
     """
 
     config: Config
@@ -46,6 +51,8 @@ class Prepared:
     plan: Plan
     expressions: dict[str, CompiledFilter]
     compiled: dict[str, CompiledFilter]
+    field_expressions: FieldExpressions
+    unjudged: str
 
     @property
     def way(self) -> type[Probes]:
@@ -55,17 +62,36 @@ class Prepared:
 def prepare(config: Config) -> Prepared:
     """Reads the system and makes the plan. Raises a PwruError when tracing is impossible."""
     expressions = compile_all(config)  # a wrong expression needs no root to be told
+    check_field_expressions(config)
     system.check_privileges()
     types = KernelTypes(config.kernel_btf)
     known = types.known()
     if types.file:
         check_symbols(known.candidates, types.file)
-    return _prepare(config, types, known, expressions, choices(config, known.features))
+    _check_return_filter(config, types)
+    field_expressions = compile_field_expressions(config, types)
+    return _prepare(
+        config, types, known, expressions, field_expressions, choices(config, known.features)
+    )
+
+
+def _check_return_filter(config: Config, types: KernelTypes) -> None:
+    """A name that no value has would match nothing, without a word."""
+    name = ReturnFilter.parse(config.filter_return).name if config.filter_return else ""
+    if not name or has_name(types.btf, name):
+        return
+    modules = system.module_btfs(types.btf, config.kmods, config.all_kmods)
+    if not any(has_name(btf, name) for btf in modules):
+        raise UsageError(
+            f"`filter_return`: no enum of this kernel has a value {name}, and it is no verdict of "
+            "netfilter: give the name as the kernel has it, or a number"
+        )
 
 
 def prepare_next(prepared: Prepared, left: tuple[Choice, ...]) -> Prepared:
     """The same with the first of what is left, the first having been refused."""
-    return _prepare(prepared.config, prepared.types, prepared.known, prepared.expressions, left)
+    config, types, known = prepared.config, prepared.types, prepared.known
+    return _prepare(config, types, known, prepared.expressions, prepared.field_expressions, left)
 
 
 def _prepare(
@@ -73,23 +99,34 @@ def _prepare(
     types: KernelTypes,
     known: Known,
     expressions: dict[str, CompiledFilter],
+    field_expressions: FieldExpressions,
     offered: tuple[Choice, ...],
 ) -> Prepared:
     choice, *others = offered
     features = choice.features(known.features)
     plan = _plan(config, types, known, choice.way)
+    if config.tells_verdicts:
+        plan = replace(plan, tables=_table_functions(types))
     compiled = adapt(expressions, features)
     return Prepared(
-        config, types, known, features, choice, tuple(others), plan, expressions, compiled
+        config,
+        types,
+        known,
+        features,
+        choice,
+        tuple(others),
+        plan,
+        expressions,
+        compiled,
+        field_expressions,
+        unjudged(config, types, choice),
     )
 
 
 def _plan(config: Config, types: KernelTypes, known: Known, way: type[Probes]) -> Plan:
-    pattern = DROP_TRACEPOINT if config.drops else config.filter_func
-    wanted = re.compile(pattern or ".*").fullmatch
+    wanted = matcher(DROP_TRACEPOINT if config.drops else config.filter_func)
     if config.journey:
-        plan = _tracepoints(config, types, known, JOURNEY_POINTS.__contains__)
-        return replace(plan, tables=_table_functions(types))
+        return _tracepoints(config, types, known, JOURNEY_POINTS.__contains__)
     if way.tracepoints:
         plan = _tracepoints(config, types, known, wanted)
         if config.watches_arp:
@@ -107,6 +144,9 @@ def _plan(config: Config, types: KernelTypes, known: Known, way: type[Probes]) -
         ids=way.trampoline,
     )
     plan = make_plan(sources, probed, wanted, slots=way.trampoline)
+    if plan.targets and not plan.sees_ends:
+        end = make_plan(sources[:1], probed, {RELEASES}.__contains__, slots=way.trampoline)
+        plan = plan.with_unshown(end.targets)
     if not config.with_tracepoints:
         return plan
     beside = _tracepoints(config, types, known, lambda _name: True)

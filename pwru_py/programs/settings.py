@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
+import os
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from ..arch.x86_64_sites import FUNCTIONS, Site
 from ..errors import FeatureUnsupportedError, FilterError
 from ..escape import quote
+from ..facts.function_sets import matcher
 from ..facts.roles import TELLS_DROPS
 from ..facts.tables import NO_TABLES, TABLE_FUNCTIONS, TableLayout, find_layout
 from ..kernel import system
@@ -16,7 +19,10 @@ from ..options.config import Config, Transport
 from ..record import contract
 from ..record.layout import FilterNeeds, KernelConfig, RecordLayout
 from .attachable import find_variables
+from .conntrack import conntrack_settings
+from .owners import checked_pid
 from .prepare import Prepared
+from .shapes import find_shapes
 from .splice import INNER_L2, INNER_L3, OUTER
 
 if TYPE_CHECKING:
@@ -24,15 +30,22 @@ if TYPE_CHECKING:
 
 _PAGE_VARIABLES = ("page_offset_base", "vmemmap_base")
 _PER_CPU = "__per_cpu_offset"
+_KPROBE = "current_kprobe"
 _WITH_REASON = 3  # arguments of the tracepoint kfree_skb: sk_buff, location, reason
 
 
-def make_settings(prepared: Prepared, warnings: list[str]) -> KernelConfig:
-    """The settings; what a user should know of them goes to ``warnings``."""
+def make_settings(
+    prepared: Prepared, sites: Mapping[str, Site], warnings: list[str]
+) -> KernelConfig:
+    """The settings; what a user should know of them goes to ``warnings``.
+
+    ``sites``: where functions of x_tables have decided.
+    """
     config, features, compiled = prepared.config, prepared.features, prepared.compiled
     netns_inode, ifindex = _where(config, warnings)
     mark = config.filter_mark
-    tables = _tables(prepared, warnings)
+    tables = _tables(prepared, sites, warnings)
+    shapes = find_shapes(config, prepared.types)
     modules = {target.module for target in prepared.plan.targets}
     return KernelConfig(
         netns=netns_inode,
@@ -40,6 +53,8 @@ def make_settings(prepared: Prepared, warnings: list[str]) -> KernelConfig:
         mark=mark.value & mark.mask if mark else 0,
         mark_mask=mark.mask if mark else 0,
         cgroup=_cgroup(config, known=features.cgroup_sockets),
+        owner_pid=checked_pid(config),
+        owner_comm=os.fsencode(config.filter_comm),
         filter=_needs(compiled.get(OUTER)),
         inner_l2=_needs(compiled.get(INNER_L2)),
         inner_l3=_needs(compiled.get(INNER_L3)),
@@ -48,7 +63,15 @@ def make_settings(prepared: Prepared, warnings: list[str]) -> KernelConfig:
         track=config.follows,
         tuple=config.output_tuple,
         tables=tables,
-        record=RecordLayout.of(*_sections(config, tables)),
+        conntrack=conntrack_settings(config, prepared.types, prepared.unjudged, warnings),
+        expression=prepared.field_expressions.condition is not None,
+        record=RecordLayout.of(
+            *_sections(config, tables),
+            metadata_bytes=prepared.field_expressions.metadata_bytes,
+            skb_bytes=shapes.sk_buff.bytes if shapes.sk_buff else 0,
+            shared_bytes=shapes.shared_info.bytes if shapes.shared_info else 0,
+            entry_bytes=shapes.entry.bytes if shapes.entry else 0,
+        ),
         queue=_through_queue(config, ring=features.ring),
         shared=prepared.way.trampoline and len(modules) > 1,
         drops_hidden=config.top or hides_drops(config),
@@ -57,6 +80,7 @@ def make_settings(prepared: Prepared, warnings: list[str]) -> KernelConfig:
         tracepoint_cookies=features.tracepoint_cookies,
         drop_reasons=features.kfree_skb_arguments >= _WITH_REASON,
         typed_task=features.typed_task,
+        current_kprobe=_current_kprobe(prepared),
         **_preempt_count(prepared),
         **_page_variables(prepared, warnings),
     )
@@ -66,8 +90,7 @@ def hides_drops(config: Config) -> bool:
     """Who asks for other functions alone is not shown the tracepoint's drops; they are counted."""
     if config.with_tracepoints:
         return False
-    wanted = re.compile(config.filter_func or ".*").fullmatch
-    return not any(map(wanted, TELLS_DROPS))
+    return not any(map(matcher(config.filter_func), TELLS_DROPS))
 
 
 def _through_queue(config: Config, *, ring: bool) -> bool:
@@ -118,6 +141,20 @@ def _preempt_count(prepared: Prepared) -> dict[str, int]:
     }
 
 
+def _current_kprobe(prepared: Prepared) -> int:
+    """The variable that tells which function returns, where bpf_get_func_ip() does not."""
+    if not prepared.way.returns or prepared.way.func_ip:
+        return 0
+    found = find_variables((_KPROBE, _PER_CPU), prepared.types.notes)
+    if len(found) < 2:
+        raise FeatureUnsupportedError(
+            "the kernel does not list its variable current_kprobe, which tells which function "
+            "returns: leave `output_return` and `filter_return` out",
+            feature="kretprobes",
+        )
+    return found[_KPROBE]
+
+
 def _where(config: Config, warnings: list[str]) -> tuple[int, int]:
     """The namespace's inode and the interface's index to filter by, 0 for any."""
     if not config.filter_netns and not config.filter_ifname:
@@ -141,18 +178,26 @@ def _where(config: Config, warnings: list[str]) -> tuple[int, int]:
     return inode, netns.ifindex(config.filter_ifname, path, what)
 
 
-def _sections(config: Config, tables: TableLayout) -> Iterator[int]:
+def _sections(config: Config, tables: TableLayout) -> list[int]:
     """What records have behind the event."""
-    if config.output_stack:
-        yield contract.SECTION_STACK
-    if tables.on:
-        yield contract.SECTION_TABLE
-    if config.journey:
-        yield contract.SECTION_UDP
-        yield contract.SECTION_VLAN
+    wanted = {
+        contract.SECTION_STACK: config.output_stack,
+        contract.SECTION_TABLE: tables.on,
+        contract.SECTION_METADATA: config.output_skb_metadata,
+        contract.SECTION_UDP: config.journey,
+        contract.SECTION_VLAN: config.journey,
+        contract.SECTION_CALLER: config.output_caller,
+        contract.SECTION_TUNNEL: config.output_tunnel,
+        contract.SECTION_CB: config.output_skb_cb,
+        contract.SECTION_HEAD: config.output_frame,
+        contract.SECTION_CONNTRACK: config.output_conntrack,
+        contract.SECTION_OWNER: config.output_owner,
+        contract.SECTION_CALL: config.sees_returns,
+    }
+    return [section for section, asked in wanted.items() if asked]
 
 
-def _tables(prepared: Prepared, warnings: list[str]) -> TableLayout:
+def _tables(prepared: Prepared, sites: Mapping[str, Site], warnings: list[str]) -> TableLayout:
     """Where the structures of netfilter's tables have what is read of them."""
     functions = prepared.plan.tables
     if not functions:
@@ -164,6 +209,18 @@ def _tables(prepared: Prepared, warnings: list[str]) -> TableLayout:
     if layout is None:
         warnings.append("what netfilter's tables say is not seen: this kernel does not tell how")
         return NO_TABLES
+    layout = replace(layout, steps=prepared.config.output_nf_path)
+    untold = [name for name in FUNCTIONS if name in functions and name not in sites]
+    if untold:
+        warnings.append(
+            f"which rule drops a packet in {' and '.join(untold)} is not known: the kernel's code "
+            "cannot be read there (/proc/kcore), or is not as expected"
+        )
+    four, six = map(sites.get, FUNCTIONS)
+    if four is not None:
+        layout = replace(layout, frame4=four.frame, hot4=four.hot, rule4=four.rule)
+    if six is not None:
+        layout = replace(layout, frame6=six.frame, hot6=six.hot, rule6=six.rule)
     return layout
 
 

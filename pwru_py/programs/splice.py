@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The BPF objects of the package, and the pcap filters that are put into them."""
+"""The BPF objects of the package, and the filters and expressions that are put into them."""
 
 from __future__ import annotations
 
 import os
 import struct
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from ..errors import FilterError, LoadError, reason
 from ..options.config import Config
+from ..record import contract
 
 if TYPE_CHECKING:
     from pwru_filters import Cast, CbpfInsn, CompiledFilter
@@ -17,10 +19,23 @@ if TYPE_CHECKING:
 
 OUTER, INNER_L2, INNER_L3 = "pcap_filter", "inner_l2", "inner_l3"
 """The functions of ``bpf/filter.bpf.h`` that take a filter."""
+CONDITION, METADATA = "skb_expression", "skb_metadata"
+"""Those of ``bpf/expression.bpf.h`` that take field expressions."""
 
 _DIRECTORY = os.path.join(os.path.dirname(os.path.dirname(__file__)), "bpf")
 _INSN = 8
+_INSN_FORM = struct.Struct("=BBhi")
+_MOVE, _CALL = 0xB7, 0x85  # BPF_ALU64 | BPF_MOV | BPF_K, BPF_JMP | BPF_CALL
+_KERNEL_FUNCTION = 2  # BPF_PSEUDO_KFUNC_CALL, in place of a source register
 _BRANCH_OFFSET = struct.Struct("<h")
+
+
+class Spliced(Protocol):
+    """What goes into an object."""
+
+    @property
+    def code(self) -> bytes:
+        """Its instructions."""
 
 
 class Place(NamedTuple):
@@ -135,25 +150,48 @@ def hot_program(compiled: CompiledFilter) -> str | None:
     return "trace_skb_flat" if compiled.flat else "trace_skb"
 
 
-def object_bytes(programs: str, compiled: dict[str, CompiledFilter]) -> bytes:
-    """The ELF bytes of the smallest variant that takes these filters, with them in it.
+def object_bytes(programs: str, compiled: Mapping[str, Spliced]) -> bytes:
+    """The ELF bytes of the smallest variant that takes these, with them in it.
 
-    ``programs``: "plain", "typed" or "fentry" (``bpf/build.py``). Each filter goes to the end of
+    ``programs``: "plain", "typed" or "fentry" (``bpf/build.py``). Each goes to the end of
     its stub's no-ops (``bpf/filter.bpf.h``). Raises LoadError.
     """
     variant, places = f"{programs}-small", filter_places(f"{programs}-small")
-    if any(len(program.ebpf) > places[stub].capacity for stub, program in compiled.items()):
+    if any(length(program) > places[stub].capacity for stub, program in compiled.items()):
         variant, places = f"{programs}-large", filter_places(f"{programs}-large")
     elf = _packaged(f"{variant}.bpf.o")
     return splice(elf, places, compiled) if compiled else elf
 
 
-def splice(elf: bytes, places: dict[str, Place], compiled: dict[str, CompiledFilter]) -> bytes:
-    """``elf`` with the filters in their places; nothing else moves."""
+def with_session(elf: bytes, features: Features) -> bytes:
+    """``elf`` with calls of the kernel's functions for kprobe sessions in place of their marks.
+
+    See ``session_call()`` in bpf/returns.bpf.h.
+    """
+    for mark, function in (
+        (contract.SESSION_IS_RETURN, features.session_is_return),
+        (contract.SESSION_COOKIE, features.session_cookie),
+    ):
+        elf = elf.replace(_INSN_FORM.pack(_MOVE, 0, 0, mark), _kernel_call(function))
+    return elf
+
+
+def _kernel_call(function: int) -> bytes:
+    """``function``: a BTF id of the kernel's own."""
+    return _INSN_FORM.pack(_CALL, _KERNEL_FUNCTION << 4, 0, function)
+
+
+def length(program: Spliced) -> int:
+    """Its instructions."""
+    return len(program.code) // _INSN
+
+
+def splice(elf: bytes, places: dict[str, Place], compiled: Mapping[str, Spliced]) -> bytes:
+    """``elf`` with these in their places; nothing else moves."""
     spliced = bytearray(elf)
     for stub, program in compiled.items():
         place, code = places[stub], program.code
-        spare = place.capacity - len(code) // _INSN
+        spare = place.capacity - length(program)
         for offset in place.offsets:
             branch = offset + _INSN
             spliced[branch + 2 : branch + 4] = _BRANCH_OFFSET.pack(spare)

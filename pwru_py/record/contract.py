@@ -50,29 +50,90 @@ EVENT: Final[Members] = (
 )
 
 # struct table_verdict
-TABLE_VERDICT_BYTES: Final = 96
+TABLE_VERDICT_BYTES: Final = 104
 TABLE_VERDICT: Final[Members] = (
     ("table_handle", 0, "Q"),
     ("rule", 8, "Q"),
-    ("table", 16, "32s"),
-    ("chain", 48, "32s"),
-    ("verdict", 80, "I"),
-    ("nft", 84, "B"),
-    ("family", 85, "B"),
-    ("pf", 86, "B"),
-    ("hook", 87, "B"),
-    ("policy", 88, "B"),
-    ("unused", 89, "7s"),
+    ("net_cookie", 16, "Q"),
+    ("table", 24, "32s"),
+    ("chain", 56, "32s"),
+    ("verdict", 88, "I"),
+    ("nft", 92, "B"),
+    ("family", 93, "B"),
+    ("pf", 94, "B"),
+    ("hook", 95, "B"),
+    ("policy", 96, "B"),
+    ("hot", 97, "B"),
+    ("step", 98, "B"),
+    ("by_policy", 99, "B"),
+    ("replaced", 100, "I"),
+)
+
+# struct tunnel
+TUNNEL_BYTES: Final = 48
+TUNNEL: Final[Members] = (
+    ("tuple", 0, "40s"),
+    ("tcp_flags", 40, "B"),
+    ("unused", 41, "7s"),
+)
+
+# struct packet_head
+PACKET_HEAD_BYTES: Final = 200
+PACKET_HEAD: Final[Members] = (
+    ("proto", 0, "H"),
+    ("caplen", 2, "H"),
+    ("tag_proto", 4, "H"),
+    ("tag_tci", 6, "H"),
+    ("bytes", 8, "192s"),
+)
+
+# struct conntracked
+CONNTRACKED_BYTES: Final = 72
+CONNTRACKED: Final[Members] = (
+    ("state", 0, "B"),
+    ("reply", 1, "?"),
+    ("has_entry", 2, "?"),
+    ("unused", 3, "5s"),
+    ("why", 8, "64s"),
+)
+
+# struct socket_owner
+SOCKET_OWNER_BYTES: Final = 24
+SOCKET_OWNER: Final[Members] = (
+    ("pid", 0, "I"),
+    ("unused", 4, "I"),
+    ("comm", 8, "16s"),
+)
+
+# struct call_section
+CALL_SECTION_BYTES: Final = 32
+CALL_SECTION: Final[Members] = (
+    ("sp", 0, "Q"),
+    ("entered_ns", 8, "Q"),
+    ("value", 16, "Q"),
+    ("thread", 24, "I"),
+    ("unused", 28, "I"),
 )
 
 # struct record
-RECORD_BYTES: Final = 760
+RECORD_BYTES: Final = 4360
 RECORD: Final[Members] = (
     ("event", 0, "136s"),
     ("stack", 136, "64Q"),
-    ("table", 648, "96s"),
-    ("udp", 744, "8s"),
-    ("vlan", 752, "Q"),
+    ("table", 648, "104s"),
+    ("udp", 752, "8s"),
+    ("vlan", 760, "Q"),
+    ("metadata", 768, "1024s"),
+    ("caller", 1792, "12Q"),
+    ("tunnel", 1888, "48s"),
+    ("cb", 1936, "12I"),
+    ("skb", 1984, "512s"),
+    ("shared", 2496, "1024s"),
+    ("head", 3520, "200s"),
+    ("conntracked", 3720, "72s"),
+    ("entry", 3792, "512s"),
+    ("owner", 4304, "24s"),
+    ("call", 4328, "32s"),
 )
 
 # struct needs
@@ -86,58 +147,92 @@ NEEDS: Final[Members] = (
 )
 
 # struct tables
-TABLES_BYTES: Final = 24
+TABLES_BYTES: Final = 48
 TABLES: Final[Members] = (
     ("xt_name", 0, "H"),
-    ("chain_table", 2, "H"),
-    ("chain_name", 4, "H"),
-    ("table_name", 6, "H"),
-    ("table_family", 8, "H"),
-    ("table_handle", 10, "H"),
-    ("packet_state", 12, "H"),
-    ("policy_before", 14, "H"),
-    ("immediate_dreg", 16, "H"),
-    ("ops_size", 18, "H"),
-    ("rules_plain", 20, "?"),
-    ("skb_second", 21, "?"),
-    ("on", 22, "?"),
+    ("xt_private", 2, "H"),
+    ("info_entries", 4, "H"),
+    ("info_size", 6, "H"),
+    ("frame4", 8, "H"),
+    ("frame6", 10, "H"),
+    ("hot4", 12, "H"),
+    ("hot6", 14, "H"),
+    ("rule4", 16, "B"),
+    ("rule6", 17, "B"),
+    ("chain_table", 18, "H"),
+    ("chain_name", 20, "H"),
+    ("table_name", 22, "H"),
+    ("table_family", 24, "H"),
+    ("table_handle", 26, "H"),
+    ("packet_state", 28, "H"),
+    ("policy_before", 30, "H"),
+    ("immediate_dreg", 32, "H"),
+    ("ops_size", 34, "H"),
+    ("info_packet", 36, "H"),
+    ("info_rule", 38, "H"),
+    ("info_verdict", 40, "H"),
+    ("info_first", 42, "?"),
+    ("steps", 43, "?"),
+    ("rules_plain", 44, "?"),
+    ("skb_second", 45, "?"),
+    ("on", 46, "?"),
+)
+
+# struct conntrack
+CONNTRACK_BYTES: Final = 20
+CONNTRACK: Final[Members] = (
+    ("bytes", 0, "H"),
+    ("status", 2, "H"),
+    ("mark_at", 4, "H"),
+    ("states", 6, "H"),
+    ("mark", 8, "I"),
+    ("mark_mask", 12, "I"),
+    ("judges", 16, "?"),
 )
 
 # struct config
-CONFIG_BYTES: Final = 136
+CONFIG_BYTES: Final = 240
 CONFIG: Final[Members] = (
     ("netns", 0, "I"),
     ("ifindex", 4, "I"),
     ("mark", 8, "I"),
     ("mark_mask", 12, "I"),
     ("record_bytes", 16, "I"),
-    ("section_at", 20, "4H"),
-    ("filter", 28, "6s"),
-    ("inner_l2", 34, "6s"),
-    ("inner_l3", 40, "6s"),
-    ("tables", 46, "24s"),
-    ("meta", 70, "?"),
-    ("adjacent", 71, "?"),
-    ("func_ip", 72, "?"),
-    ("track", 73, "?"),
-    ("placed", 74, "?"),
-    ("tuple", 75, "?"),
-    ("queue", 76, "?"),
-    ("pages", 77, "?"),
-    ("shared", 78, "?"),
-    ("drops_hidden", 79, "?"),
-    ("drop_where", 80, "?"),
-    ("drop_reasons", 81, "?"),
-    ("flows", 82, "?"),
-    ("tracepoint_cookies", 83, "?"),
-    ("typed_task", 84, "?"),
-    ("hardirq_mask", 88, "I"),
-    ("nmi_mask", 92, "I"),
-    ("cgroup", 96, "Q"),
-    ("preempt_count", 104, "Q"),
-    ("per_cpu_offset", 112, "Q"),
-    ("page_offset_base", 120, "Q"),
-    ("vmemmap_base", 128, "Q"),
+    ("section_at", 20, "15H"),
+    ("skb_bytes", 50, "H"),
+    ("shared_bytes", 52, "H"),
+    ("filter", 54, "6s"),
+    ("inner_l2", 60, "6s"),
+    ("inner_l3", 66, "6s"),
+    ("tables", 72, "48s"),
+    ("conntrack", 120, "20s"),
+    ("meta", 140, "?"),
+    ("adjacent", 141, "?"),
+    ("func_ip", 142, "?"),
+    ("track", 143, "?"),
+    ("placed", 144, "?"),
+    ("expression", 145, "?"),
+    ("tuple", 146, "?"),
+    ("queue", 147, "?"),
+    ("pages", 148, "?"),
+    ("shared", 149, "?"),
+    ("drops_hidden", 150, "?"),
+    ("drop_where", 151, "?"),
+    ("drop_reasons", 152, "?"),
+    ("flows", 153, "?"),
+    ("tracepoint_cookies", 154, "?"),
+    ("typed_task", 155, "?"),
+    ("hardirq_mask", 156, "I"),
+    ("nmi_mask", 160, "I"),
+    ("cgroup", 168, "Q"),
+    ("owner_comm", 176, "16s"),
+    ("owner_pid", 192, "I"),
+    ("owned", 196, "?"),
+    ("current_kprobe", 200, "Q"),
+    ("preempt_count", 208, "Q"),
+    ("per_cpu_offset", 216, "Q"),
+    ("page_offset_base", 224, "Q"),
+    ("vmemmap_base", 232, "Q"),
 )
 
 # struct drop_key
@@ -159,17 +254,39 @@ FLOW_KEY: Final[Members] = (
 
 # enum limits
 STACK_MAX: Final = 64
+SKB_METADATA_MAX: Final = 1024
+CALLER_MAX: Final = 12
+CB_WORDS: Final = 12
+SKB_MAX: Final = 512
+SHARED_MAX: Final = 1024
+ENTRY_MAX: Final = 512
 
 # enum section
 SECTION_STACK: Final = 0
 SECTION_TABLE: Final = 1
 SECTION_UDP: Final = 2
 SECTION_VLAN: Final = 3
-SECTION_MAX: Final = 4
+SECTION_METADATA: Final = 4
+SECTION_CALLER: Final = 5
+SECTION_TUNNEL: Final = 6
+SECTION_CB: Final = 7
+SECTION_SKB: Final = 8
+SECTION_SHARED: Final = 9
+SECTION_HEAD: Final = 10
+SECTION_CONNTRACK: Final = 11
+SECTION_ENTRY: Final = 12
+SECTION_OWNER: Final = 13
+SECTION_CALL: Final = 14
+SECTION_MAX: Final = 15
 
 # enum vlan_section
 VLAN_ID: Final = 4095
 VLAN_TAGGED: Final = 65536
+
+# enum nft_step
+STEP_POLICY: Final = 1
+STEP_END: Final = 2
+STEP_RULE: Final = 3
 
 # enum event_flags
 EVENT_REASON: Final = 1
@@ -180,6 +297,7 @@ EVENT_DROP: Final = 8
 EVENT_TRACEPOINT: Final = 32
 EVENT_VERDICT: Final = 128
 EVENT_LOCAL: Final = 64
+EVENT_RETURN: Final = 144
 
 # enum event_context
 CONTEXT_TASK: Final = 0
@@ -202,6 +320,18 @@ IDS_ICMP: Final = 2
 IDS_ICMP_ECHO: Final = 3
 IDS_FRAGMENT: Final = 4
 
+# enum ct_state
+CT_UNTOLD: Final = 0
+CT_NONE: Final = 1
+CT_NEW: Final = 2
+CT_ESTABLISHED: Final = 3
+CT_RELATED: Final = 4
+CT_INVALID: Final = 5
+CT_UNTRACKED: Final = 6
+CT_TEMPLATE: Final = 7
+CT_SNAT: Final = 8
+CT_DNAT: Final = 9
+
 # enum cookie
 COOKIE_REASON_SHIFT: Final = 4
 COOKIE_TARGET_SHIFT: Final = 8
@@ -209,6 +339,10 @@ COOKIE_NO_REASON: Final = 15
 
 # enum copy
 COPY_MARK: Final = 1131376761
+
+# enum session
+SESSION_IS_RETURN: Final = 1936028498
+SESSION_COOKIE: Final = 1936028483
 
 # enum arguments_table
 ARGUMENTS_BITS: Final = 16
@@ -224,4 +358,6 @@ COUNT_NESTED: Final = 4
 COUNT_DROPS_LEFT: Final = 5
 COUNT_TAGGED: Final = 6
 COUNT_UNKNOWN: Final = 7
-COUNT_MAX: Final = 8
+COUNT_CALLS: Final = 8
+COUNT_RETURNS: Final = 9
+COUNT_MAX: Final = 10

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import struct
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
-from itertools import dropwhile
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from ..escape import escape
@@ -19,29 +19,27 @@ from ..facts.roles import (
     DROP_FUNCTION,
     DROP_TRACEPOINT,
     NO_VERDICT,
-    TRACEPOINT_FRAMES,
     UNSAID,
     is_piece,
     is_read,
     is_sealed,
 )
-from ..facts.tables import family_name, hook_name, table_function, verdict_name
+from ..facts.tables import family_name, hook_name, table_function, verdict_name, xt_family
 from ..plan.functions import Target
 from . import contract, layout
-from .event import Context, Event, Frame, Icmp, Tuple, Verdict
+from .details import NO_DETAILS, NO_SHAPES, Details, Shapes, behind_tracepoint
+from .event import Context, Event, Frame, Icmp, Placed, SkbValue, Tuple, Verdict
 
 _CACHE_MAX = 16384
-
-
-def _serves_tracepoint(frame: Frame) -> bool:
-    return TRACEPOINT_FRAMES.fullmatch(frame.symbol) is not None
 
 
 _SPECIAL = (
     contract.EVENT_LINK | contract.EVENT_DROP | contract.EVENT_TRACEPOINT | contract.EVENT_VERDICT
 )
 _VERDICT_VALUES = len(layout.TABLE_VERDICT.names)
+_STEPS = {contract.STEP_POLICY: "policy", contract.STEP_END: "rule", contract.STEP_RULE: "rule"}
 _DNS_PORT, _UDP = 53, 17
+_NO_ADDRESSES = bytes(12)
 _ENTRY_BYTES = 16  # of a function, before and with ftrace's call
 _CONTEXTS = tuple(Context)
 _LABELS = {contract.L3_MPLS: "mpls", contract.L3_PPPOE: "pppoe session"}
@@ -92,23 +90,52 @@ def decode_tuple(raw: bytes) -> Tuple | None:
 
 def _decode_verdict(values: tuple[Any, ...]) -> tuple[str, Verdict]:
     """The members of struct table_verdict to the function that told, and what."""
-    table_handle, rule, table, chain, verdict, nft, family, pf, hook, policy, _unused = values
-    said = Verdict(
-        family_name(family) if nft else "",
-        escape(table),
-        escape(chain),
-        hook_name(pf, hook),
-        verdict_name(verdict),
-        table_handle,
-        rule,
-        verdict_name(policy) if nft else "",
-    )
+    (
+        table_handle, rule, cookie, table, chain, verdict, nft, family, pf, hook, policy, hot,
+        step, by_policy, replaced,
+    ) = values  # fmt: skip
+    names = escape(table), escape(chain), hook_name(pf, hook), verdict_name(verdict)
+    if nft:
+        said = Verdict(
+            family_name(family), *names, table_handle, rule, verdict_name(policy),
+            net_cookie=cookie, step=_STEPS.get(step, ""), by_policy=bool(by_policy),
+        )  # fmt: skip
+        if step == contract.STEP_POLICY:
+            said = said._replace(verdict=said.policy)
+    else:
+        placed = rule and Placed(xt_family(pf), rule - 1, replaced)
+        said = Verdict("", *names, placed=placed or None, hot=bool(hot), net_cookie=cookie)
     return table_function(nft=bool(nft), pf=pf), said
+
+
+def decode_head(packed: bytes) -> bytes:
+    """struct packet_head to the beginning of an Ethernet frame; empty without a network header."""
+    proto, caplen, tag_proto, tag_tci, head = layout.PACKET_HEAD.unpack(packed)
+    if not caplen:
+        return b""
+    tag = struct.pack(">HH", tag_proto, tag_tci) if tag_proto else b""
+    return _NO_ADDRESSES + tag + struct.pack(">H", proto) + bytes(head[:caplen])
 
 
 def _swap(word_be: int) -> int:
     value: int = struct.unpack(">H", struct.pack("=H", word_be))[0]
     return value
+
+
+class Metadata(Protocol):
+    """Values of field expressions: ``expressions.compiled.CompiledValues``."""
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The expressions."""
+
+    def decode(self, section: bytes) -> tuple[int | str | bool | None, ...]:
+        """Their values."""
+
+
+def _fields(metadata: Metadata | None, section: bytes) -> tuple[SkbValue, ...]:
+    assert metadata is not None
+    return tuple(map(SkbValue, metadata.texts, metadata.decode(section)))
 
 
 class Packets(Protocol):
@@ -129,6 +156,21 @@ class Packets(Protocol):
 
     def link(self, child: int, parent: int) -> None:
         """One sk_buff is made of another."""
+
+    def release(self, skb: int) -> None:
+        """Nobody holds the packet any more."""
+
+
+class Calls(Protocol):
+    """Entries and returns of functions: ``packets.calls.Calls``."""
+
+    def enter(self, event: Event, sp: int, thread: int) -> Event:
+        """The same with its depth."""
+
+    def leave(
+        self, sp: int, entered_ns: int, register: int, ts_ns: int, wall_ns: int, cpu: int
+    ) -> Event | None:
+        """The event of a return; None where its entry is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +209,8 @@ class Decoder:
     """Turns runs of records into events.
 
     ``skip``: bytes before each record, which is as ``record`` has it.
+    ``metadata``: what reads SECTION_METADATA. ``calls``: None without SECTION_CALL.
+    ``unshown``: functions of which there is no event, see ``Plan``.
     ``wall_offset_ns`` is added to CLOCK_MONOTONIC to get the time since the epoch.
     """
 
@@ -180,6 +224,10 @@ class Decoder:
         skip: int = 0,
         stride: int = layout.EVENT.size,
         record: layout.RecordLayout = layout.PLAIN_RECORD,
+        metadata: Metadata | None = None,
+        shapes: Shapes = NO_SHAPES,
+        calls: Calls | None = None,
+        unshown: Container[str] = (),
     ) -> None:
         form = f"={skip}x{record.format[1:]}"
         padding = stride - struct.calcsize(form)
@@ -187,7 +235,13 @@ class Decoder:
         self._table_at = record.value_at[contract.SECTION_TABLE]
         self._udp_at = record.value_at[contract.SECTION_UDP]
         self._vlan_at = record.value_at[contract.SECTION_VLAN]
+        self._metadata_at = record.value_at[contract.SECTION_METADATA]
+        self._metadata: _Cache[bytes, tuple[SkbValue, ...]] = _Cache(partial(_fields, metadata))
+        self._call_at = record.value_at[contract.SECTION_CALL]
+        self._calls = calls
+        self._head_at = record.value_at[contract.SECTION_HEAD]
         self._targets = (("", ""), *((t.name, t.module) for t in targets))
+        self._unshown = unshown
         self._verdicts = {t.name for t in targets if not NO_VERDICT.fullmatch(t.name)}
         self._given = names
         self._rules = rules
@@ -197,6 +251,8 @@ class Decoder:
         self._tuples: _Cache[bytes, Tuple | None] = _Cache(decode_tuple)
         self._said: _Cache[tuple[Any, ...], tuple[str, Verdict]] = _Cache(_decode_verdict)
         self._frames: _Cache[tuple[int, bool], Frame] = _Cache(self._frame)
+        details = Details(record, shapes, self._symbolize, self._tuples.__getitem__)
+        self._details = details.read if details.any else None
         self._drop_function = None if rules.has_reasons or rules.tracepoint else DROP_FUNCTION
 
     def _function(self, addr: int) -> tuple[str, str, int]:
@@ -210,11 +266,16 @@ class Decoder:
         assert self._given.symbolize is not None
         return self._given.symbolize(*key)
 
+    def _symbolize(self, addr: int, innermost: bool) -> Frame:
+        return self._frames[addr, innermost]
+
     def decode(self, run: bytes, wall_offset_ns: int) -> list[Event]:
         """The events of a run of whole records."""
         targets, functions, see = self._targets, self._functions, self._packets.see
         names, tuples, contexts = self._names, self._tuples, _CONTEXTS
         special, new, called = _SPECIAL, Event._make, self._given.netns
+        unshown = self._unshown
+        read, details, calls = self._details, NO_DETAILS, self._calls
         events = []
         for (
             ts_ns, skb, addr, pid, index, netns, mark, ifindex, mtu, length, reason, proto, cpu,
@@ -224,7 +285,10 @@ class Decoder:
             addresses, sealed = tuples[packed], False
             if flags & special:
                 if flags & contract.EVENT_LINK:
-                    self._packets.link(skb, addr)
+                    if flags & contract.EVENT_VERDICT:
+                        events += self._returned(sections, ts_ns, ts_ns + wall_offset_ns, cpu)
+                    else:
+                        self._packets.link(skb, addr)
                     continue
                 location = self._given.locate(addr) if addr else None
                 if flags & contract.EVENT_VERDICT:
@@ -244,6 +308,9 @@ class Decoder:
                     func, module = targets[index]
                 else:
                     func, module, addr = functions[addr]
+                if func in unshown:
+                    self._packets.release(skb)
+                    continue
                 reason, reason_name, drop = self._verdict(flags, reason, func)
             packet, parent, netns = see(
                 skb, func, netns,
@@ -251,6 +318,10 @@ class Decoder:
             )  # fmt: skip
             dns = self._dns(addresses, sections) if self._udp_at >= 0 else None
             vlan = self._vlan(sections) if self._vlan_at >= 0 and said is None else None
+            fields = self._metadata[sections[self._metadata_at]] if self._metadata_at >= 0 else ()
+            if read is not None:
+                details = read(sections, flags, func, location)
+            frame = decode_head(sections[self._head_at]) if self._head_at >= 0 else b""
             frames = self._stack(sections[:stack_len], addr) if stack_len else ()
             if frames and not addr:
                 location = frames[0]
@@ -260,10 +331,22 @@ class Decoder:
                     ts_ns + wall_offset_ns, netns, mark, ifindex, names[ifname], proto, mtu,
                     length, addresses, tcp_flags, reason, reason_name, frames, drop,
                     location, packet, parent, said, dns,
-                    called(netns) if called is not None else "", vlan,
+                    called(netns) if called is not None else "", vlan, None, fields, *details,
+                    frame, (), 0, None,
                 ))
             )  # fmt: skip
+            if calls is not None:
+                sp, _entered_ns, _value, thread, _unused = sections[self._call_at :]
+                events[-1] = calls.enter(events[-1], sp, thread)
         return events
+
+    def _returned(self, sections: Sequence[Any], ts_ns: int, wall_ns: int, cpu: int) -> list[Event]:
+        """At most one."""
+        if self._calls is None:
+            return []
+        sp, entered_ns, value, _thread, _unused = sections[self._call_at :]
+        event = self._calls.leave(sp, entered_ns, value, ts_ns, wall_ns, cpu)
+        return [] if event is None else [event]
 
     def _table_section(self, sections: Sequence[Any]) -> tuple[Any, ...]:
         return tuple(sections[self._table_at : self._table_at + _VERDICT_VALUES])
@@ -309,8 +392,7 @@ class Decoder:
         """
         frames = self._frames
         if not func:
-            called = (frames[addr, depth == 0] for depth, addr in enumerate(addrs))
-            return tuple(dropwhile(_serves_tracepoint, called))
+            return behind_tracepoint(frames[addr, depth == 0] for depth, addr in enumerate(addrs))
         for first, addr in enumerate(addrs):
             if 0 <= addr - func < _ENTRY_BYTES:
                 addrs = addrs[first:]

@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 from enum import IntEnum, IntFlag
 from typing import NamedTuple
 
+from ..facts.conntrack import CtState
+from ..facts.structures import Structure
+
 
 class Context(IntEnum):
     """What the CPU was doing when the function ran (``preempt_count``, linux/preempt.h)."""
@@ -71,6 +74,16 @@ class Tuple(NamedTuple):
     arp: int = 0
 
 
+class Placed(NamedTuple):
+    """Where x_tables has a rule. ``family``: ``ip``, ``ip6``. ``offset``: bytes from the table's
+    first rule. ``replaced``: how many sets of rules had been replaced then, any tables'.
+    """
+
+    family: str
+    offset: int
+    replaced: int
+
+
 class Verdict(NamedTuple):
     """What a table of netfilter, or in nf_tables one of its base chains, has said of a packet.
 
@@ -78,7 +91,12 @@ class Verdict(NamedTuple):
     ``chain``: names with control characters escaped, cut at 31 bytes; ``chain`` is '' of those.
     ``hook``: ``INPUT``. ``verdict``: ``ACCEPT``, ``DROP``, ``STOLEN``, ``QUEUE``. Of nf_tables, as
     it was then: ``table_handle``; ``rule``, the handle of the rule that said so, 0 where none is
-    known; ``policy`` of the base chain, ``ACCEPT`` or ``DROP``.
+    known; ``policy`` of the base chain, ``ACCEPT`` or ``DROP``. Of the others: ``placed``, the rule
+    that said so, None where none is known; ``hot``: no rule did, a match of one dropped the packet.
+    ``by_policy``: the chain's was seen to have decided. ``step`` is '' of the whole; of nf_tables,
+    on its way, ``rule`` of one that matched, with the verdict ``CONTINUE`` where it has none or
+    ``JUMP``, ``GOTO``, ``RETURN``, and ``policy``. ``net_cookie`` tells the namespace from one that
+    had its inode number before; 0: not known.
     """
 
     family: str
@@ -89,6 +107,72 @@ class Verdict(NamedTuple):
     table_handle: int = 0
     rule: int = 0
     policy: str = ""
+    placed: Placed | None = None
+    hot: bool = False
+    net_cookie: int = 0
+    step: str = ""
+    by_policy: bool = False
+
+
+class DroppedBy(NamedTuple):
+    """What in netfilter dropped a packet: ``verdict``, and behind it a rule, or ``by_policy`` that
+    of the chain.
+
+    ``rule``: of nf_tables its handle, of x_tables its number in its chain, from 1; 0: not known.
+    ``chain``: the one that has it, ``text``: as nft or iptables-save lists it, '' where nothing
+    does. ``why``: in words what is not known; '' where all is certain.
+    """
+
+    verdict: Verdict
+    rule: int = 0
+    chain: str = ""
+    text: str = ""
+    by_policy: bool = False
+    why: str = ""
+
+
+class Step(NamedTuple):
+    """A rule of nf_tables that a packet has met, or a chain's policy. ``chain``: that has the rule,
+    ``text``: as nft lists it; both '' where nothing lists it, and of a policy.
+    """
+
+    verdict: Verdict
+    chain: str = ""
+    text: str = ""
+
+
+class Conntrack(NamedTuple):
+    """What a packet is to conntrack, and its entry's members; those behind ``state`` are None, ''
+    or () without an entry.
+
+    ``state``: ``INVALID`` is certain: ``nf_conntrack_in()`` let this packet go without an entry, in
+    this namespace; ``NONE``: it has no entry, and no more is known. ``reply``: it goes in the
+    direction of the answer. ``status``: names of bits (``facts.conntrack``). ``mark``, ``zone``:
+    None too where the kernel has none. ``tcp_state``: '' of other protocols. ``original``,
+    ``answer``: the two directions' addresses. ``why``: with ``INVALID`` what the kernel would
+    log, without the values in it; '' where it says nothing.
+    """
+
+    state: CtState
+    reply: bool | None = None
+    status: builtins.tuple[str, ...] = ()
+    mark: int | None = None
+    zone: int | None = None
+    tcp_state: str = ""
+    original: Tuple | None = None
+    answer: Tuple | None = None
+    why: str = ""
+
+
+class Owner(NamedTuple):
+    """A process, as the one that made a socket, or had it when the session began.
+
+    ``pid``: of its thread group. ``comm``: its name then, at most 15 bytes, control characters
+    escaped.
+    """
+
+    pid: int
+    comm: str
 
 
 class Frame(NamedTuple):
@@ -98,6 +182,31 @@ class Frame(NamedTuple):
     symbol: str
     offset: int
     module: str
+
+
+class SkbValue(NamedTuple):
+    """A value of ``output_skb_metadata``. ``expression``: as it was given.
+
+    ``value``: numbers in host byte order; an address, a pointer (``0x…``), a string (control
+    characters escaped), an enum's name as text; None where it could not be read.
+    """
+
+    expression: str
+    value: int | str | bool | None
+
+
+class Returned(NamedTuple):
+    """What a function has returned, by the type that BTF gives it.
+
+    ``value``: the number; of a pointer that is an error its errno, below 0; None of a structure and
+    of nothing. ``text``: ``-EPERM``, ``NF_DROP``, ``NETDEV_TX_OK``, ``true``, ``NULL``,
+    ``ERR_PTR(-ENOENT)``, another pointer or a number as it is; '' of nothing. ``duration_ns``: from
+    its entry to its return, with what tracing took within.
+    """
+
+    value: int | None
+    text: str
+    duration_ns: int
 
 
 class Event(NamedTuple):
@@ -119,7 +228,27 @@ class Event(NamedTuple):
     in such a session the id of a DNS message (UDP port 53). ``netns_name``: what people call the
     namespace, in a session with ``output_netns_names``: ``host``, a name of ``ip netns``, a process
     inside; else ''. ``vlan``: in a session with ``journey`` the identifier of its outermost VLAN
-    tag, None without one.
+    tag, None without one. ``dropped_by``: of a drop in a session with ``rules``, what in netfilter
+    dropped it; None where netfilter did not, or it is not known. ``skb_metadata``: the values of
+    ``output_skb_metadata``, in its order.
+
+    What a session is asked for beside, else None, 0 or (): ``caller``: where the function returns
+    to (one that was jumped to: where its caller does), of a tracepoint the caller of the function
+    that it is in; None also where another tracer hides it. ``tunnel``: the packet within a
+    tunnel's packet, where its headers are certain; ``tunnel_flags``: its TCP flags. ``cb``:
+    skb->cb as numbers of 32 bits, host byte order. ``sk_buff``, ``shared_info``: struct sk_buff
+    and struct skb_shared_info. ``conntrack``: what the packet is to conntrack; None where it has
+    given its entry back already. ``owner``: whose socket the packet is sent by, or comes to; None
+    where that is not known. ``frame``: with ``output_frame`` the beginning of the packet's
+    Ethernet frame, of what follows the link header 192 bytes at most; link addresses are zeros;
+    empty where the kernel has no header yet. ``nf_path``: with ``output_nf_path`` the one step of
+    an event of ``nft_do_chain``, or with ``drops`` all that came before the drop.
+    empty where the kernel has no header yet.
+
+    In a session with ``output_return`` or ``filter_return``: ``depth``: how many traced functions
+    of the thread are under way, this one not counted. ``returned``: of a function that has just
+    returned, what; None of every other event. The packet may be freed by then: what such an event
+    says of it is as it was at the function's entry.
     """
 
     skb: int
@@ -152,6 +281,20 @@ class Event(NamedTuple):
     dns: int | None = None
     netns_name: str = ""
     vlan: int | None = None
+    dropped_by: DroppedBy | None = None
+    skb_metadata: builtins.tuple[SkbValue, ...] = ()
+    caller: Frame | None = None
+    tunnel: Tuple | None = None
+    tunnel_flags: int = 0
+    cb: builtins.tuple[int, ...] = ()
+    sk_buff: Structure | None = None
+    shared_info: Structure | None = None
+    conntrack: Conntrack | None = None
+    owner: Owner | None = None
+    frame: bytes = b""
+    nf_path: builtins.tuple[Step, ...] = ()
+    depth: int = 0
+    returned: Returned | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,7 +383,9 @@ class Summary:
     kernel does not tell. ``tagged``: hits that matched but for a VLAN tag, which moves all behind
     it (of a session with a pcap filter alone). ``silent``: of a session with ``drops``, counters of
     its namespace that tell of losses which are no drops, whatever the filter: name to how much they
-    rose. ``attached``, ``failed``: functions.
+    rose. ``unreturned``: functions that were entered and not seen to return, as they are under way
+    or the kernel skipped the probe; None where returns are not traced. ``attached``, ``failed``:
+    functions.
     """
 
     events: int = 0
@@ -254,6 +399,7 @@ class Summary:
     closings: int = 0
     tagged: int = 0
     silent: dict[str, int] = field(default_factory=dict)
+    unreturned: int | None = None
     losses: Losses = Losses()
     attached: int = 0
     failed: int = 0

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
-from .event import Tuple, Verdict
+from .event import Conntrack, Tuple, Verdict
 
 
 class Way(StrEnum):
@@ -38,7 +38,7 @@ class Change(NamedTuple):
 
 class Hop(NamedTuple):
     """A packet at a device. ``ts_ns``: CLOCK_MONOTONIC. ``netns``, ``ifname``, ``mtu``,
-    ``vlan``: as in an Event.
+    ``vlan``, ``conntrack``: as in an Event.
     """
 
     ts_ns: int
@@ -48,6 +48,7 @@ class Hop(NamedTuple):
     change: Change | None = None
     mtu: int = 0
     vlan: int | None = None
+    conntrack: Conntrack | None = None
 
 
 class Judged(NamedTuple):
@@ -82,7 +83,7 @@ class End(NamedTuple):
     '' where the kernel gives none. ``waited_ns``: how long it lay until a process read it.
     ``sure``: False where it is concluded and not seen. ``note``: of what, or what else there is to
     know. ``verdict``: of a drop, that of netfilter that dropped it; None where none did, or its
-    tables cannot be probed.
+    tables cannot be probed. ``conntrack``: of a drop, as in an Event.
     """
 
     how: Ended
@@ -94,6 +95,7 @@ class End(NamedTuple):
     sure: bool = True
     note: str = ""
     verdict: Verdict | None = None
+    conntrack: Conntrack | None = None
 
 
 @dataclass(slots=True)
@@ -105,7 +107,8 @@ class Journey:
     that an interrupt came upon. ``tuple``, ``tcp_flags``: as it was first seen. ``answers``: the
     number of the packet that it is the answer to, ``answered_by`` the other way round; 0: none is
     known.
-    ``judged``: what netfilter's tables have said, where they can be probed.
+    ``judged``: what netfilter's tables have said, where they can be probed; ``steps``: with
+    ``output_nf_path`` what it met in those of nf_tables.
     ``round_trip_ns``: from the first sight of the question to the end of this answer.
     """
 
@@ -120,6 +123,7 @@ class Journey:
     end: End
     hops: builtins.list[Hop] = field(default_factory=list)
     judged: builtins.list[Judged] = field(default_factory=list)
+    steps: builtins.list[Judged] = field(default_factory=list)
     answers: int = 0
     answered_by: int = 0
     round_trip_ns: int | None = None

@@ -17,10 +17,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
+from jsonschema import Draft202012Validator
+
+from pwru_py.output.schema import schema
 from tests.vm.guest import Completed, Guest, GuestProcess
 
 # Kernels of the lab that have what some tests are about.
@@ -69,6 +72,21 @@ ip netns exec a ping -c1 -W5 10.1.0.2 && ip netns exec a ping -6 -c1 -W5 fd00:1:
 """
 
 
+@cache
+def validator(kind: str) -> Draft202012Validator:
+    """Of lines of one type: what it says is clearer than of all types at once."""
+    whole = schema()
+    return Draft202012Validator({"$ref": f"#/$defs/{kind}", "$defs": whole["$defs"]})
+
+
+def frame_text(frame: dict[str, Any]) -> str:
+    """A frame of ``stack`` as ``location`` and ``caller_func`` have it."""
+    if not frame["symbol"]:
+        return f"0x{int(frame['addr'], 16):016x}"
+    module = f" [{frame['module']}]" if frame["module"] else ""
+    return f"{frame['symbol']}+0x{frame['offset']:x}{module}"
+
+
 @dataclass(frozen=True)
 class Trace:
     """What a tracer wrote, and how it ended."""
@@ -79,7 +97,11 @@ class Trace:
 
     @cached_property
     def records(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.stdout.splitlines()]
+        records = [json.loads(line) for line in self.stdout.splitlines()]
+        shapes = {(record["type"], *record): record for record in records}
+        for record in shapes.values():  # each of a thousand events would take too long
+            validator(record["type"]).validate(record)
+        return records
 
     @cached_property
     def events(self) -> list[dict[str, Any]]:

@@ -94,7 +94,8 @@ def test_the_same_events_of_all_functions(lab: Lab) -> None:
 
 def planned(lab: Lab, backend: str) -> set[tuple[str, str]]:
     listed = lab.run(f"pwru-py --list-funcs --kmods veth,bridge --backend {backend}")
-    rows = [line.split() for line in listed.stdout.splitlines()[1:]]
+    functions = listed.stdout.partition("\n\n")[0]  # sets come behind them
+    rows = [line.split() for line in functions.splitlines()[1:]]
     return {(row[0], row[2].replace("vmlinux", "")) for row in rows if row[1] != "-"}
 
 

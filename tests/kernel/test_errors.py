@@ -97,7 +97,11 @@ def test_debug_shows_the_traceback(lab: Lab) -> None:
 def test_list_funcs(lab: Lab) -> None:
     done = lab.run("pwru-py --list-funcs")
     assert done.rc == 0, done.stderr
-    rows = {line.split()[0]: line.split()[1:] for line in done.stdout.splitlines()[1:]}
+    functions, _, sets = done.stdout.partition("\n\n")
+    counts = {line.split()[0]: int(line.split()[1]) for line in sets.splitlines()[1:]}
+    assert 50 <= counts["@core"] <= 60
+    assert all(count >= 10 for count in counts.values()), counts
+    rows = {line.split()[0]: line.split()[1:] for line in functions.splitlines()[1:]}
     assert rows["ip_rcv"] == ["1", "vmlinux"]
     assert all(row[2] == "skipped:" for row in rows.values() if row[0] == "-")
     traced = [name for name, row in rows.items() if row[0] != "-"]

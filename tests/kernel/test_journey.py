@@ -189,6 +189,92 @@ def test_the_rule_that_dropped_it(lab: Lab) -> None:
     assert len(told) == 1
 
 
+XT_RULES = r"""for x in iptables-legacy ip6tables-legacy; do
+$x -N XDENY; $x -N XDEEP
+$x -A XDEEP -p udp --dport 7083 -m comment --comment 'deep "down"' -j DROP
+$x -A XDENY -j XDEEP
+$x -A INPUT -p udp --dport 7081 -j DROP
+$x -A INPUT -p udp -m multiport --dports 7082,7089 -j DROP
+$x -A INPUT -p udp --dport 7083 -j XDENY
+$x -A INPUT -p udp --dport 7084 -j REJECT
+$x -A INPUT -p tcp --dport 7084 -j REJECT --reject-with tcp-reset
+$x -A INPUT -p udp --dport 7085 -g XDENY
+$x -A INPUT -p udp --dport 7086 -j RETURN
+$x -A INPUT -p udp --sport 1:65535 -m udp ! --dport 7087 -j ACCEPT
+$x -A INPUT -p udp -j DROP
+$x -A INPUT ! -p udp -j ACCEPT
+$x -P INPUT DROP
+$x -t mangle -A PREROUTING -p udp --dport 7088 -j DROP; done"""
+XT_OFF = r"""for x in iptables-legacy ip6tables-legacy; do
+$x -P INPUT ACCEPT; $x -F; $x -X; $x -t mangle -F; done"""
+XT_SAY = {  # port: table, chain, number, the end of the text
+    7081: ("filter", "INPUT", 1, "-A INPUT -p udp -m udp --dport 7081 -j DROP"),
+    7082: ("filter", "INPUT", 2, "-A INPUT -p udp -m multiport --dports 7082,7089 -j DROP"),
+    7083: (
+        "filter",
+        "XDEEP",
+        1,
+        r'-m udp --dport 7083 -m comment --comment "deep \"down\"" -j DROP',
+    ),
+    7084: ("filter", "INPUT", 4, "-A INPUT -p udp -m udp --dport 7084 -j REJECT --reject-with "),
+    7085: ("filter", "INPUT", None, None),
+    7086: ("filter", "INPUT", None, None),
+    7087: ("filter", "INPUT", 9, "-A INPUT -p udp -j DROP"),
+    7088: ("mangle", "PREROUTING", 1, "-A PREROUTING -p udp -m udp --dport 7088 -j DROP"),
+    7089: ("filter", "INPUT", 2, "-A INPUT -p udp -m multiport --dports 7082,7089 -j DROP"),
+}
+XT_SEND = """
+import socket
+for family, host in ((socket.AF_INET, "10.1.0.2"), (socket.AF_INET6, "fd00:1::2")):
+    for port in range(7081, 7090):
+        socket.socket(family, socket.SOCK_DGRAM).sendto(b"x", (host, port))
+    tcp = socket.socket(family)
+    tcp.settimeout(10)
+    assert tcp.connect_ex((host, 7084))
+    # Four bytes are no UDP header: a match drops the packet, whatever rules say.
+    socket.socket(family, socket.SOCK_RAW, socket.IPPROTO_UDP).sendto(bytes(4), (host, 0))
+"""
+
+
+def test_the_rule_of_iptables_that_dropped_it(lab: Lab) -> None:
+    """Of both families: plain, in a chain of a chain, rejects, policies, drops by a match."""
+    lab.guest.run("modprobe -a iptable_filter ip6table_filter iptable_mangle ip6table_mangle")
+    lab.inside("b", XT_RULES)
+    try:
+        with lab.tracing("--journey", "udp or tcp or icmp or icmp6") as tracing:
+            assert lab.inside("a", f"python3 -c '{XT_SEND}'").rc == 0
+            lab.inside("b", "sleep 4; for x in iptables-legacy ip6tables-legacy; do "
+                       "$x -I INPUT -p udp --dport 7090 -j DROP; done")  # fmt: skip
+            lab.inside("a", "for h in 10.1.0.2 fd00:1::2; do for p in 7081 7090; do "
+                       "echo x > /dev/udp/$h/$p; done; done")  # fmt: skip
+    finally:
+        lab.inside("b", XT_OFF)
+    assert tracing.trace is not None
+    ends: dict[tuple[bool, int, int], list[dict[str, Any]]] = {}
+    for record in tracing.trace.records:
+        if record["type"] == "journey" and record["end"]["verdict"]:
+            jsonschema.validate(record, SCHEMA)
+            packet = record["tuple"]
+            key = (":" in packet["saddr"], packet["proto"], packet["dport"])
+            ends.setdefault(key, []).append(record["end"]["verdict"])
+    for six in (False, True):
+        for port, (table, chain, number, text) in XT_SAY.items():
+            said, *later = ends[six, 17, port]
+            assert (said["table"], said["rule_chain"], said["rule"]) == (table, chain, number)
+            assert said["by_policy"] == (number is None)
+            assert (said["rule_text"] or "").startswith("[") == (number is not None)
+            assert (text or "") in (said["rule_text"] or "")
+            assert bool(later) == (port == 7081)
+        # The same rule has another number now.
+        assert ends[six, 17, 7081][1]["rule"] in (2, None)
+        assert ends[six, 17, 7090][0]["rule"] in (1, None)
+        for said in ends[six, 6, 7084]:
+            assert (said["rule_chain"], said["rule"]) == ("INPUT", 5)
+            assert "tcp-reset" in said["rule_text"]
+        (cut,) = ends[six, 17, 0]
+        assert (cut["rule"], cut["by_policy"]) == (None, False)
+
+
 SERVE = """
 import socket
 s = socket.socket()

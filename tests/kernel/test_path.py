@@ -54,6 +54,39 @@ def test_bridge_functions_are_named_with_their_module(lab: Lab, pings: Trace) ->
         assert error.stderr == ("pwru-py: module veth has no BTF: its functions cannot be traced\n")
 
 
+TCP = """
+import socket
+server = socket.create_server(("127.0.0.1", 8099))
+client = socket.create_connection(server.getsockname())
+peer, _ = server.accept()
+client.send(b"x")
+assert peer.recv(1) == b"x"
+"""
+CORE_OUT = (
+    "__ip_local_out",
+    "ip_output",
+    "ip_finish_output2",
+    "__dev_queue_xmit",
+    "dev_hard_start_xmit",
+)
+CORE_IN = ("ip_rcv", "ip_local_deliver", "ip_protocol_deliver_rcu")
+
+
+def test_the_core_set_shows_the_way(lab: Lab) -> None:
+    """Of a ping from a to b, and of a TCP connection within a, in the order of the way."""
+    with lab.tracing("--filter-func", "@core", "icmp[0] == 8 or (tcp and port 8099)") as tracing:
+        lab.inside("a", f"ping -c1 -W5 10.1.0.2; python3 -I -S -c '{TCP}'")
+    assert tracing.trace is not None
+    events = tracing.trace.events
+    names = {event["func"] for event in events}
+    assert {"kfree_skbmem", "tcp_v4_rcv", "loopback_xmit"} <= names
+    assert {"tcp_data_queue", "tcp_rcv_established"} & names
+    assert not {"tcp_ack", "ip_rcv_core", "ip_send_skb"} & names
+    ping = [event["func"] for event in events if (event["tuple"] or {}).get("proto") == 1]
+    way = [name for name in dict.fromkeys(ping) if name in (*CORE_OUT, *CORE_IN, "icmp_rcv")]
+    assert way == [*CORE_OUT, *CORE_IN, "icmp_rcv"]
+
+
 def test_arp_on_both_sides(lab: Lab, pings: Trace) -> None:
     arp = [e for e in pings.events if e["tuple"] and e["tuple"]["proto"] is None]
     places = {(e["netns"], e["func"]) for e in arp}
@@ -71,8 +104,12 @@ def test_stacks_name_modules(lab: Lab) -> None:
                      "icmp and src host 10.1.0.1") as tracing:  # fmt: skip
         lab.inside("a", "ping -c1 -W5 10.1.0.2")
     assert tracing.trace is not None
-    frames = {frame for event in tracing.trace.events for frame in event["stack"]}
-    assert any(frame.startswith("br_") and frame.endswith(" [bridge]") for frame in frames), frames
+    frames = {
+        (frame["symbol"] or "", frame["module"])
+        for event in tracing.trace.events
+        for frame in event["stack"]
+    }
+    assert any(s.startswith("br_") and module == "bridge" for s, module in frames), frames
 
 
 CLONED = """

@@ -22,7 +22,7 @@ SELECTIONS = {
 
 @pytest.fixture(scope="module")
 def traces(lab: Lab) -> dict[str, Trace]:
-    """All selections watch the same two pings: one with mark 0x75, one with 0x85 and from b."""
+    """All selections watch the same pings: two with mark 0x75, two with 0x85 and from b."""
     lab.inside("a", "ping -c1 -W5 10.1.0.2")
     lab.run("ip link property add dev vb altname vb-by-its-alternative-name")
     running = {}
@@ -30,8 +30,8 @@ def traces(lab: Lab) -> dict[str, Trace]:
         running[name] = lab.listen("--output-json", "--filter-func",
                                    "ip_rcv|ip_local_out|__dev_queue_xmit|icmp_rcv|ip_output",
                                    *arguments)  # fmt: skip
-    assert lab.inside("a", "ping -m 117 -c1 -W5 10.1.0.2").rc == 0
-    assert lab.inside("b", "ping -m 133 -c1 -W5 10.1.0.1").rc == 0
+    assert lab.inside("a", "ping -m 117 -c2 -i0.2 -W5 10.1.0.2").rc == 0
+    assert lab.inside("b", "ping -m 133 -c2 -i0.2 -W5 10.1.0.1").rc == 0
     return {name: tracing.finish() for name, tracing in running.items()}
 
 
@@ -51,6 +51,22 @@ def test_a_filter_for_link_addresses_says_once_where_it_cannot_decide(
 def test_a_module_that_is_part_of_the_kernel_is_no_error(traces: dict[str, Trace]) -> None:
     said = "pwru-py: ipv6 is part of this kernel, not a module: its functions are traced without"
     assert [name for name, trace in traces.items() if said in trace.stderr] == ["no-match"]
+
+
+def test_an_address_that_is_used_again_is_another_packet_in_another_namespace(
+    lab: Lab, traces: dict[str, Trace]
+) -> None:
+    trace = traces["none"]
+    packets: dict[int, set[tuple[str, int, int]]] = {}
+    for event in trace.events:
+        ids = (event["tuple"]["icmp"]["id"], event["tuple"]["icmp"]["seq"])
+        packets.setdefault(event["packet"], set()).add((event["tuple"]["saddr"], *ids))
+        if event["func"] == "ip_output":  # it has no device yet
+            sender = {"10.1.0.1": "a", "10.1.0.2": "b"}[event["tuple"]["saddr"]]
+            assert event["netns"] == lab.inode(sender)
+    assert {len(tuples) for tuples in packets.values()} == {1}
+    assert (trace.summary["packets"], trace.summary["packets_limited"]) == (8, False)
+    assert len({event["skb"] for event in trace.events}) < 8
 
 
 def test_netns(lab: Lab, traces: dict[str, Trace]) -> None:

@@ -239,12 +239,23 @@ def test_users_of_the_library(lab: Lab) -> None:
     assert lab.armed_probes() == []
 
 
+STEADY = f"""
+import itertools, socket, time
+
+{UDP}
+for sent in itertools.count():
+    s.sendto(b'x', ('10.1.0.2', 4447))
+    time.sleep(0.01)
+    if sent == 50:
+        print("warm", flush=True)
+"""
+
+
 def test_memory_is_flat_under_a_steady_load(lab: Lab) -> None:
     tracing = lab.listen("-w", "/dev/null", *lab.few, "udp and dst port 4447")
-    loop = "import socket, time\\n" + UDP + "\\nwhile True:\\n"
-    loop += " s.sendto(b'x', ('10.1.0.2', 4447)); time.sleep(0.01)"
-    lab.guest.write_file("/tmp/load.py", loop.replace("\\n", "\n").encode())
+    lab.guest.write_file("/tmp/load.py", STEADY.encode())
     load = lab.guest.start("exec ip netns exec a python3 -I -S /tmp/load.py")
+    load.wait_output("warm")  # the first events bring what later ones find
 
     def resident_kb() -> int:
         return int(lab.run(f"awk '/VmRSS/ {{print $2}}' /proc/{tracing.process.pid}/status").stdout)

@@ -40,7 +40,13 @@ def traces(lab: Lab) -> dict[str, Trace]:
         pings.append(f"ping -c1 -W5 10.{number}.0.2")
     lab.inside("a", "; ".join(pings))
     running = {
-        layer: lab.listen("--output-json", *lab.few, f"--filter-tunnel-pcap-{layer}", expression)
+        layer: lab.listen(
+            "--output-json",
+            "--output-tunnel",
+            *lab.few,
+            f"--filter-tunnel-pcap-{layer}",
+            expression,
+        )
         for layer, expression in EXPRESSIONS.items()
     }
     for ping in pings:
@@ -74,6 +80,16 @@ def test_inner_packet(lab: Lab, traces: dict[str, Trace], layer: str, name: str)
         return
     assert "__dev_queue_xmit" in [event["func"] for event in sent]
     assert "ip_rcv" in [event["func"] for event in received], "before it is decapsulated"
+    alike = ("gre", "gretap") if "gre" in name else (name,)
+    numbers = [number for number, kind in enumerate(TUNNELS, 50) if kind in alike]
+    for event in (*sent, *received):
+        inner = event["tunnel_tuple"]
+        if event["func"] in ("__dev_queue_xmit", "ip_rcv"):
+            assert inner, event
+        if inner:
+            assert inner["saddr"] in [f"10.{number}.0.1" for number in numbers], event
+            assert inner["daddr"] == f"{inner['saddr'][:-1]}2", event
+            assert inner["icmp"]["type"] == 8, event
 
 
 def test_a_packet_without_an_inner_one_does_not_match(traces: dict[str, Trace]) -> None:

@@ -7,7 +7,8 @@ import re
 
 import pytest
 
-from pwru_py.facts.ruleset import Rule
+from pwru_py.facts.ruleset import Netns, Rule
+from pwru_py.facts.xtables import Place
 from pwru_py.kernel import rules
 from pwru_py.kernel.rules import RuleBook
 from tests.native.net import Net
@@ -19,27 +20,77 @@ def handle(net: Net, what: str) -> int:
     return int(number)
 
 
+def cookie(net: Net, name: str) -> int:
+    asked = "import socket; print(int.from_bytes(socket.socket().getsockopt(1, 71, 8), 'little'))"
+    return int(net.run(name, f'python3 -c "{asked}"'))
+
+
+def test_a_namespace_that_has_the_number_of_one_that_is_gone(net: Net) -> None:
+    """Its handles are the same; its cookie is not, and so its rules are not those."""
+    inode, theirs, before = net.inode("b"), cookie(net, "b"), cookie(net, "a")
+    assert theirs != before
+    book = RuleBook()
+    try:
+        net.run("b", "nft 'add table ip t; add chain ip t c; add rule ip t c udp dport 1 drop'")
+        handles = handle(net, "table ip t"), handle(net, "dport 1")
+        assert book.find(Netns(inode, before), *handles) is None
+        assert not book.is_plain(Netns(inode, before), handles[0])
+        assert book.find(Netns(inode, theirs), *handles) == Rule("c", "udp dport 1 drop")
+        assert book.is_plain(Netns(inode, theirs), handles[0])
+    finally:
+        book.close()
+        net.run("b", "nft delete table ip t")
+
+
 def test_a_rule_that_comes_later_and_one_that_is_gone(
     net: Net, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rules, "_AGAIN_S", 0.0)
-    inode = net.inode("b")
-    book = RuleBook(lambda asked: net.netns("b") if asked == inode else "")
+    here = Netns(net.inode("b"), cookie(net, "b"))
+    book = RuleBook()
     try:
         net.run("b", "nft 'add table ip t; add chain ip t c; add rule ip t c udp dport 1 drop'")
         table, first = handle(net, "table ip t"), handle(net, "dport 1")
-        assert book.find(inode, table, first) == Rule("c", "udp dport 1 drop")
+        assert book.find(here, table, first) == Rule("c", "udp dport 1 drop")
         net.run("b", f"nft delete rule ip t c handle {first}; nft add rule ip t c udp dport 2 drop")
         second = handle(net, "dport 2")
-        assert book.find(inode, table, second) == Rule("c", "udp dport 2 drop")
-        assert book.find(inode, table, first), "what a handle meant it means for ever"
+        assert book.find(here, table, second) == Rule("c", "udp dport 2 drop")
+        assert book.find(here, table, first), "what a handle meant it means for ever"
         net.run("b", "nft 'delete table ip t; add table ip t; add chain ip t c; "
                 "add rule ip t c accept'")  # fmt: skip
         assert handle(net, "table ip t") != table
-        assert book.find(inode, table, handle(net, "accept")) != Rule("c", "accept")
-        assert book.find(inode, table, 99) is None
-        assert book.find(1, table, first) is None, "nothing leads to that namespace"
+        assert book.find(here, table, handle(net, "accept")) != Rule("c", "accept")
+        assert book.find(here, table, 99) is None
+        assert book.find(Netns(1), table, first) is None, "nothing leads to that namespace"
     finally:
         book.close()
         net.run("b", "nft delete table ip t")
-    assert book.find(inode, 99, 99) is None
+    assert book.find(here, 99, 99) is None
+
+
+def test_rules_of_iptables_by_their_places(net: Net, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What could not be listed is asked for again; a listing is of one set of rules alone."""
+    monkeypatch.setattr(rules, "_AGAIN_S", 0.0)
+    here, place = Netns(net.inode("b"), cookie(net, "b")), Place("ip", "filter", 0)
+    replaced = [1]
+    book = RuleBook(lambda: replaced[0])
+    try:
+        net.run("b", "iptables-legacy -A INPUT -p udp --dport 1 -j DROP")
+        with monkeypatch.context() as failing:
+            failing.setattr(book, "_list", lambda _what, _netns: [])
+            assert book.find_placed(here, place, 1) is None
+        found = book.find_placed(here, place, 1)
+        assert found is not None
+        assert (found.chain, found.number, found.drops) == ("INPUT", 1, True)
+        assert found.text.endswith("-A INPUT -p udp -m udp --dport 1 -j DROP")
+        replaced[0] = 2
+        net.run("b", "iptables-legacy -R INPUT 1 -p udp --dport 2 -j DROP")
+        assert book.find_placed(here, place, 1) == found, "what it meant then"
+        later = book.find_placed(here, place, 2)
+        assert later is not None
+        assert later.text.endswith("--dport 2 -j DROP")
+        replaced[0] = 0
+        assert book.find_placed(here, place, 3) is None, "a set is being replaced"
+    finally:
+        book.close()
+        net.run("b", "iptables-legacy -F")

@@ -45,8 +45,9 @@ class Builder:
         self._types.append(struct.pack(f"={3 + len(rest)}I", self.string(name), info, third, *rest))
         return self.count
 
-    def integer(self, name: str = "int", size: int = 4) -> int:
-        return self.add(Kind.INT, name, size, size * 8)
+    def integer(self, name: str = "int", size: int = 4, encoding: int = 0) -> int:
+        """``encoding``: 1 signed, 4 boolean."""
+        return self.add(Kind.INT, name, size, encoding << 24 | size * 8)
 
     def ptr(self, to: int) -> int:
         return self.add(Kind.PTR, "", to)
@@ -64,6 +65,15 @@ class Builder:
         """Members that begin at these bytes, all of one type."""
         words = [w for text, at in places.items() for w in (self.string(text), of, 8 * at)]
         return self.add(Kind.STRUCT, name, 8 + max(places.values()), *words, vlen=len(places))
+
+    def fields(
+        self, name: str, size: int, members: Iterable[tuple[str, int, int, int]], kind: int = 4
+    ) -> int:
+        """Members with their type, the bits before them, and their width, 0 but of bit-fields."""
+        words = [
+            w for text, of, at, width in members for w in (self.string(text), of, width << 24 | at)
+        ]
+        return self.add(kind | SIGNED, name, size, *words, vlen=len(words) // 3)
 
     def union(self, name: str, size: int = 8, members: Iterable[tuple[str, int]] = ()) -> int:
         return self.struct(name, size, members, Kind.UNION)

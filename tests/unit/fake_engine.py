@@ -19,8 +19,10 @@ from pwru_py.attach.kprobe_multi import KprobeMulti
 from pwru_py.kernel.wake import Wake
 from pwru_py.options.config import Config
 from pwru_py.plan.functions import Plan, Skipped, Target
+from pwru_py.programs.field_expressions import FieldExpressions
 from pwru_py.programs.splice import compile_all
 from pwru_py.record import contract, layout
+from pwru_py.record.details import NO_SHAPES
 from pwru_py.record.event import Frame, Losses
 
 from .test_record import NAMES, record, stacked
@@ -107,6 +109,7 @@ class FakeAttached:
         self.locate = lambda addr: symbolize(addr, False)
         self.tells_drops = False
         self.record = record_layout(prepared.config.output_stack)
+        self.shapes = NO_SHAPES
         self.failed = kernel.failed
         self.symbolize = symbolize if prepared.config.output_stack else None
         self.warnings = kernel.warnings
@@ -155,7 +158,12 @@ def install(kernel: Kernel) -> dict[str, Any]:
     def prepare(config: Config) -> Any:
         compile_all(config)
         kernel.step("prepare")
-        return SimpleNamespace(config=config, plan=kernel.plan, way=KprobeMulti)
+        return SimpleNamespace(
+            config=config,
+            plan=kernel.plan,
+            way=KprobeMulti,
+            field_expressions=FieldExpressions(),
+        )
 
     def start(prepared: Any, wake: Wake) -> FakeAttached:
         attached = FakeAttached(kernel, prepared, wake)

@@ -305,3 +305,32 @@ def test_elf_files(tmp_path: Path) -> None:
     subprocess.run(command, check=True)
     with pytest.raises(FeatureUnsupportedError, match=r"^a\.o is an ELF file without BTF$"):
         from_file(target.read_bytes(), "a.o")
+
+
+def test_bit_fields_and_what_integers_mean() -> None:
+    b = Builder()
+    signed, boolean, plain = b.integer("int", 4, 1), b.integer("_Bool", 1, 4), b.integer("u8", 1)
+    mixed = b.fields("mixed", 8, [("a", plain, 0, 3), ("b", signed, 5, 13), ("c", boolean, 32, 0)])
+    b.struct_at("even", {"x": 4, "y": 8}, plain)
+    b.array(plain, 7)
+    btf = b.btf()
+    assert list(btf.layout(TypeId(mixed))) == [
+        ("a", plain, 0, 3), ("b", signed, 5, 13), ("c", boolean, 32, 0),
+    ]  # fmt: skip
+    assert [m.at_bits for m in btf.layout(TypeId(mixed + 1))] == [32, 64]
+    assert [btf.integer(TypeId(i)) for i in (signed, boolean, plain)] == [
+        (True, False), (False, True), (False, False),
+    ]  # fmt: skip
+    assert btf.array_length(TypeId(mixed + 2)) == 7
+
+
+def test_an_enumerator_in_any_enum() -> None:
+    b = Builder()
+    b.enum("", {"TCP_CLOSE": 7})
+    big = b.enum64("wide", {"FAR": 1 << 40, "LESS": -1}, signed=True)
+    b.struct("TCP_OPEN")
+    btf = b.btf()
+    assert [btf.enumerator(n) for n in ("TCP_CLOSE", "FAR", "LESS", "TCP_OPEN", "none")] == [
+        7, 1 << 40, -1, None, None,
+    ]  # fmt: skip
+    assert btf.enumerators(TypeId(big)) == {"FAR": 1 << 40, "LESS": -1}

@@ -4,6 +4,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -80,6 +81,19 @@ def test_text(kernel: Kernel, run: Run) -> None:
     assert [line.endswith("NOT_SPECIFIED") for line in done.lines[1:]] == [False, True, False] * 2
     assert "10.0.0.2:45146->1.1.1.1:80(tcp)" in done.lines[1]
     assert done.err_lines[:3] == ["2 packets, 6 events", "drops: 2", "  2  NOT_SPECIFIED"]
+
+
+def test_habits_of_tcpdump(kernel: Kernel, run: Run, tmp_path: Path) -> None:
+    kernel.records = packet()
+    (tmp_path / "filter").write_text("tcp # and no more\n")
+    done = run("-nqttc3", "-F", str(tmp_path / "filter"))
+    assert done.lines[0].split() == ["TIME", "NETNS", "IFACE", "TUPLE", "FUNC"]
+    assert [line.split()[-1] for line in done.lines[1:]] == [
+        "ip_rcv",
+        "NOT_SPECIFIED",
+        "kfree_skbmem",
+    ]
+    assert all(re.match(r"\d+\.\d{9} +\d", line) for line in done.lines[1:])
 
 
 def test_json(kernel: Kernel, run: Run) -> None:
@@ -171,6 +185,16 @@ def test_list_funcs(kernel: Kernel, run: Run) -> None:
         "-",
         "veth",
         "skipped: not in available_filter_functions",
+    ]
+    assert [line.split(maxsplit=2)[:2] for line in done.lines[5:]] == [
+        [],
+        ["SET", "FUNCS"],
+        ["@core", "3"],
+        ["@journey", "1"],
+        ["@drops", "1"],
+        ["@netfilter", "0"],
+        ["@tcp", "0"],
+        ["@udp", "0"],
     ]
     assert done.err == "3 functions, 1 skipped\n"
 

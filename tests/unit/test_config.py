@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from pwru_py.errors import UsageError
+from pwru_py.facts.conntrack import CtState
 from pwru_py.options.config import Backend, Config, Mark, Transport
 
 
@@ -68,6 +69,9 @@ def test_the_ends_of_the_ranges() -> None:
         ({"filter": "icmp\0"}, "`filter` holds a zero byte: 'icmp\\x00'"),
         ({"kernel_btf": "\ud800"}, "`kernel_btf` holds half a character: '\\ud800'"),
         ({"filter_mark": 5}, "`filter_mark` must be a Mark or None, not int"),
+        ({"filter_ct_mark": 5}, "`filter_ct_mark` must be a Mark or None, not int"),
+        ({"filter_ct_state": "new"}, "`filter_ct_state` must be a tuple of names, not str"),
+        ({"filter_ct_state": ("NEW",)}, "`filter_ct_state` cannot be 'NEW': give one of none, "),
         ({"kmods": "veth"}, "`kmods` must be a tuple of names, not str"),
         ({"kmods": ("veth", 5)}, "`kmods` must be text, not int"),
         ({"all_kmods": 1}, "`all_kmods` must be True or False, not int"),
@@ -95,6 +99,9 @@ def test_words_and_lists_become_what_they_mean() -> None:
     assert config.backend is Backend.KPROBE
     assert config.transport is Transport.QUEUE
     assert config.kmods == ("veth",)
+    states = Config(filter_ct_state=["new"]).filter_ct_state  # type: ignore[arg-type]
+    assert states == (CtState.NEW,)
+    assert states[0] is CtState.NEW
 
 
 def test_drops_are_told_by_one_tracepoint_alone() -> None:
@@ -110,3 +117,16 @@ def test_drops_are_told_by_one_tracepoint_alone() -> None:
             Config(drops=True, **other)
     with pytest.raises(UsageError, match="give both"):
         Config(drops=True, flows=True)
+
+
+def test_values_of_fields_are_of_events() -> None:
+    values = ("skb->mark",)
+    assert Config(journey=True, output_conntrack=True)
+    with pytest.raises(UsageError, match="leave `output_conntrack` out"):
+        Config(drops=True, top=True, output_conntrack=True)
+    assert Config(drops=True, filter_skb_expr="skb->mark", output_skb_metadata=values)
+    sessions: list[dict[str, Any]] = [{"journey": True}, {"drops": True, "top": True}]
+    for counted in sessions:
+        assert Config(filter_skb_expr="skb->mark", **counted)
+        with pytest.raises(UsageError, match="`output_skb_metadata` is of events"):
+            Config(output_skb_metadata=values, **counted)

@@ -56,8 +56,9 @@ def test_typed_loads_are_off_where_a_bit_tells_of_the_tag() -> None:
     b.struct("sk_buff", 8, [("vlan_present", b.integer("unsigned char", 1))])
     assert Features.of(b.btf()).tag_bit
     good = Features(
-        True, 59, True, 1, 2, True, False, True, True, "pcpu_hot", 8, False, True, False, True, 4
-    )
+        True, 59, True, 1, 2, True, False, True, True, "pcpu_hot", 8, False, True, False, True, 4,
+        56, 5, 6,
+    )  # fmt: skip
     assert good.typed_loads
     assert not good.without_casts().typed_loads
     assert good.without_casts().typed_task

@@ -182,8 +182,9 @@ def test_a_kernel_that_does_not_know_the_word() -> None:
 
 def test_its_programs_read_an_sk_buff_as_it_usually_lies() -> None:
     usual = Features(
-        True, 59, True, 1, 2, True, False, True, True, "pcpu_hot", 8, False, True, False, True, 4
-    )
+        True, 59, True, 1, 2, True, False, True, True, "pcpu_hot", 8, False, True, False, True, 4,
+        56, 5, 6,
+    )  # fmt: skip
     assert choices(Config(), usual)[0].way is FentryMulti
     for unusual in (replace(usual, adjacent=False), replace(usual, tag_bit=True)):
         assert choices(Config(), unusual)[0] == Choice(KprobeMulti, False)

@@ -46,6 +46,22 @@ def test_a_shared_packet_that_somebody_lets_go_lives_on() -> None:
     assert [see(one, func) for func in ("consume_skb", "kfree_skb", "ip_rcv")] == [1, 1, 1]
 
 
+def test_a_release_that_is_not_shown_ends_a_packet_and_begins_none() -> None:
+    one = Identity()
+    one.release(B)
+    assert see(one, "ip_rcv") == 1
+    one.release(A)
+    assert [see(one, func) for func in ("skb_release_data", "kfree_skbmem", "ip_rcv")] == [1, 1, 2]
+    assert see(one, "ip_rcv", B) == 3
+
+
+def test_where_no_end_is_seen_the_socket_speaks_before_an_older_device() -> None:
+    one = Identity(ends=False)
+    assert one.see(A, "ip_rcv", WEB, device=2, last=False).netns == WEB
+    assert one.see(A, "ip_output", HOST, device=0, last=False) == Life(1, None, HOST)
+    assert one.see(A, "tcp_v4_do_rcv", 0, device=0, last=False) == Life(1, None, WEB)
+
+
 def test_children() -> None:
     one = Identity()
     see(one, "ip_rcv")

@@ -8,13 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pwru_py.facts.ruleset import Rule
+from pwru_py.facts.conntrack import CtState
+from pwru_py.facts.ruleset import Netns, Rule
+from pwru_py.facts.xtables import Place, XtRule
 from pwru_py.options.config import Timestamp
-from pwru_py.output.journey import Names, NoRules, end_text, journey_lines, json_journey
+from pwru_py.output.journey import Names, end_text, journey_lines, json_journey
 from pwru_py.output.paths import map_lines
 from pwru_py.packets.journey import Journeys
 from pwru_py.packets.paths import Paths
-from pwru_py.record.event import Context, Event, Frame, Icmp, Tuple, Verdict
+from pwru_py.record.dropped_by import NoRules
+from pwru_py.record.event import Conntrack, Context, Event, Frame, Icmp, Placed, Tuple, Verdict
 from pwru_py.record.journey import Changed, Ended, Journey, Way
 
 A, B, C = "10.0.0.1", "10.0.0.2", "10.0.0.3"
@@ -164,7 +167,8 @@ def test_nothing_is_concluded_where_events_were_lost() -> None:
 
 
 ACCEPTED = Verdict("", "nat", "", "PREROUTING", "ACCEPT")
-DROPPED = Verdict("inet", "flt", "in", "INPUT", "DROP", 3, 0, "DROP")
+DROPPED = Verdict("inet", "flt", "in", "INPUT", "DROP", 3, 0, "DROP", net_cookie=5)
+HERE = Netns(11, 5)
 
 
 def test_what_tables_say_stands_between_the_hops() -> None:
@@ -201,7 +205,6 @@ def test_what_tables_say_stands_between_the_hops() -> None:
 @pytest.mark.parametrize(
     ("verdict", "words"),
     [
-        (Verdict("", "filter", "", "INPUT", "DROP"), "table filter, INPUT"),
         (DROPPED, "by its policy, drop, or a rule that is not known"),
         (DROPPED._replace(policy="ACCEPT"), "by a rule that is not known"),
         (DROPPED._replace(table_handle=4), "by its policy, drop"),
@@ -212,23 +215,68 @@ def test_what_tables_say_stands_between_the_hops() -> None:
     ],
 )
 def test_the_rule_that_dropped_it(verdict: Verdict, words: str) -> None:
-    known = {(11, 3, 8): Rule("in", "udp dport 9 drop"), (11, 3, 9): Rule("deny", "drop")}
+    known = {(3, 8): Rule("in", "udp dport 9 drop"), (3, 9): Rule("deny", "drop")}
 
     class Listed(NoRules):
-        def find(self, netns: int, table: int, rule: int) -> Rule | None:
-            return known.get((netns, table, rule))
+        def find(self, netns: Netns, table: int, rule: int) -> Rule | None:
+            return known.get((table, rule)) if netns == HERE else None
 
-        def is_plain(self, netns: int, table: int) -> bool:
-            return (netns, table) == (11, 4)
+        def is_plain(self, netns: Netns, table: int) -> bool:
+            return (netns, table) == (HERE, 4)
 
     names = Names({11: "host"}.__getitem__, rules=Listed())
     drop = event(DROP, 4, by="nf_hook_slow", drop=True, reason_name="NETFILTER_DROP")
     way = only(event(IN, 1), event("nft_do_chain", 2, verdict=verdict), drop)
-    assert end_text(way, names).endswith(f", {words}" if verdict.family else f": {words}")
+    assert end_text(way, names).endswith(f", {words}")
     told = json_journey(way, names)["end"]["verdict"]
     assert told["by_policy"] == (words == "by its policy, drop")
-    found = known.get((11, 3, verdict.rule))
+    found = known.get((3, verdict.rule))
     assert (told["rule"], told["rule_text"]) == (verdict.rule or None, found and found.text)
+
+
+XT = Verdict("", "filter", "", "INPUT", "DROP", net_cookie=5)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "words", "rule"),
+    [
+        (XT, "by a rule that is not known", None),
+        (XT._replace(placed=Placed("ip", 152, 1), hot=True),
+         "by a match of a rule that is not known", None),
+        (XT._replace(placed=Placed("ip", 152, 1)), "rule 2: -A INPUT -j DROP", 2),
+        (XT._replace(placed=Placed("ip", 800, 1)), "rule 1 of chain DENY", 1),
+        (XT._replace(placed=Placed("ip", 304, 1)), "by its policy, DROP", None),
+        # Other rules by now; another table; one that accepts, which cannot have dropped it.
+        (XT._replace(placed=Placed("ip", 152, 2)),
+         "by a rule that has been replaced, or cannot be listed", None),
+        (XT._replace(table="raw", placed=Placed("ip", 152, 1)),
+         "by a rule that has been replaced, or cannot be listed", None),
+        (XT._replace(placed=Placed("ip", 0, 1)),
+         "by a rule that has been replaced, or cannot be listed", None),
+    ],
+)  # fmt: skip
+def test_the_rule_of_iptables_that_dropped_it(
+    verdict: Verdict, words: str, rule: int | None
+) -> None:
+    placed: dict[tuple[str, str, int], XtRule] = {
+        ("ip", "filter", 0): XtRule("INPUT", 1, False, "-A INPUT -j ACCEPT"),
+        ("ip", "filter", 152): XtRule("INPUT", 2, True, "-A INPUT -j DROP"),
+        ("ip", "filter", 304): XtRule("INPUT", 0, True),
+        ("ip", "filter", 800): XtRule("DENY", 1, True),
+    }
+
+    class Listed(NoRules):
+        def find_placed(self, netns: Netns, place: Place, replaced: int) -> XtRule | None:
+            return placed.get(place) if (netns, replaced) == (HERE, 1) else None
+
+    names = Names({11: "host"}.__getitem__, rules=Listed())
+    drop = event(DROP, 4, by="nf_hook_slow", drop=True, reason_name="NETFILTER_DROP")
+    way = only(event(IN, 1), event("ipt_do_table", 2, verdict=verdict), drop)
+    assert end_text(way, names).endswith(f": table {verdict.table}, INPUT, {words}")
+    told = json_journey(way, names)["end"]["verdict"]
+    assert told["by_policy"] == ("policy" in words)
+    assert told["rule"] == rule
+    assert told["rule_text"] == ("-A INPUT -j DROP" if rule == 2 else None)
 
 
 def test_a_table_that_accepted_has_not_dropped() -> None:
@@ -432,6 +480,30 @@ def test_a_vlan_tag_that_comes_and_goes() -> None:
     ]  # fmt: skip
     told = json_journey(way, HOST)["hops"]
     assert [hop["vlan"] for hop in told] == [None, 7, 7, 9, None]
+
+
+def test_a_translation_tells_what_conntrack_knows() -> None:
+    """Where the entry is still there; a drop tells of a packet without one, too."""
+    entry = Conntrack(CtState.NEW, False, ("dnat",), 7, 0, "", UDP, UDP)
+    way = only(
+        event(OUT, 1, conntrack=Conntrack(CtState.NONE)),
+        event(OUT, 2, netns=12, ifname="e1", tuple=NATTED, conntrack=entry),
+        event(IN, 3, netns=13, ifname="e2", conntrack=Conntrack(CtState.NONE)),
+        event(DROP, 4, drop=True, by="f", conntrack=Conntrack(CtState.INVALID, why="bad checksum")),
+    )
+    names = Names({11: "host", 12: "b", 13: "c"}.__getitem__)
+    told = [line[34:].strip() for line in journey_lines(way, names)[2:]]
+    assert told[:2] == [
+        "nat target 10.0.0.2:53 -> 10.0.0.3:5353, conntrack new dnat mark 0x7",
+        "nat target 10.0.0.3:5353 -> 10.0.0.2:53",
+    ]
+    assert end_text(way, names) == "dropped in f+0x10; conntrack invalid: bad checksum"
+    record = json_journey(way, names)
+    states = [hop["conntrack"]["state"] for hop in record["hops"]]
+    assert (states, record["end"]["conntrack"]["why"]) == (["none", "new", "none"], "bad checksum")
+    gone = only(event(OUT, 1), event(DROP, 2, drop=True, by="f"))
+    assert end_text(gone, names) == "dropped in f+0x10"
+    assert json_journey(gone, names)["hops"][0]["conntrack"] is None
 
 
 def test_text_and_json() -> None:

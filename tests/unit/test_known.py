@@ -16,10 +16,13 @@ from pwru_py.plan.functions import Arguments
 from pwru_py.plan.tracepoints import Tracepoint
 from pwru_py.programs.known import KernelTypes, Known
 
+FEATURES = Features(
+    True, 59, True, 7, 8, True, False, True, True, "pcpu_hot", 8, False, False, False, True, 4,
+    56, 5, 6,
+)  # fmt: skip
+
 KNOWN = Known(
-    Features(
-        True, 59, True, 7, 8, True, False, True, True, "pcpu_hot", 8, False, False, False, True, 4
-    ),
+    FEATURES,
     {"ip_rcv": [Arguments(1, 0)], "two": [Arguments(0, 0), Arguments(2, 3)]},
     [Tracepoint("kfree_skb", "", 1, 3, 2, 9)],
     {"SKB_CONSUMED": 1, "SKB_DROP_REASON_NO_SOCKET": 3},

@@ -51,7 +51,8 @@ class Kernel(Definitions):
                 del self.there[name]
             return
         base, offset = place.split("+")
-        assert (kind, base) == ("p", "_stext")
+        assert kind in ("p", "r64")
+        assert base == "_stext"
         if int(offset) in self.refuse:
             raise OSError(self.refuse[int(offset)], "refused")
         self.there.setdefault(name, []).append(int(offset))

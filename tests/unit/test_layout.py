@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from dataclasses import fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 import pytest
@@ -14,12 +14,13 @@ import pytest
 from pwru_py.facts.tables import TableLayout
 from pwru_py.record import contract, layout
 from pwru_py.record.event import Context
-from pwru_py.record.layout import FilterNeeds, KernelConfig, Layout, RecordLayout
+from pwru_py.record.layout import ConntrackSettings, FilterNeeds, KernelConfig, Layout, RecordLayout
 
 PROJECT = Path(__file__).parents[2]
 HEADER = PROJECT / "bpf" / "event.h"
 STRUCTURES = [
-    "event", "event_tuple", "record", "needs", "config", "tables", "table_verdict",
+    "event", "event_tuple", "record", "needs", "config", "tables", "table_verdict", "tunnel",
+    "conntracked", "conntrack",
 ]  # fmt: skip
 
 
@@ -88,18 +89,33 @@ def test_contexts() -> None:
 def test_records_and_their_sections() -> None:
     plain, stacked = RecordLayout.of(), RecordLayout.of(contract.SECTION_STACK)
     event, stack = contract.EVENT_BYTES, layout.STACK.size
-    assert (plain.bytes, plain.section_at) == (event, (0,) * 4)
-    assert (stacked.bytes, stacked.section_at) == (event + stack, (event, 0, 0, 0))
+    assert (plain.bytes, {*plain.section_at}) == (event, {0})
+    assert (stacked.bytes, begins(stacked)) == (event + stack, {contract.SECTION_STACK: event})
+    structures = {contract.SECTION_SKB, contract.SECTION_SHARED, contract.SECTION_ENTRY}
     told, whole = (
         RecordLayout.of(contract.SECTION_UDP, contract.SECTION_TABLE),
-        RecordLayout.of(*range(contract.SECTION_MAX)),
+        RecordLayout.of(
+            *{*range(contract.SECTION_MAX)} - structures,
+            skb_bytes=contract.SKB_MAX,
+            shared_bytes=contract.SHARED_MAX,
+            entry_bytes=contract.ENTRY_MAX,
+            metadata_bytes=contract.SKB_METADATA_MAX,
+        ),
     )
     table = contract.TABLE_VERDICT_BYTES
-    assert (told.bytes, told.section_at) == (event + table + 8, (0, event, event + table, 0))
-    assert told.value_at == (-1, 0, len(layout.TABLE_VERDICT.names), -1)
+    assert told.bytes == event + table + 8
+    assert begins(told) == {contract.SECTION_TABLE: event, contract.SECTION_UDP: event + table}
+    assert [at for at in told.value_at if at >= 0] == [0, len(layout.TABLE_VERDICT.names)]
     assert (whole.bytes, whole.section_at[0]) == (contract.RECORD_BYTES, event)
     assert whole.value_at[1] == contract.STACK_MAX
     assert all(each.bytes % 8 == 0 for each in (plain, stacked, told, whole))
+    odd = RecordLayout.of(skb_bytes=233)
+    assert (odd.bytes, odd.skb_bytes) == (event + 240, 233)
+
+
+def begins(record: RecordLayout) -> dict[int, int]:
+    """Where each section is that there is."""
+    return {section: at for section, at in enumerate(record.section_at) if at}
 
 
 def test_cookies(compiled: dict[str, int]) -> None:
@@ -119,7 +135,7 @@ def test_needs_are_packed_by_name() -> None:
 
 
 def test_a_configuration_is_packed_by_name() -> None:
-    stacked = RecordLayout.of(contract.SECTION_STACK)
+    stacked = RecordLayout.of(contract.SECTION_STACK, skb_bytes=232)
     given = KernelConfig(
         1,
         2,
@@ -130,24 +146,27 @@ def test_a_configuration_is_packed_by_name() -> None:
         NEEDS,
         adjacent=True,
         track=True,
+        owner_comm=b"a name of 15 by" + bytes(1),
         record=stacked,
-        tables=TableLayout(56, 64, 88, 248, 244, 232, 32, 16, 16, 16, skb_second=True, on=True),
+        tables=replace(TableLayout(56, 64, 88, frame4=256, rule6=13), skb_second=True, on=True),
+        conntrack=ConntrackSettings(225, 128, 168, states=4, mark=7, mark_mask=15, judges=True),
     )
     values = [*layout.CONFIG.unpack(given.pack())]
     at = layout.CONFIG.names.index("section_at")
     values[at : at + contract.SECTION_MAX] = [tuple(values[at : at + contract.SECTION_MAX])]
     packed = dict(zip(layout.CONFIG.names, values, strict=True))
-    assert layout.TABLES.unpack(packed.pop("tables")) == (
-        56, 64, 88, 248, 244, 232, 32, 16, 16, 16, False, True, True,
-    )  # fmt: skip
-    derived = [
-        packed.pop(name) for name in ("meta", "placed", "pages", "record_bytes", "section_at")
-    ]
-    assert derived == [True, True, False, stacked.bytes, stacked.section_at]
+    tables = layout.TABLES.unpack(packed.pop("tables"))
+    assert dict(zip(layout.TABLES.names, tables, strict=True)) == asdict(given.tables)
+    conntrack = layout.CONNTRACK.unpack(packed.pop("conntrack"))
+    assert dict(zip(layout.CONNTRACK.names, conntrack, strict=True)) == asdict(given.conntrack)
+    record = [packed.pop(f"{name}_bytes") for name in ("record", "skb", "shared")]
+    assert record == [stacked.bytes, 232, 0]
+    derived = [packed.pop(name) for name in ("meta", "placed", "owned", "pages", "section_at")]
+    assert derived == [True, True, True, False, stacked.section_at]
     assert packed == {
         field.name: value.pack() if isinstance(value, FilterNeeds) else value
         for field in fields(KernelConfig)
-        if field.name not in ("record", "tables")
+        if field.name not in ("record", "tables", "conntrack")
         for value in [getattr(given, field.name)]
     }
 
@@ -161,6 +180,9 @@ def test_a_configuration_is_packed_by_name() -> None:
         (KernelConfig(filter=NEEDS, mark_mask=1), False),
         (KernelConfig(filter=NEEDS, netns=1), False),
         (KernelConfig(filter=NEEDS, cgroup=1), False),
+        (KernelConfig(filter=NEEDS, conntrack=ConntrackSettings(states=4)), False),
+        (KernelConfig(filter=NEEDS, conntrack=ConntrackSettings(mark_mask=1)), False),
+        (KernelConfig(filter=NEEDS, record=RecordLayout.of(contract.SECTION_CONNTRACK)), False),
         (KernelConfig(filter=NEEDS, track=True), False),
         (KernelConfig(filter=NEEDS, inner_l2=NEEDS), False),
         (KernelConfig(inner_l3=NEEDS), False),

@@ -15,9 +15,12 @@ from pwru_filters import Cast
 
 from pwru_py.cli import main
 from pwru_py.errors import FeatureUnsupportedError, LoadError
+from pwru_py.expressions.compiled import Compiled
 from pwru_py.kernel.libbpf import BpfObject, Libbpf, _keep, log
 from pwru_py.programs import splice as objects
 from pwru_py.programs.splice import (
+    CONDITION,
+    METADATA,
     OUTER,
     compile_expression,
     filter_places,
@@ -75,8 +78,10 @@ def test_the_programs_of_each_object(programs: str) -> None:
     with BpfObject(Libbpf(), object_bytes(programs, {})) as opened:
         names = {program.name for program in opened.programs()}
     traced = {name for name in names if name.startswith("trace_")}
-    flat = {"trace_skb_flat"} if programs == "plain" else set()
-    assert traced == {"trace_skb", "trace_skb_tag", "trace_skb_any"} | flat
+    others = {"trace_skb_flat"} if programs == "plain" else set()
+    if programs != "fentry":
+        others |= {"trace_call", "trace_return", "trace_session"}
+    assert traced == {"trace_skb", "trace_skb_tag", "trace_skb_any"} | others
 
 
 @pytest.mark.parametrize(
@@ -149,3 +154,15 @@ def test_a_long_message_is_kept_to_its_end() -> None:
     log().clear()
     assert _keep(0, b"%s", ctypes.addressof(ctypes.create_string_buffer(arguments))) == len(words)
     assert log() == [words.decode()]
+
+
+def test_field_expressions_go_to_their_places() -> None:
+    code = Compiled(bytes(8) * 3)
+    elf = object_bytes("plain", {CONDITION: code, METADATA: code})
+    for name in (CONDITION, METADATA):
+        (offset,), capacity = filter_places("plain-small")[name]
+        end = offset + (2 + capacity) * 8
+        assert elf[end - 24 : end] == code.code
+    long = object_bytes("plain", {CONDITION: Compiled(bytes(8) * 300)})
+    assert len(long) == len(object_bytes("plain", {METADATA: Compiled(bytes(8) * 4096)}))
+    assert len(long) > len(elf)

@@ -99,7 +99,7 @@ def test_the_thread_that_looks_elsewhere_is_not_this_one(monkeypatch: pytest.Mon
 
     entered: list[tuple[str, int]] = []
     monkeypatch.setattr(
-        netns, "_enter", lambda path: entered.append((path, threading.get_native_id()))
+        netns, "enter", lambda path: entered.append((path, threading.get_native_id()))
     )
     assert netns.ifindex("lo", "/run/netns/blue", "blue") > 0
     ((path, thread),) = entered
@@ -111,7 +111,7 @@ def test_a_namespace_that_may_not_be_entered(monkeypatch: pytest.MonkeyPatch) ->
     def refuse(path: str) -> None:
         raise OSError(errno.EPERM, os.strerror(errno.EPERM))
 
-    monkeypatch.setattr(netns, "_enter", refuse)
+    monkeypatch.setattr(netns, "enter", refuse)
     with pytest.raises(PrivilegeError, match="missing CAP_SYS_ADMIN") as raised:
         netns.ifindex("lo", "/run/netns/blue", "blue")
     assert raised.value.missing == ("CAP_SYS_ADMIN",)

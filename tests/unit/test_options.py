@@ -5,11 +5,13 @@ import shlex
 import subprocess
 import sys
 from dataclasses import asdict, fields
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pwru_py.errors import UsageError
+from pwru_py.facts.conntrack import CtState
 from pwru_py.options.config import Backend, Config, Mark, Timestamp, Transport
 from pwru_py.options.flags import BY_NAME, FLAGS, PWRU_ONLY, Options, spell
 from pwru_py.options.parse import HelpRequested, VersionRequested, parse
@@ -59,11 +61,18 @@ def test_nothing_means_the_defaults() -> None:
         ("' '", {}),
         ("--filter-func 'ip.*|tcp_.*'", {"filter_func": "ip.*|tcp_.*"}),
         ("--filter-func=a=b", {"filter_func": "a=b"}),
+        ("--filter-func '@core|ip_.*'", {"filter_func": "@core|ip_.*"}),
         ("--filter-func a --filter-func b", {"filter_func": "b"}),
         ("--filter-netns inode:4026531840", {"filter_netns": "inode:4026531840"}),
         ("--filter-ifname eth0", {"filter_ifname": "eth0"}),
         ("--filter-mark 0xa/0xf", {"filter_mark": asdict(Mark(10, 15))}),
         ("--filter-mark 0", {"filter_mark": asdict(Mark(0))}),
+        ("--filter-ct-mark 7/0xf", {"filter_ct_mark": asdict(Mark(7, 15))}),
+        (
+            "--filter-ct-state NEW,new,Dnat --filter-ct-state invalid",
+            {"filter_ct_state": (CtState.NEW, CtState.NEW, CtState.DNAT, CtState.INVALID)},
+        ),
+        ("--output-conntrack", {"output_conntrack": True}),
         ("--filter-track-skb", {"filter_track_skb": True}),
         ("--kmods nf_nat,veth --kmods=bridge,veth", {"kmods": ("nf_nat", "veth", "bridge")}),
         ("--all-kmods", {"all_kmods": True}),
@@ -85,6 +94,27 @@ def test_nothing_means_the_defaults() -> None:
         ("-w -", {}),
         ("--output-limit-lines 010", {"limit_events": 10}),
         ("--timestamp absolute", {"timestamp": Timestamp.ABSOLUTE}),
+        ("-t", {}),
+        ("-tt", {"timestamp": Timestamp.EPOCH}),
+        ("-ttt", {"timestamp": Timestamp.DELTA}),
+        ("-t -t -tt tcp", {"timestamp": Timestamp.ABSOLUTE, "filter": "tcp"}),
+        ("-ttttt", {"timestamp": Timestamp.ELAPSED}),
+        ("--drops", {"drops": True, "timestamp": Timestamp.ABSOLUTE}),
+        ("--drops -t", {"drops": True}),
+        ("--drops --timestamp none", {"drops": True}),
+        ("-n -q", {"quiet": True}),
+        ("-nn -i any", {}),
+        ("-nnqi eth0", {"quiet": True, "filter_ifname": "eth0"}),
+        (
+            "-nqc5 -tttti=eth1 udp",
+            {
+                "quiet": True,
+                "limit_events": 5,
+                "filter_ifname": "eth1",
+                "filter": "udp",
+                "timestamp": Timestamp.ABSOLUTE,
+            },
+        ),
         ("--list-funcs --debug", {"list_funcs": True, "debug": True}),
         ("--ready-file /tmp/ready", {"ready_file": "/tmp/ready"}),
     ],
@@ -144,6 +174,11 @@ def test_buffer_size_is_rounded_up_to_a_power_of_two(size: str, size_bytes: int)
         ("--filter-func=", "--filter-func: the value is empty (see --help)"),
         ("-i ''", "--filter-ifname: the value is empty (see --help)"),
         (
+            "--filter-func 'ip_rcv|@croe'",
+            "--filter-func: there is no set '@croe': did you mean @core? "
+            "(sets: @core, @journey, @drops, @netfilter, @tcp, @udp)",
+        ),
+        (
             "--filter-func 'tcp(v4'",
             "--filter-func: cannot read 'tcp(v4': missing ), unterminated subpattern at position 3",
         ),
@@ -159,7 +194,8 @@ def test_buffer_size_is_rounded_up_to_a_power_of_two(size: str, size_bytes: int)
         ),
         (
             "--timestamp iso",
-            "--timestamp: unknown word 'iso': give one of none, current, relative, absolute",
+            "--timestamp: unknown word 'iso': give one of none, current, relative, absolute, "
+            "epoch, delta, elapsed",
         ),
         ("-c 0", "--output-limit-lines: '0' is not a number of lines from 1 up"),
         ("-c=-3", "--output-limit-lines: '-3' is not a number of lines from 1 up"),
@@ -168,7 +204,22 @@ def test_buffer_size_is_rounded_up_to_a_power_of_two(size: str, size_bytes: int)
             "--output-json=maybe",
             "--output-json: 'maybe' is not a truth value: give true or false",
         ),
-        ("-d --list-funcs", "-d, --list-funcs and --explain each print their own: give one"),
+        ("-tttttt", "-t: give it from 1 to 5 times, not 6"),
+        ("-nx", "unknown flag -nx (see --help)"),
+        ("-q --output-json", "-q is for a line an event: leave it out"),
+        ("--journey -q", "-q is for a line an event: leave it out"),
+        ("--journey -tt", "times of a --journey are relative or absolute"),
+        ("-F /nowhere/f", "cannot read the filter in '/nowhere/f': no such file or directory"),
+        ("-F /etc", "cannot read the filter in '/etc': is a directory"),
+        ("-F /dev/zero", "cannot read the filter in '/dev/zero': it is longer than 1 MiB"),
+        (
+            "-F /dev/null tcp",
+            "-F FILE has the filter: leave its words out, or write them there",
+        ),
+        (
+            "-d --list-funcs",
+            "-d, --list-funcs, --explain, --completion and --man each print their own: give one",
+        ),
         (
             "--output-tuple=false --output-tcp-flags",
             "--output-tcp-flags is shown in the tuple: drop --output-tuple=false",
@@ -182,6 +233,11 @@ def test_buffer_size_is_rounded_up_to_a_power_of_two(size: str, size_bytes: int)
             "names of namespaces are in the column NETNS: drop --output-meta=false",
         ),
         (
+            "--filter-ct-state NEW,stale",
+            "--filter-ct-state: unknown word 'stale': give one of none, new, established, "
+            "related, invalid, untracked, template, snat, dnat",
+        ),
+        (
             "--filter-mark red",
             "--filter-mark: cannot read mark 'red': give MARK or MARK/MASK, "
             "decimal or 0x hexadecimal",
@@ -190,6 +246,19 @@ def test_buffer_size_is_rounded_up_to_a_power_of_two(size: str, size_bytes: int)
 )
 def test_what_is_refused(line: str, text: str) -> None:
     assert error(line) == text
+
+
+def test_a_filter_from_a_file(tmp_path: Path) -> None:
+    """As tcpdump reads it: a comment goes from # to the end of its line."""
+    file = tmp_path / "filter"
+    file.write_text("# all of it\ntcp port 80 # the web\n  and host 1.1.1.1\n\n#end")
+    assert changed(f"-F {file}") == {"filter": "tcp port 80 and host 1.1.1.1"}
+    file.write_bytes(b"host caf\xe9")
+    assert options(f"-F {file}").config.filter == "host caf\udce9"
+    file.write_bytes(b"tcp\0")
+    assert "zero byte" in error(f"-F {file}")
+    file.write_text("#\n")
+    assert changed(f"-F {file}") == {}
 
 
 @pytest.mark.parametrize("size", ["0", "-1", "3G", "1.5", "4T", "99999999999", "M"])
@@ -246,7 +315,10 @@ def test_the_filters_spelling_of_flags_in_config_and_options_agree() -> None:
 
 def test_every_flag_has_a_field_to_go_to() -> None:
     known = {column.name for kind in (Config, Options) for column in fields(kind)}
-    assert {flag.target for flag in FLAGS} - known == {"help", "version"}
+    assert {flag.target for flag in FLAGS} - known == {
+        *("help", "version"),
+        *("filter_file", "numeric"),  # parse() reads the one, the other changes nothing
+    }
 
 
 def test_the_library_speaks_of_fields_and_the_command_of_flags() -> None:
@@ -259,3 +331,23 @@ def test_importing_is_light() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert {"pwru_py.options"} <= set(done.stdout.split())
     assert not {"rich", "json", "ctypes", "difflib", "pcapy"} & set(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("argv", "values"),
+    [
+        (["skb->mark,skb->dev->name"], ("skb->mark", "skb->dev->name")),
+        ([" skb->mark , skb->len "], ("skb->mark", "skb->len")),
+        (['skb->cb == "a,b",skb->len'], ('skb->cb == "a,b"', "skb->len")),
+        (["skb->mark", "skb->len,skb->mark"], ("skb->mark", "skb->len")),
+    ],
+)
+def test_field_expressions_stand_between_commas(argv: list[str], values: tuple[str, ...]) -> None:
+    given = [word for text in argv for word in ("--output-skb-metadata", text)]
+    assert parse([*given, "icmp"]).config.output_skb_metadata == values
+
+
+@pytest.mark.parametrize("text", [",", "skb->mark,", ",skb->mark", "skb->mark,,skb->len"])
+def test_no_field_expression_is_empty(text: str) -> None:
+    with pytest.raises(UsageError, match="an expression is empty"):
+        parse(["--output-skb-metadata", text])

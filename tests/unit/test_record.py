@@ -16,7 +16,7 @@ from pwru_py.packets.identity import Identity
 from pwru_py.plan.functions import Target
 from pwru_py.record import contract, decode, layout
 from pwru_py.record.decode import Decoder, DropRules, Names, decode_tuple
-from pwru_py.record.event import Context, Event, Frame, Icmp, Tuple, Verdict
+from pwru_py.record.event import Context, Event, Frame, Icmp, Placed, SkbValue, Tuple, Verdict
 
 TARGETS = (
     Target("ip_rcv", "", 0xFFFFFFFF81000000, 1, 0),
@@ -117,6 +117,19 @@ def decoder(
     return Decoder(
         TARGETS, names, DropRules(tracepoint, has_reasons, LIST_FREES), Identity(), **settings
     )
+
+
+@pytest.mark.parametrize("cookies", [True, False])
+def test_what_is_not_shown_ends_its_packet(cookies: bool) -> None:
+    seen = record(target=1 if cookies else 0)
+    end = record(target=4 if cookies else 0, func=TARGETS[3].addr)
+    some = decoder(cookies=cookies, unshown={"skb_release_data"})
+    found = some.decode(end + seen + seen + end + seen, WALL_OFFSET_NS)
+    assert [(event.func, event.packet) for event in found] == [
+        ("ip_rcv", 1),
+        ("ip_rcv", 1),
+        ("ip_rcv", 2),
+    ]
 
 
 def one(**changes: Any) -> Event:
@@ -409,15 +422,77 @@ def test_lists_of_kernels_that_do_not_tell_pieces_from_drops() -> None:
 
 
 def test_what_a_table_says() -> None:
-    section = layout.TABLE_VERDICT.pack(3, 7, b"flt\x1b", b"out", 65538, 1, 1, 2, 3, 1, b"")
+    section = layout.TABLE_VERDICT.pack(
+        3, 7, 9, b"flt\x1b", b"out", 65538, 1, 1, 2, 3, 1, 0, 0, 0, 1
+    )
     laid = layout.RecordLayout.of(contract.SECTION_TABLE)
     given = decoder(stride=laid.bytes, record=laid, tracepoint=True)
     told = record(func=0, target=0, flags=contract.EVENT_VERDICT) + section
     other = record(flags=contract.EVENT_TRACEPOINT) + bytes(len(section))
     event, plain = given.decode(told + other, WALL_OFFSET_NS)
-    assert event.verdict == Verdict("inet", "flt\\x1b", "out", "OUTPUT", "STOLEN", 3, 7, "ACCEPT")
+    names = "inet", "flt\\x1b", "out", "OUTPUT", "STOLEN"
+    assert event.verdict == Verdict(*names, 3, 7, "ACCEPT", net_cookie=9)
     assert (event.func, event.drop, event.location) == ("nft_do_chain", False, None)
     assert (plain.verdict, plain.packet) == (None, event.packet)
+
+
+@pytest.mark.parametrize(
+    ("code", "step", "verdict", "kind"),
+    [
+        (0xFFFFFFFD, contract.STEP_RULE, "JUMP", "rule"),
+        (0xFFFFFFFF, contract.STEP_RULE, "CONTINUE", "rule"),
+        (0xFFFFFFFB, contract.STEP_END, "RETURN", "rule"),
+        (0xFFFFFFFF, contract.STEP_POLICY, "DROP", "policy"),
+    ],
+)
+def test_a_step_on_the_way(code: int, step: int, verdict: str, kind: str) -> None:
+    section = layout.TABLE_VERDICT.pack(3, 7, 9, b"flt", b"in", code, 1, 1, 2, 1, 0, 0, step, 0, 1)
+    laid = layout.RecordLayout.of(contract.SECTION_TABLE)
+    given = decoder(stride=laid.bytes, record=laid)
+    told = record(func=0, target=0, flags=contract.EVENT_VERDICT) + section
+    (event,) = given.decode(told, WALL_OFFSET_NS)
+    assert event.verdict is not None
+    assert (event.verdict.verdict, event.verdict.step, event.verdict.rule) == (verdict, kind, 7)
+
+
+@pytest.mark.parametrize(
+    ("pf", "rule", "hot", "family", "placed"),
+    [
+        (2, 1, 0, "ipt_do_table", Placed("ip", 0, 4)),
+        (10, 153, 0, "ip6t_do_table", Placed("ip6", 152, 4)),
+        (10, 0, 1, "ip6t_do_table", None),
+        (3, 0, 0, "arpt_do_table", None),
+    ],
+)
+def test_where_x_tables_has_its_rule(
+    pf: int, rule: int, hot: int, family: str, placed: Placed | None
+) -> None:
+    section = layout.TABLE_VERDICT.pack(0, rule, 9, b"raw", b"", 0, 0, 0, pf, 1, 0, hot, 0, 0, 4)
+    laid = layout.RecordLayout.of(contract.SECTION_TABLE)
+    given = decoder(stride=laid.bytes, record=laid)
+    told = record(func=0, target=0, flags=contract.EVENT_VERDICT) + section
+    (event,) = given.decode(told, WALL_OFFSET_NS)
+    hook = "OUTPUT" if pf == 3 else "INPUT"
+    names = "", "raw", "", hook, "DROP"
+    assert event.verdict == Verdict(*names, placed=placed, hot=bool(hot), net_cookie=9)
+    assert event.func == family
+
+
+@pytest.mark.parametrize(
+    ("head", "frame"),
+    [
+        ((0x0800, 3, 0, 0, b"abcdef"), bytes(12) + b"\x08\x00abc"),
+        ((0x86DD, 2, 0x8100, 7, b"ab"), bytes(12) + b"\x81\x00\x00\x07\x86\xddab"),
+        ((0x0800, 0, 0, 0, b"abc"), b""),
+    ],
+)
+def test_the_beginning_of_a_frame(head: tuple[int, int, int, int, bytes], frame: bytes) -> None:
+    laid = layout.RecordLayout.of(contract.SECTION_HEAD)
+    given = decoder(stride=laid.bytes, record=laid)
+    (event,) = given.decode(record() + layout.PACKET_HEAD.pack(*head), WALL_OFFSET_NS)
+    assert event.frame == frame
+    (plain,) = decoder().decode(record(), WALL_OFFSET_NS)
+    assert plain.frame == b""
 
 
 def test_a_vlan_tag() -> None:
@@ -438,6 +513,25 @@ def test_the_id_of_a_dns_message(sport: int, dport: int, l4: int, dns: int | Non
     raw = record(tuple=packed) + bytes(contract.TABLE_VERDICT_BYTES) + b"\x12\x34\x01\0\0\1\0\0"
     (event,) = given.decode(raw, WALL_OFFSET_NS)
     assert event.dns == dns
+
+
+class Doubled:
+    """In place of a compiler of field expressions: the first byte, twice; 0 cannot be read."""
+
+    texts = ("skb->one", "skb->two")
+
+    def decode(self, section: bytes) -> tuple[int | str | bool | None, ...]:
+        return (section[0] or None, f"{section[0]}")
+
+
+def test_values_of_field_expressions() -> None:
+    laid = layout.RecordLayout.of(contract.SECTION_METADATA, metadata_bytes=16)
+    given = decoder(stride=laid.bytes, record=laid, metadata=Doubled())
+    raw = b"".join(record() + bytes([first]).ljust(16, b"\0") for first in (7, 0))
+    assert [event.skb_metadata for event in given.decode(raw, WALL_OFFSET_NS)] == [
+        (SkbValue("skb->one", 7), SkbValue("skb->two", "7")),
+        (SkbValue("skb->one", None), SkbValue("skb->two", "0")),
+    ]
 
 
 def test_children_are_no_events() -> None:

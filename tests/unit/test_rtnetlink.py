@@ -73,10 +73,10 @@ def test_what_a_device_lies_on_and_belongs_to() -> None:
         take_links(struct.pack("=IHHII", 16 + len(body), 16, 2, 1, 1) + body, found)
         return found["x"]
 
-    assert link(attribute(5, number(3)), kind)[4:] == (9, 0, 3, "vlan")
-    assert link(attribute(10, number(4)))[4:] == (9, 4, 0, "")
+    assert link(attribute(5, number(3)), kind)[4:8] == (9, 0, 3, "vlan")
+    assert link(attribute(10, number(4)))[4:8] == (9, 4, 0, "")
     elsewhere = link(attribute(5, number(3)), attribute(37, number(0)), attribute(10, number(4)))
-    assert elsewhere[4:] == (9, 4, 0, ""), "the other end of a veth pair is in another namespace"
+    assert elsewhere[4:8] == (9, 4, 0, ""), "the other end of a veth pair is in another namespace"
 
 
 def test_a_part_of_a_dump() -> None:
@@ -89,6 +89,6 @@ def test_a_part_of_a_dump() -> None:
     found: dict[str, Link] = {}
     assert not take_links(parts, found)
     assert take_links(parts + end, found)
-    assert found == {"eth0": Link(104, 114, 115, ifindex=7)}
+    assert found == {"eth0": Link(104, 114, 115, ifindex=7, received=100, sent=101)}
     with pytest.raises(PermissionError):
         take_links(struct.pack("=IHHIIi", 36, 2, 0, 1, 1, -errno.EPERM) + bytes(16), found)

@@ -35,8 +35,9 @@ from pwru_py.programs.prepare import Prepared
 from pwru_py.programs.start import start
 
 NEWEST = Features(
-    True, 59, True, 1, 2, True, False, True, True, "__preempt_count", 0, True, True, True, True, 4
-)
+    True, 59, True, 1, 2, True, False, True, True, "__preempt_count", 0, True, True, True, True, 4,
+    56, 5, 6,
+)  # fmt: skip
 OLD = replace(
     NEWEST,
     kprobe_multi=False,
@@ -44,6 +45,7 @@ OLD = replace(
     cast_func=0,
     misses=False,
     tracepoint_cookies=False,
+    session=0,
 )
 
 FENTRY = Choice(FentryMulti, True)

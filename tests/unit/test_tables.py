@@ -30,7 +30,8 @@ def kernel(*, modules_have_btf: bool = True) -> Builder:
 def module(base: Builder, second: str = "sk_buff") -> Builder:
     b = Builder(base)
     long = b.integer("long", 8)
-    b.struct_at("xt_table", {"name": 40}, long)
+    b.struct_at("xt_table", {"private": 24, "name": 40}, long)
+    b.struct_at("xt_table_info", {"size": 4, "entries": 72}, long)
     b.struct_at("nft_chain", {"table": 24, "name": 48}, long)
     b.struct_at("nft_table", {"handle": 288, "family": 300, "name": 304}, long)
     b.struct_at("nft_base_chain", {"policy": 60, "chain": 80}, long)
@@ -47,10 +48,12 @@ def test_a_kernel_whose_modules_have_btf() -> None:
     base = kernel()
     btfs = [base.btf(), module(base).btf(base.btf())]
     assert find_layout(btfs, ["ipt_do_table", NFTABLES]) == TableLayout(
-        40, 24, 48, 304, 300, 288, 8, 20, 16, 24, skb_second=True, on=True
+        40, 24, 48, 304, 300, 288, 8, 20, 16, 24, 24, 72, 4, skb_second=True, on=True
     )
     older = [base.btf(), module(base, second="nf_hook_state").btf(base.btf())]
-    assert find_layout(older, ["ipt_do_table"]) == TableLayout(40, rules_plain=False, on=True)
+    assert find_layout(older, ["ipt_do_table"]) == TableLayout(
+        40, xt_private=24, info_entries=72, info_size=4, rules_plain=False, on=True
+    )
 
 
 def test_what_no_module_tells_is_not_guessed() -> None:
@@ -60,7 +63,24 @@ def test_what_no_module_tells_is_not_guessed() -> None:
 def test_5_10_has_no_btf_of_modules() -> None:
     found = find_layout([kernel(modules_have_btf=False).btf()], [NFTABLES])
     assert found == TableLayout(
-        56, 64, 88, 248, 244, 232, 32, 16, 16, 16, rules_plain=True, on=True
+        56,
+        64,
+        88,
+        248,
+        244,
+        232,
+        32,
+        16,
+        16,
+        16,
+        24,
+        64,
+        0,
+        rules_plain=True,
+        on=True,
+        info_rule=24,
+        info_verdict=32,
+        info_first=True,
     )
 
 

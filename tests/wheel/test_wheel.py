@@ -29,6 +29,14 @@ pytestmark = pytest.mark.xdist_group("wheel")
 
 PIP = ("-m", "pip", "--disable-pip-version-check", "--quiet")
 
+# Files beside the program, and what prints them.
+SHARED = {
+    "share/man/man8/pwru-py.8": "--man",
+    "share/bash-completion/completions/pwru-py": "--completion bash",
+    "share/zsh/site-functions/_pwru-py": "--completion zsh",
+    "share/fish/vendor_completions.d/pwru-py.fish": "--completion fish",
+}
+
 USER = """
 from pwru_py import Config, Event, FilterError, Losses, Plan, PwruError, Summary, Tracer, Tuple
 
@@ -106,7 +114,8 @@ def test_what_it_says_of_itself(wheel: Path) -> None:
     assert said["Requires-Python"] == ">=3.11"
     assert said["License-Expression"]
     asked = [line for line in said.get_all("Requires-Dist", []) if "extra ==" not in line]
-    assert sorted(line.partition(">")[0] for line in asked) == ["pcapy-ng", "pyelftools", "rich"]
+    names = sorted(line.partition(">")[0] for line in asked)
+    assert names == ["pcapy-ng", "pyelftools", "pyroute2", "rich"]
 
 
 def test_it_holds_the_packages_and_what_is_compiled_for_them(wheel: Path) -> None:
@@ -132,7 +141,13 @@ def test_it_says_what_it_is_and_under_which_licences(wheel: Path) -> None:
     licences = ("LICENSE", "LICENSES/BSD-2-Clause.txt", "LICENSES/GPL-2.0-only.txt")
     names = ("METADATA", "WHEEL", "RECORD", *(f"licenses/{name}" for name in licences))
     scripts = {f"{NAME}.data/scripts/{name}" for name in ("pwru-py", "pwru-py-ping")}
-    assert about == scripts | {f"{NAME}.dist-info/{n}" for n in names}
+    shared = {f"{NAME}.data/data/{name}" for name in SHARED}
+    assert about == scripts | shared | {f"{NAME}.dist-info/{n}" for n in names}
+
+
+def test_a_shell_and_man_find_what_is_installed(bin: Path) -> None:
+    for path, flags in SHARED.items():
+        assert (bin.parent / path).read_text() == run(bin / "pwru-py", *flags.split())
 
 
 def test_its_objects_are_for_bpf_and_for_no_machine(wheel: Path) -> None:

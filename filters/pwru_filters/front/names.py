@@ -16,11 +16,11 @@ length less link llc mask mopdl moprc mpls multicast net netbeui not or outbound
 pppoed pppoes proto protochain rarp sctp src stp tcp tcpflags udp vlan vrrp vxlan
 tcp-ack tcp-cwr tcp-ece tcp-fin tcp-push tcp-rst tcp-syn tcp-urg
 """
-_KEYWORDS: Final = frozenset(_WORDS.split())
+KEYWORDS: Final = frozenset(_WORDS.split())
 
 
 def has_names(expression: str) -> bool:
     """Whether there is a word that is neither a number nor a keyword. May say yes wrongly."""
     return any(
-        word not in _KEYWORDS and not _NUMBER.fullmatch(word) for word in _WORD.findall(expression)
+        word not in KEYWORDS and not _NUMBER.fullmatch(word) for word in _WORD.findall(expression)
     )

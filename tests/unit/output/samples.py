@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from pwru_py.facts.structures import Compound, Member, Number, Structure
 from pwru_py.record.event import Context, Event, Frame, Icmp, Losses, Summary, Tuple
 
 TCP4 = Tuple("10.0.0.2", "1.1.1.1", 45146, 80, 6, True)
@@ -20,6 +21,19 @@ STACK = (
     Frame(0xFFFFFFFF81234567, "nf_hook_slow", 0xAB, ""),
     Frame(0xFFFFFFFFC0123456, "ipt_do_table", 0x1F, "ip_tables"),
     Frame(0xFFFFFFFF81AAAAAA, "", 0, ""),
+)
+
+SKB = Structure(
+    Compound(
+        "struct sk_buff",
+        8,
+        (
+            Member("len", 0, Number("unsigned int", 32)),
+            Member("cloned", 32, Number("__u8", 1), bit_field=True),
+            Member("mark", 40, Number("__u8", 8)),
+        ),
+    ),
+    b"\x3c\0\0\0\1\0\0\0",
 )
 
 _BASE = Event(

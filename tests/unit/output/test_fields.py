@@ -43,7 +43,26 @@ def test_the_order_of_columns() -> None:
     assert titles(view) == "SKB CPU PROCESS TIME NETNS MARK IFACE PROTO MTU LEN FUNC"
 
 
-@pytest.mark.parametrize("view", [View(), View(tcp_flags=True, timestamp=Timestamp.ABSOLUTE)])
+def test_quiet_lines_have_fewer_columns() -> None:
+    assert titles(View(quiet=True)) == "NETNS IFACE TUPLE FUNC"
+    view = View(quiet=True, drops=True, timestamp=Timestamp.ABSOLUTE, packet_id=True, caller=True)
+    assert titles(view) == "PACKET TIME NETNS IFACE TUPLE CALLER DROP"
+
+
+def test_the_order_of_columns_asked_for() -> None:
+    view = View(meta=False, caller=True, tunnel=True, cb=True, sk_buff=True, shared_info=True)
+    assert titles(view) == "SKB CPU PROCESS TUPLE TUNNEL CALLER FUNC"
+    assert titles(View(meta=False, conntrack=True)) == "SKB CPU PROCESS TUPLE CONNTRACK FUNC"
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        View(),
+        View(caller=True, tunnel=True, conntrack=True),
+        View(tcp_flags=True, timestamp=Timestamp.ABSOLUTE),
+    ],
+)
 def test_every_column_names_the_fields_it_reads(view: View) -> None:
     """Text is kept by these fields: one left out would show another event's text."""
     for column in columns(view, Stamp(view.timestamp)):

@@ -13,10 +13,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
+from pwru_py.facts.conntrack import CtState
 from pwru_py.options.config import Timestamp
 from pwru_py.output import View, json_sink
 from pwru_py.output.schema import schema
-from pwru_py.record.event import Context, Event, Frame, Icmp, Losses, Tuple
+from pwru_py.output.summary import SCHEMA_VERSION
+from pwru_py.record.event import (
+    Conntrack,
+    Context,
+    DroppedBy,
+    Event,
+    Frame,
+    Icmp,
+    Losses,
+    Returned,
+    SkbValue,
+    Step,
+    Tuple,
+    Verdict,
+)
 
 from .samples import (
     ARP,
@@ -25,9 +40,11 @@ from .samples import (
     LOSSES,
     PING,
     PING6,
+    SKB,
     STACK,
     SUMMARY,
     TCP4,
+    TCP6,
     UNREACHABLE,
     drop,
     event,
@@ -66,7 +83,7 @@ def expected(one: Event) -> dict[str, Any]:
         "addr": hex(one.addr),
         "drop": one.drop,
         "drop_reason": one.reason_name or None,
-        "drop_reason_id": None if one.reason < 0 else one.reason,
+        "drop_reason_code": None if one.reason < 0 else one.reason,
         "location": one.location and frame_text(one.location),
         "netns": one.netns,
         "mark": one.mark,
@@ -76,10 +93,18 @@ def expected(one: Event) -> dict[str, Any]:
         "mtu": one.mtu,
         "len": one.len,
         "tuple": packet and expected_tuple(packet, one.tcp_flags),
-        "stack": [frame_text(frame) for frame in one.stack],
+        "stack": [
+            {
+                "symbol": f.symbol or None,
+                "offset": f.offset,
+                "module": f.module,
+                "addr": hex(f.addr),
+            }
+            for f in one.stack
+        ],
         "time": one.ts_ns,
+        "time_ns": one.wall_ns,
         "ts_ns": one.ts_ns,
-        "wall_ns": one.wall_ns,
     }
 
 
@@ -125,12 +150,15 @@ def test_golden() -> None:
     assert stream.getvalue() == (
         '{"type":"event","skb":"0xff286dd140c7e8e8","packet":0,"parent":null,"cpu":1,"process":"curl:222","pid":222,'
         '"comm":"curl","context":"task","func":"sk_skb_reason_drop","module":"",'
-        '"addr":"0xffffffff81000000","drop":true,"drop_reason":"NETFILTER_DROP","drop_reason_id":8,'
+        '"addr":"0xffffffff81000000","drop":true,"drop_reason":"NETFILTER_DROP","drop_reason_code":8,'
         '"location":null,'
         '"netns":4026531840,"mark":0,"iface":"","ifindex":0,"proto":2048,"mtu":65536,"len":60,'
         '"tuple":{"saddr":"10.0.0.2","daddr":"1.1.1.1","sport":45146,"dport":80,"proto":6,'
-        '"flags":"SYN,ACK"},"stack":["nf_hook_slow+0xab","ipt_do_table+0x1f [ip_tables]",'
-        '"0xffffffff81aaaaaa"],"time":0,"ts_ns":1000000500,"wall_ns":1795166626123456789}\n'
+        '"flags":"SYN,ACK"},"stack":['
+        '{"symbol":"nf_hook_slow","offset":171,"module":"","addr":"0xffffffff81234567"},'
+        '{"symbol":"ipt_do_table","offset":31,"module":"ip_tables","addr":"0xffffffffc0123456"},'
+        '{"symbol":null,"offset":0,"module":"","addr":"0xffffffff81aaaaaa"}],'
+        '"time":0,"time_ns":1795166626123456789,"ts_ns":1000000500}\n'
     )
 
 
@@ -159,23 +187,79 @@ def test_every_view_is_valid(mode: Timestamp, meta: bool, addresses: bool, stack
         assert ("netns" in line) == ("len" in line) == meta
         assert ("tuple" in line) == addresses
         assert ("stack" in line) == stack
-        assert ("time" in line) == (mode is not Timestamp.NONE)
+        clock = mode in (Timestamp.NONE, Timestamp.ABSOLUTE)
+        assert isinstance(line["time"], str if clock else int)
 
 
 def test_the_schema_knows_every_key_and_no_other() -> None:
-    everything = replace(VIEW, netns_names=True)
-    (line,) = lines([event(netns_name="web")], everything)
+    everything = replace(VIEW, netns_names=True, rules=True, skb_metadata=("skb->mark",),
+                         caller=True, tunnel=True, cb=True, sk_buff=True,
+                         shared_info=True, nf_path=True, conntrack=True,
+                         owner=True, returns=True)  # fmt: skip
+    values = (SkbValue("skb->mark", 16), SkbValue("skb->dev->name", None))
+    met = Step(Verdict("ip", "t", "in", "INPUT", "JUMP", 1, 7, step="rule"), "in", "jump web")
+    told = event(netns_name="web", skb_metadata=values, nf_path=(met,))
+    (line,) = lines([told], everything)
     assert set(line) == set(SCHEMA["$defs"]["event"]["properties"])
     assert (line["netns"], line["netns_name"]) == (4026531840, "web")
+    assert line["skb_metadata"] == {"skb->mark": 16, "skb->dev->name": None}
+    (step,) = line["nf_path"]
+    assert (step["rule"], step["chain"], step["rule_text"]) == (7, "in", "jump web")
     VALIDATOR.validate(line)
+
+
+@pytest.mark.parametrize(
+    ("returned", "number", "name"),
+    [
+        (Returned(-1, "-EPERM", 1200), -1, "-EPERM"),
+        (Returned(0, "0", 1), 0, None),
+        (Returned(None, "", 1), None, None),
+        (Returned(None, "a structure", 1), None, None),
+        (Returned(1 << 63, "0x8000000000000000", 1), "0x8000000000000000", None),
+        (Returned(-2, "ERR_PTR(-ENOENT)", 1), -2, "ERR_PTR(-ENOENT)"),
+        (Returned(0, "NF_DROP", 1), 0, "NF_DROP"),
+    ],
+)
+def test_returns(returned: Returned, number: int | str | None, name: str | None) -> None:
+    view = View(returns=True)
+    entry, left = lines([event(depth=2), event(depth=2, returned=returned)], view)
+    assert (entry["type"], left["type"]) == ("event", "return")
+    assert (entry["depth"], entry["returned"], entry["duration_ns"]) == (2, None, None)
+    assert (left["returned"], left["returned_name"]) == (number, name)
+    assert left["duration_ns"] == returned.duration_ns
+    VALIDATOR.validate(entry)
+    VALIDATOR.validate(left)
+    del left["duration_ns"]
+    assert not VALIDATOR.is_valid(left)
+
+
+def test_what_a_session_asks_for() -> None:
+    view = View(caller=True, tunnel=True, cb=True, sk_buff=True, shared_info=True, conntrack=True)
+    entry = Conntrack(CtState.NEW, False, ("dnat",), 7, 0, "SYN_SENT", TCP4, TCP6)
+    told = event(caller=STACK[1], tunnel=TCP4, tunnel_flags=2, cb=(1, 2), sk_buff=SKB,
+                 conntrack=entry)  # fmt: skip
+    line, unknown = lines([told, event(cb=(0, 0))], view)
+    VALIDATOR.validate(line)
+    VALIDATOR.validate(unknown)
+    assert line["caller_func"] == "ipt_do_table+0x1f [ip_tables]"
+    assert (line["tunnel_tuple"]["dport"], line["tunnel_tuple"]["flags"]) == (80, "SYN")
+    assert (line["cb"], line["sk_buff"]) == ([1, 2], {"len": 60, "cloned": 1, "mark": 0})
+    assert unknown["caller_func"] is unknown["tunnel_tuple"] is unknown["sk_buff"] is None
+    assert unknown["cb"] == [0, 0]
+    assert unknown["conntrack"] is None
+    assert (line["conntrack"]["state"], line["conntrack"]["direction"]) == ("new", "original")
+    assert line["conntrack"]["original"]["dport"] == 80
+    for state in (CtState.NONE, CtState.INVALID, CtState.UNTRACKED, CtState.TEMPLATE):
+        (line,) = lines([event(conntrack=Conntrack(state))], view)
+        VALIDATOR.validate(line)
 
 
 def test_zeros_are_kept_and_none_is_null() -> None:
     line = lines([event(cpu=0, pid=0, len=0, tuple=ARP, reason=0)])[0]
     assert (line["cpu"], line["pid"], line["mark"], line["len"]) == (0, 0, 0, 0)
     assert (line["tuple"]["sport"], line["tuple"]["proto"]) == (0, None)
-    assert (line["drop_reason"], line["drop_reason_id"]) == (None, 0)
-    assert lines([event()])[0]["drop_reason_id"] is None
+    assert (line["drop_reason"], line["drop_reason_code"]) == (None, 0)
+    assert lines([event()])[0]["drop_reason_code"] is None
 
 
 @pytest.mark.parametrize(
@@ -206,8 +290,17 @@ def test_icmp_and_fragments(packet: Tuple, more: dict[str, Any]) -> None:
         assert (line["tuple"]["sport"], line["tuple"]["dport"]) == (0, 0)
 
 
-def test_absolute_time() -> None:
-    assert lines([event()])[0]["time"] == "2026-11-20T09:23:46.123456+00:00"
+@pytest.mark.parametrize("mode", [Timestamp.NONE, Timestamp.ABSOLUTE])
+def test_time_is_rfc_3339_with_nanoseconds(mode: Timestamp) -> None:
+    (line,) = lines([event()], View(timestamp=mode))
+    assert line["time"] == "2026-11-20T09:23:46.123456789+00:00"
+    assert (line["time_ns"], line["ts_ns"]) == (1_795_166_626_123_456_789, 1_000_000_500)
+
+
+def test_time_by_another_clock() -> None:
+    batch = [event(), event(ts_ns=1_000_000_700)]
+    for mode, expected in [("epoch", 1_795_166_626_123_456_789), ("delta", 200), ("elapsed", 200)]:
+        assert lines(batch, View(timestamp=Timestamp(mode)))[1]["time"] == expected
 
 
 LOST = {"buffer_full": 120, "track_full": 0, "recursion": 7, "recursion_whole": True}
@@ -223,7 +316,7 @@ def test_losses_when_they_rise_and_the_summary() -> None:
     first, second, last = map(json.loads, stream.getvalue().splitlines())
     assert first == {"type": "lost", **LOST}
     assert second["recursion"] == 8
-    assert last["type"] == "summary"
+    assert (last["type"], last["schema"]) == ("summary", SCHEMA_VERSION)
     assert last["losses"] == LOST
     assert last["drops"] == SUMMARY.drops
     for record in (first, second, last):
@@ -261,3 +354,16 @@ def test_lines_made_of_kept_pieces_equal_the_plain_way(batch: list[Event]) -> No
     assert shown == [expected(one) for one in batch]
     for line in shown:
         VALIDATOR.validate(line)
+
+
+def test_what_dropped_a_packet_is_an_object() -> None:
+    said = Verdict("inet", "flt", "in", "INPUT", "DROP", 3, 8, "ACCEPT")
+    dropped = drop(dropped_by=DroppedBy(said, 8, "in", 'udp dport 9 drop comment "x"'))
+    by, none = lines([dropped, event()], replace(VIEW, rules=True))
+    assert by["verdict"] == {
+        "family": "inet", "table": "flt", "chain": "in", "hook": "INPUT", "verdict": "DROP",
+        "table_handle": 3, "rule": 8, "policy": "ACCEPT", "rule_chain": "in",
+        "rule_text": 'udp dport 9 drop comment "x"', "by_policy": False,
+    }  # fmt: skip
+    assert none["verdict"] is None
+    assert "verdict" not in lines([dropped])[0]

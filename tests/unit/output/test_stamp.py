@@ -41,6 +41,18 @@ def test_relative_forgets_the_packet_seen_longest_ago() -> None:
     ]
 
 
+def test_epoch_delta_and_elapsed() -> None:
+    """In ns; as text the seconds since 1970 have nine digits behind the point."""
+    epoch = Stamp(Timestamp.EPOCH)
+    assert epoch.value(event(wall_ns=1_000_000_005)) == 1_000_000_005
+    assert epoch.text(event(wall_ns=1_000_000_005)) == "1.000000005"
+    delta, elapsed = Stamp(Timestamp.DELTA), Stamp(Timestamp.ELAPSED)
+    events = [event(packet=n, ts_ns=ts) for n, ts in enumerate((100, 150, 140, 1150))]
+    assert [delta.value(e) for e in events] == [0, 50, -10, 1010]
+    assert [elapsed.value(e) for e in events] == [0, 50, 40, 1050]
+    assert delta.text(events[0]) == "-1050"
+
+
 def test_absolute_is_the_events_own_time_in_the_given_zone() -> None:
     zone = timezone(timedelta(hours=5, minutes=30))
     stamp = Stamp(Timestamp.ABSOLUTE, tz=zone)

@@ -29,6 +29,13 @@ def test_nothing_happened() -> None:
     ]
 
 
+def test_returns_that_were_not_seen() -> None:
+    unseen = "not seen to return: 2 functions, still under way or skipped by the kernel"
+    assert unseen in summary_lines(Summary(unreturned=2))
+    for count in (None, 0):
+        assert not any("return" in line for line in summary_lines(Summary(unreturned=count)))
+
+
 def test_limited_count_and_packets_not_followed() -> None:
     losses = Losses(buffer_full=1, track_full=1, recursion=1)
     lines = summary_lines(Summary(events=1, packets=1, packets_limited=True, losses=losses))

@@ -14,7 +14,7 @@ from pwru_py.output.table import PALETTE, TableSink, packet_style, terminal_cons
 from pwru_py.output.widths import cut
 from pwru_py.record.event import Losses
 
-from .samples import JOURNEY, LOSSES, STACK, SUMMARY, drop, event
+from .samples import JOURNEY, LOSSES, SKB, STACK, SUMMARY, TCP4, drop, event
 
 ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
@@ -144,6 +144,28 @@ def test_stack_beneath_the_row_within_the_width() -> None:
     _, *frames, _ = plain(stream).splitlines()
     assert frames[1] == "    ipt_do_table+0x1f [ip_tables]"
     assert frames[3] == cut("    " + "s" * 100, 80)
+
+
+def test_columns_asked_for_have_their_place_in_80_cells() -> None:
+    sink, stream = table(80, View(caller=True))
+    sink.start()
+    sink.events([event(caller=STACK[1])])
+    hidden, titles, row = plain(stream).splitlines()
+    assert "CALLER" not in hidden
+    assert titles.split() == ["SKB", "CALLER", "FUNC"]
+    assert row.split() == ["0xff286dd140c7e8e8", "ipt_do_table", "ip_local_out"]
+    sink, stream = table(80, View(tunnel=True))
+    sink.start()
+    sink.events([event(tunnel=TCP4)])
+    assert plain(stream).splitlines()[1].split() == ["SKB", "TUNNEL", "FUNC"]
+
+
+def test_of_structures_nothing_is_cut() -> None:
+    sink, stream = table(40, View(cb=True, sk_buff=True))
+    sink.events([event(cb=tuple(range(12)), sk_buff=SKB)])
+    lines = plain(stream).splitlines()
+    assert f"    cb [{','.join(f'0x{n:08x}' for n in range(12))}]" in lines
+    assert lines[-4:] == [f"    {line}" for line in SKB.text().split("\n")]
 
 
 def test_rows_after_a_resize_have_the_new_width() -> None:

@@ -12,9 +12,9 @@ import pytest
 from pwru_py.options.config import Timestamp
 from pwru_py.output import View, text_sink
 from pwru_py.output.text import CACHE_ENTRIES, keep
-from pwru_py.record.event import Event, Losses
+from pwru_py.record.event import DroppedBy, Event, Losses, Returned, SkbValue, Verdict
 
-from .samples import JOURNEY, LOSSES, STACK, SUMMARY, TCP6, drop, event
+from .samples import JOURNEY, LOSSES, SKB, STACK, SUMMARY, TCP4, TCP6, drop, event
 
 GOLDEN = """\
 SKB                CPU PROCESS          NETNS      MARK   IFACE        PROTO  MTU   LEN   TUPLE                                  FUNC
@@ -46,6 +46,78 @@ def test_golden() -> None:
 def test_golden_with_time_and_without_meta() -> None:
     view = View(meta=False, tcp_flags=True, timestamp=Timestamp.ABSOLUTE)
     assert show(JOURNEY[:1], view) == GOLDEN_WITH_TIME
+
+
+def test_functions_lie_in_one_another() -> None:
+    view = View(meta=False, tuple=False, returns=True)
+    batch = [
+        event(func="outer"),
+        event(func="inner", depth=1),
+        event(func="inner", depth=1, returned=Returned(-1, "-EPERM", 870)),
+        event(func="void", depth=1, returned=Returned(None, "", 4_560_000)),
+        event(func="outer", returned=Returned(0, "NF_DROP", 1_200_000_000)),
+    ]
+    assert (
+        show(batch, view)
+        == """\
+SKB                CPU PROCESS          FUNC
+0xff286dd140c7e8e8 1   curl:222         outer
+0xff286dd140c7e8e8 1   curl:222          inner
+0xff286dd140c7e8e8 1   curl:222          ← inner = -EPERM  870 ns
+0xff286dd140c7e8e8 1   curl:222          ← void  4.6 ms
+0xff286dd140c7e8e8 1   curl:222         ← outer = NF_DROP  1.2 s
+"""
+    )
+
+
+def test_the_rule_that_dropped_a_packet_stands_below_it() -> None:
+    by = DroppedBy(Verdict("", "filter", "", "INPUT", "DROP"), 3, "DENY", "-A DENY -j DROP")
+    view = View(meta=False, tuple=False, stack=True, rules=True)
+    assert (
+        show([drop(dropped_by=by, stack=STACK[:1]), drop(dropped_by=by._replace(rule=4))], view)
+        == """\
+SKB                CPU PROCESS          FUNC
+0xff286dd140c7e8e8 1   curl:222         sk_skb_reason_drop  NETFILTER_DROP
+    table filter, INPUT, rule 3 of chain DENY: -A DENY -j DROP
+    nf_hook_slow+0xab
+0xff286dd140c7e8e8 1   curl:222         sk_skb_reason_drop  NETFILTER_DROP
+    table filter, INPUT, rule 4 of chain DENY: -A DENY -j DROP
+"""
+    )
+
+
+def test_values_of_field_expressions_have_a_column_each() -> None:
+    view = View(
+        meta=False, tuple=False, skb_metadata=("skb->mark", "skb->dev->name", "skb->dev->up")
+    )
+    made = [
+        tuple(map(SkbValue, view.skb_metadata, values))
+        for values in ((16, "eth0", True), (0, None, False), (5000000, "a-name-of-15-ch", None))
+    ]
+    assert show([event(skb_metadata=values) for values in made], view) == (
+        "SKB                CPU PROCESS          mark   dev->name dev->up FUNC\n"
+        "0xff286dd140c7e8e8 1   curl:222         16     eth0      true    ip_local_out\n"
+        "0xff286dd140c7e8e8 1   curl:222         0      -         false   ip_local_out\n"
+        "0xff286dd140c7e8e8 1   curl:222         5000000 a-name-of-15-ch -       ip_local_out\n"
+    )
+
+
+def test_golden_columns_asked_for() -> None:
+    view = View(meta=False, caller=True, tunnel=True, tcp_flags=True, sk_buff=True, cb=True)
+    told = event(caller=STACK[1], tunnel=TCP4, tunnel_flags=2, cb=(1, 0xABC), sk_buff=SKB)
+    assert (
+        show([told, event()], view)
+        == """\
+SKB                CPU PROCESS          TUPLE                                          TUNNEL                                         CALLER                             FUNC
+0xff286dd140c7e8e8 1   curl:222         10.0.0.2:45146->1.1.1.1:80(tcp:SYN,ACK)        10.0.0.2:45146->1.1.1.1:80(tcp:SYN)            ipt_do_table+0x1f [ip_tables]      ip_local_out
+    cb [0x00000001,0x00000abc]
+    (struct sk_buff){
+     .len = (unsigned int)60,
+     .cloned = (__u8)0x1,
+    }
+0xff286dd140c7e8e8 1   curl:222         10.0.0.2:45146->1.1.1.1:80(tcp:SYN,ACK)                                                                                          ip_local_out
+"""  # noqa: E501
+    )
 
 
 def test_golden_stack() -> None:

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where ``ipt_do_table()`` and ``ip6t_do_table()`` have decided, in their machine code. Pure.
+
+Both let soft interrupts in again when all is decided (net/ipv4/netfilter/ip_tables.c): there a
+register still has the rule. Which one, and where the stack frame has what, the compiler chose; the
+instructions nearby tell. What they do not tell for certain is not used.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections import Counter
+from typing import NamedTuple
+
+ENABLE = "__local_bh_enable_ip"
+"""What they call then (kernel/softirq.c)."""
+
+REPLACE = "xt_replace_table"
+"""Puts another set of rules in place (net/netfilter/x_tables.c)."""
+
+_NEXT_OFFSET = {"ipt_do_table": 90, "ip6t_do_table": 142}
+"""Of struct ipt_entry and ip6t_entry: bytes of a rule (include/uapi/linux/netfilter_ipv*)."""
+
+FUNCTIONS = tuple(_NEXT_OFFSET)
+
+_CALL_BYTES = 5
+_NEAR_BYTES = 96  # behind the call, as far as to the function's end
+_HOT = re.compile(rb"\x80\xbc\x24(.{4})\x00", re.DOTALL)  # cmpb $0, N(%rsp)
+_LEAVE = re.compile(  # add $N, %rsp, and pop the six registers that calls preserve
+    rb"\x48\x81\xc4(.{4})\x5b\x5d\x41\x5c\x41\x5d\x41\x5e\x41\x5f", re.DOTALL
+)
+_PUSHED_BYTES = 6 * 8
+_FRAME_MAX = 1024
+# lea N(%rip), %rdi, or mov $N, %rdi: the call's argument. A probe may be optimised there, but not
+# at a call.
+_ARGUMENT = (b"\x48\x8d\x3d", b"\x48\xc7\xc7")
+_ARGUMENT_BYTES = 7
+_PRESERVED = {3, 5, 12, 13, 14, 15}  # rbx, rbp, r12 to r15, as instructions number them
+
+
+class Site(NamedTuple):
+    """``offset``: bytes from the function's start to the instruction to probe. ``frame``, ``hot``:
+    bytes from the stack pointer there to the return address, and to the byte that says whether a
+    match dropped the packet. ``rule``: the number
+    of the register that has the rule, enum rule_register of ``bpf/event.h``.
+    """
+
+    offset: int
+    frame: int
+    hot: int
+    rule: int
+
+
+def find_site(function: str, addr: int, code: bytes, enable: int) -> Site | None:
+    """In ``code`` of a function that starts at ``addr``. ``enable``: the address of ``ENABLE``.
+
+    None where the code does not tell.
+    """
+    calls = [
+        at
+        for at in range(len(code) - _CALL_BYTES + 1)
+        if code[at] == 0xE8
+        and addr + at + _CALL_BYTES + struct.unpack_from("<i", code, at + 1)[0] == enable
+    ]
+    rule = _rule_register(code, _NEXT_OFFSET[function])
+    if len(calls) != 1 or rule is None:
+        return None
+    (at,) = calls
+    near = code[at + _CALL_BYTES : at + _CALL_BYTES + _NEAR_BYTES]
+    hot, leave = _number(_HOT, near), _number(_LEAVE, near)
+    if hot is None or leave is None or not 0 < hot < leave < _FRAME_MAX:
+        return None
+    if code[at - _ARGUMENT_BYTES : at].startswith(_ARGUMENT):
+        at -= _ARGUMENT_BYTES
+    return Site(at, leave + _PUSHED_BYTES, hot, rule)
+
+
+def _number(pattern: re.Pattern[bytes], code: bytes) -> int | None:
+    found = pattern.search(code)
+    return struct.unpack("<i", found[1])[0] if found else None
+
+
+def _rule_register(code: bytes, next_offset: int) -> int | None:
+    """The one by which the size of a rule is read, again and again, to go to the next one."""
+    short = rb"[\x40-\x7f]" + re.escape(struct.pack("<B", next_offset))
+    long = rb"[\x80-\xbf]" + re.escape(struct.pack("<i", next_offset))
+    form = long if next_offset > 127 else short
+    counted: Counter[int] = Counter()
+    for found in re.finditer(rb"([\x41\x44\x45]?)\x0f\xb7(%s)" % form, code, re.DOTALL):
+        base = found[2][0] & 7
+        if base == 4:  # another form of address
+            continue
+        counted[base + (8 if found[1] and found[1][0] & 1 else 0)] += 1
+    ranked = counted.most_common(2)
+    if not ranked or ranked[0][1] < 3:
+        return None
+    if len(ranked) > 1 and ranked[1][1] * 2 > ranked[0][1]:
+        return None
+    return ranked[0][0] if ranked[0][0] in _PRESERVED else None

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Why a trace stayed empty: evidence gathered beside a session, and what follows from it."""

@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Readings of devices: bridge ports, queues, programs, tunnels; as in ``readings``."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+from . import bpf
+from .netlink import MOST, name_of, rtnetlink
+
+_ROOT = 0xFFFFFFFF  # TC_H_ROOT
+_INGRESS, _EGRESS = 0xFFFFFFF2, 0xFFFFFFF3
+_TCX = {"ingress": 46, "egress": 47}  # enum bpf_attach_type
+
+
+def link(ifname: str) -> dict[str, Any] | None:
+    """An interface: ``kind``, ``state``, ``carrier``, ``mac``, ``mtu``, ``promiscuity``,
+    ``txqlen``, ``master_kind``, and ``vlans``: those of VLAN devices upon it.
+    """
+    if not ifname:
+        return None
+    ifindex = socket.if_nametoindex(ifname)
+    with rtnetlink() as netlink:
+        told = netlink.get_links(ifindex)[0]
+        upper = [
+            data.get_attr("IFLA_VLAN_ID")
+            for one in netlink.get_links(kind="vlan")
+            if one.get_attr("IFLA_LINK") == ifindex
+            and (data := _linkinfo(one, "IFLA_INFO_DATA")) is not None
+        ]
+    return {
+        "kind": _linkinfo(told, "IFLA_INFO_KIND") or "",
+        "state": str(told.get_attr("IFLA_OPERSTATE")).lower(),
+        "carrier": told.get_attr("IFLA_CARRIER"),
+        "mac": told.get_attr("IFLA_ADDRESS") or "",
+        "mtu": told.get_attr("IFLA_MTU"),
+        "promiscuity": told.get_attr("IFLA_PROMISCUITY") or 0,
+        "txqlen": told.get_attr("IFLA_TXQLEN"),
+        "master_kind": _linkinfo(told, "IFLA_INFO_SLAVE_KIND") or "",
+        "vlans": upper,
+    }
+
+
+def _linkinfo(told: Any, name: str) -> Any:
+    nested = told.get_attr("IFLA_LINKINFO")
+    return nested.get_attr(name) if nested else None
+
+
+def bridge_port(ifname: str) -> dict[str, Any] | None:
+    """A port: its ``bridge``, STP ``state``, ``hairpin``, whether the bridge does VLAN
+    ``filtering``, its ``vlans`` and ``pvid``; None of what is no port.
+    """
+    ifindex = socket.if_nametoindex(ifname)
+    with rtnetlink() as netlink:
+        told = netlink.get_links(ifindex)[0]
+        if _linkinfo(told, "IFLA_INFO_SLAVE_KIND") != "bridge":
+            return None
+        port = _linkinfo(told, "IFLA_INFO_SLAVE_DATA")
+        bridge = netlink.get_links(told.get_attr("IFLA_MASTER"))[0]
+        filtering = _linkinfo(bridge, "IFLA_INFO_DATA").get_attr("IFLA_BR_VLAN_FILTERING")
+        vlans, pvid = [], 0
+        for one in netlink.get_vlans(index=ifindex) if filtering else ():
+            for name, value in (one.get_attr("IFLA_AF_SPEC") or {"attrs": []})["attrs"]:
+                if name == "IFLA_BRIDGE_VLAN_INFO" and one["index"] == ifindex:
+                    vlans.append(value["vid"])
+                    pvid = value["vid"] if value["flags"] & 2 else pvid
+    return {
+        "bridge": bridge.get_attr("IFLA_IFNAME"),
+        "state": port.get_attr("IFLA_BRPORT_STATE"),
+        "hairpin": bool(port.get_attr("IFLA_BRPORT_MODE")),
+        "filtering": bool(filtering),
+        "vlans": sorted(vlans),
+        "pvid": pvid,
+    }
+
+
+def qdiscs(ifname: str) -> list[dict[str, Any]]:
+    """Queues of a device: ``kind``, ``handle``, ``depth`` (0 the root), ``drops``, ``qlen``,
+    ``backlog`` in bytes; where it has them ``limit`` in packets, ``limit_bytes``, ``rate`` in bits
+    a second, ``loss`` in per cent.
+    """
+    ifindex = socket.if_nametoindex(ifname)
+    with rtnetlink() as netlink:
+        return [_qdisc(one) for one in netlink.get_qdiscs() if one["index"] == ifindex]
+
+
+def _qdisc(told: Any) -> dict[str, Any]:
+    kind, options = told.get_attr("TCA_KIND"), told.get_attr("TCA_OPTIONS")
+    queue = _queue(told)
+    one = {
+        "kind": kind,
+        "handle": _handle(told),
+        "depth": 0 if told["parent"] == _ROOT else 1,
+        "drops": queue["drops"],
+        "qlen": queue["qlen"],
+        "backlog": queue["backlog"],
+    }
+    values = _options(kind, options)
+    return one | {name: value for name, value in values.items() if value}
+
+
+def _handle(told: Any) -> str:
+    return f"{told['handle'] >> 16:x}:"
+
+
+def queue_drops() -> dict[str, int]:
+    """``qdisc.DEVICE.HANDLE.drops`` of every queue; nothing where they cannot be read."""
+    from pyroute2.netlink.exceptions import NetlinkError
+
+    try:
+        with rtnetlink() as netlink:
+            return {
+                f"qdisc.{name_of(one['index'])}.{_handle(one)}.drops": _queue(one)["drops"]
+                for one in netlink.get_qdiscs()
+            }
+    except (OSError, NetlinkError):
+        return {}
+
+
+def _queue(told: Any) -> Any:
+    stats = told.get_attr("TCA_STATS2")
+    return stats.get_attr("TCA_STATS_QUEUE") if stats else {"drops": 0, "qlen": 0, "backlog": 0}
+
+
+def _options(kind: str, options: Any) -> dict[str, Any]:
+    if kind in ("pfifo", "pfifo_head_drop"):
+        return {"limit": options["limit"]}
+    if kind == "bfifo":
+        return {"limit_bytes": options["limit"]}
+    if kind == "tbf":
+        parms = options.get_attr("TCA_TBF_PARMS")
+        rate = options.get_attr("TCA_TBF_RATE64") or parms["rate"]
+        return {"limit_bytes": parms["limit"], "rate": rate * 8}
+    if kind == "netem":
+        loss = options["loss"] / 0xFFFFFFFF * 100
+        return {"limit": options["limit"], "loss": float(f"{loss:.3g}")}
+    if kind == "fq_codel":
+        return {"limit": options.get_attr("TCA_FQ_CODEL_LIMIT")}
+    return {}
+
+
+def programs(ifname: str) -> list[dict[str, Any]]:
+    """What may drop at a device: ``place`` (xdp, ingress, egress), ``name``, ``id`` of a program
+    where it is known, else 0, and whether it is ``bpf``.
+    """
+    ifindex = socket.if_nametoindex(ifname)
+    found = []
+    with rtnetlink() as netlink:
+        xdp = netlink.get_links(ifindex)[0].get_attr("IFLA_XDP")
+        number = (xdp.get_attr("IFLA_XDP_PROG_ID") if xdp else None) or 0
+        if number:
+            found.append(_program("xdp", bpf.program_name(number), number))
+        for place, parent in (("ingress", _INGRESS), ("egress", _EGRESS)):
+            for number in bpf.query(ifindex, _TCX[place]):
+                found.append(_program(place, bpf.program_name(number), number))
+            for one in netlink.get_filters(index=ifindex, parent=parent):
+                if one["handle"]:
+                    found.append(_filter(place, one))
+    return found[:MOST]
+
+
+def _program(place: str, name: str, number: int) -> dict[str, Any]:
+    return {"place": place, "name": name, "id": number, "bpf": True}
+
+
+def _filter(place: str, told: Any) -> dict[str, Any]:
+    kind, options = told.get_attr("TCA_KIND"), told.get_attr("TCA_OPTIONS")
+    is_bpf = kind == "bpf"
+    name = (options.get_attr("TCA_BPF_NAME") if is_bpf and options else None) or kind
+    return {"place": place, "name": name, "id": 0, "bpf": is_bpf}
+
+
+def vxlans() -> list[dict[str, Any]]:
+    """VXLAN devices: ``name``, ``vni``."""
+    with rtnetlink() as netlink:
+        return [
+            {
+                "name": one.get_attr("IFLA_IFNAME"),
+                "vni": _linkinfo(one, "IFLA_INFO_DATA").get_attr("IFLA_VXLAN_ID"),
+            }
+            for one in netlink.get_links(kind="vxlan")
+        ][:MOST]
+
+
+def wireguard(ifname: str) -> list[dict[str, Any]]:
+    """Peers of a WireGuard device: ``key``, ``endpoint`` ('' without), ``allowed_ips``."""
+    from pyroute2 import WireGuard
+
+    found = []
+    with WireGuard() as netlink:
+        for told in netlink.info(ifname):
+            for peer in told.get_attr("WGDEVICE_A_PEERS") or ():
+                endpoint = peer.get_attr("WGPEER_A_ENDPOINT")
+                ips = peer.get_attr("WGPEER_A_ALLOWEDIPS") or ()
+                found.append(
+                    {
+                        "key": bytes(peer.get_attr("WGPEER_A_PUBLIC_KEY")).decode(),
+                        "endpoint": endpoint["addr"] if endpoint else "",
+                        "allowed_ips": [ip["addr"] for ip in ips],
+                    }
+                )
+    return found

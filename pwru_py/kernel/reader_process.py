@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The process behind ``pwru_py.kernel.reader``: goes into namespaces, reads, answers.
+
+It holds no namespace open, so each goes when it would have gone without a tracer.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import time
+from typing import Any
+
+from ..escape import escape
+from ..facts.proc_counters import FILES, all_of
+from . import readings
+from .device_readings import queue_drops
+from .netns import Paths, current_inode, enter, name_by_process
+from .reader import READY
+
+_NAMESPACES_MAX = 128  # whose counters are read before
+_BEFORE_S = 2.0
+_ELSEWHERE_MAX, _ELSEWHERE_S = 64, 0.5
+_QUESTION_S = 1.5
+_LISTEN_STATE = "0A"
+
+
+class Process:
+    """``only``: the one namespace that matters, 0: all."""
+
+    def __init__(self, only: int) -> None:
+        self._own = self._here = current_inode()
+        self._home = "/proc/self/ns/net"
+        self._paths = Paths()
+        self._before: dict[int, dict[str, int]] = {}
+        until_s = 0.0
+        for inode in [only] if only else [self._own, *self._paths.known][:_NAMESPACES_MAX]:
+            if until_s and time.monotonic() > until_s:
+                break
+            with contextlib.suppress(OSError):
+                self._go(inode)
+                self._before.setdefault(inode, self._counters())
+            # The first reading imports pyroute2, which takes seconds where the machine is slow.
+            until_s = until_s or time.monotonic() + _BEFORE_S
+
+    def _go(self, inode: int) -> None:
+        """Raises OSError where nothing leads there, or it may not."""
+        if inode == self._here:
+            return
+        enter(self._paths.find(inode))
+        self._here = inode
+
+    def _counters(self) -> dict[str, int]:
+        texts = {}
+        for name in FILES:
+            with contextlib.suppress(OSError):
+                with open(f"/proc/thread-self/net/{name}", errors="replace") as file:
+                    texts[name] = file.read()
+        return all_of(texts) | queue_drops()
+
+    def answer(self, question: dict[str, Any]) -> dict[str, Any]:
+        """``error``: why nothing could be read; else ``values`` and the counters."""
+        told: dict[str, Any] = {"id": question["id"], "values": [], "error": "", "name": ""}
+        until_s = time.monotonic() + _QUESTION_S
+        inode = question["netns"]
+        try:
+            self._go(inode)
+        except OSError as error:
+            told["error"] = _why(error)
+            return told
+        told["name"] = self._called(inode)
+        for kind, args in question["readings"]:
+            late = time.monotonic() > until_s
+            told["values"].append(None if late else self._value(inode, kind, args))
+        self._go(inode)
+        if question.get("counters"):
+            told["before"], told["after"] = self._before.get(inode), self._counters()
+        return told
+
+    def _called(self, inode: int) -> str:
+        with contextlib.suppress(OSError):
+            return _name(self._paths.known[inode]) if inode in self._paths.known else ""
+        return ""
+
+    def _value(self, inode: int, kind: str, args: list[Any]) -> Any:
+        if kind == "elsewhere":
+            return self._elsewhere(inode, *args)
+        return readings.answer(kind, args)
+
+    def _elsewhere(self, here: int, proto: int, port: int) -> list[str]:
+        """Names of other namespaces in which a socket listens at the port."""
+        found, until_s = [], time.monotonic() + _ELSEWHERE_S
+        for inode, path in list(self._paths.known.items())[:_ELSEWHERE_MAX]:
+            if inode == here or time.monotonic() > until_s:
+                continue
+            with contextlib.suppress(OSError):
+                self._go(inode)
+                if _open_here(proto, port):
+                    found.append(_name(path))
+        self._go(here)
+        return found
+
+
+def _open_here(proto: int, port: int) -> bool:
+    wanted = f":{port:04X}"
+    for name in ("tcp", "tcp6") if proto == 6 else ("udp", "udp6"):
+        with contextlib.suppress(OSError):
+            with open(f"/proc/thread-self/net/{name}") as file:
+                for line in file:
+                    columns = line.split()
+                    listens = proto != 6 or columns[3] == _LISTEN_STATE
+                    if columns[1].endswith(wanted) and listens:
+                        return True
+    return False
+
+
+def _name(path: str) -> str:
+    """What people call it: a name of ``ip netns``, else ``comm:pid``."""
+    if not path.startswith("/proc/"):
+        return escape(os.fsencode(os.path.basename(path)))
+    return name_by_process(int(path.split("/")[2]))
+
+
+def _why(error: OSError) -> str:
+    if isinstance(error, PermissionError):
+        return "may not enter its namespace: missing CAP_SYS_ADMIN"
+    return str(error.strerror).lower()
+
+
+def main() -> None:
+    """Answers until standard input ends."""
+    process = Process(int(sys.argv[1]))
+    print(READY, flush=True)
+    for line in sys.stdin:
+        print(json.dumps(process.answer(json.loads(line))), flush=True)

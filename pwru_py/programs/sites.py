@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where x_tables has decided in the running kernel: ``arch.x86_64_sites`` on its machine code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ..arch.x86_64_sites import ENABLE, FUNCTIONS, REPLACE, Site, find_site
+from ..facts.kallsyms import TEXT
+from ..facts.tables import TABLE_FUNCTIONS
+from ..kernel.text import read_text
+from .attachable import find_function_sizes, find_symbols
+
+_CODE_BYTES_MAX = 16384  # either function has some 2 000
+
+
+def find_sites(functions: Iterable[str]) -> dict[str, Site]:
+    """Of those ``functions`` whose code can be read, and tells."""
+    wanted = [name for name in functions if name in FUNCTIONS]
+    if not wanted:
+        return {}
+    modules = {name: TABLE_FUNCTIONS[name] for name in wanted} | {REPLACE: "x_tables"}
+    asked = {(name, module) for name in modules for module in ("", modules[name])}
+    symbols = find_symbols(asked | {(ENABLE, "")}, TEXT)
+    found = {name: addr for addr, (name, _module) in symbols.items()}
+    if not found.keys() >= {ENABLE, REPLACE, *wanted}:
+        return {}
+    sites = {}
+    sizes = find_function_sizes(found[name] for name in wanted)
+    for name in wanted:
+        size = sizes.get(found[name], 0)
+        code = read_text(found[name], size) if 0 < size <= _CODE_BYTES_MAX else None
+        site = find_site(name, found[name], code, found[ENABLE]) if code else None
+        if site is not None:
+            sites[name] = site
+    return sites

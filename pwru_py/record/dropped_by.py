@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What in netfilter dropped a packet: a verdict, and the rule or the policy behind it. Pure."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from ..facts.ruleset import Netns, Rule
+from ..facts.xtables import Place, XtRule
+from .event import DroppedBy, Step, Verdict
+
+
+class Rules(Protocol):
+    """Rules as they are listed now: ``kernel.rules.RuleBook``."""
+
+    def find(self, netns: Netns, table: int, rule: int) -> Rule | None:
+        """By namespace and the handles of table and rule; None where nothing tells."""
+
+    def is_plain(self, netns: Netns, table: int) -> bool:
+        """Whether in a table nothing but verdicts of rules, and policies, decides."""
+
+    def find_placed(self, netns: Netns, place: Place, replaced: int) -> XtRule | None:
+        """Of x_tables, when so many sets of rules had been replaced; None where nothing tells."""
+
+
+class NoRules:
+    """Where they cannot be looked up."""
+
+    def find(self, netns: Netns, table: int, rule: int) -> Rule | None:
+        return None
+
+    def is_plain(self, netns: Netns, table: int) -> bool:
+        return False
+
+    def find_placed(self, netns: Netns, place: Place, replaced: int) -> XtRule | None:
+        return None
+
+
+_UNKNOWN = "by a rule that is not known"
+
+
+def dropped_by(inode: int, verdict: Verdict, rules: Rules) -> DroppedBy:
+    """``verdict``: one that dropped a packet in a namespace."""
+    netns = Netns(inode, verdict.net_cookie)
+    known = _of_nftables if verdict.family else _of_xtables
+    return known(netns, verdict, rules)
+
+
+def dropped_by_text(dropped: DroppedBy) -> str:
+    """``table filter, INPUT, rule 3: -A INPUT -p udp -j DROP``, as far as that is known."""
+    verdict = dropped.verdict
+    table, chain, policy = f"table {verdict.table}, {verdict.hook}", verdict.hook, "DROP"
+    if verdict.family:
+        table = f"table {verdict.family} {verdict.table}, chain {verdict.chain}, {verdict.hook}"
+        chain, policy = verdict.chain, "drop"
+    if dropped.by_policy:
+        return f"{table}, by its policy, {policy}"
+    rule = f"rule {dropped.rule}" if dropped.rule else ""
+    if dropped.why:
+        return f"{table}, {rule} {dropped.why}" if rule else f"{table}, {dropped.why}"
+    of = f" of chain {dropped.chain}" if dropped.chain != chain else ""
+    return f"{table}, {rule}{of}: {dropped.text}".removesuffix(": ")
+
+
+def step_of(inode: int, verdict: Verdict, rules: Rules) -> Step:
+    """``verdict``: one of a step, in a namespace."""
+    if not verdict.rule:
+        return Step(verdict)
+    rule = rules.find(Netns(inode, verdict.net_cookie), verdict.table_handle, verdict.rule)
+    return Step(verdict) if rule is None else Step(verdict, rule.chain, rule.text)
+
+
+def _of_nftables(netns: Netns, verdict: Verdict, rules: Rules) -> DroppedBy:
+    if not verdict.rule:
+        if verdict.by_policy:
+            return DroppedBy(verdict, by_policy=True)
+        if verdict.policy != "DROP":
+            return DroppedBy(verdict, why=_UNKNOWN)
+        if rules.is_plain(netns, verdict.table_handle):
+            return DroppedBy(verdict, by_policy=True)
+        return DroppedBy(verdict, why="by its policy, drop, or a rule that is not known")
+    rule = rules.find(netns, verdict.table_handle, verdict.rule)
+    if rule is None:
+        return DroppedBy(verdict, verdict.rule, why="(gone, or it cannot be listed)")
+    return DroppedBy(verdict, verdict.rule, rule.chain, rule.text)
+
+
+def _of_xtables(netns: Netns, verdict: Verdict, rules: Rules) -> DroppedBy:
+    if verdict.hot:
+        return DroppedBy(verdict, why="by a match of a rule that is not known")
+    placed = verdict.placed
+    if placed is None:
+        return DroppedBy(verdict, why=_UNKNOWN)
+    place = Place(placed.family, verdict.table, placed.offset)
+    rule = rules.find_placed(netns, place, placed.replaced)
+    if rule is None or not rule.drops:  # one that does not drop cannot be it
+        return DroppedBy(verdict, why="by a rule that has been replaced, or cannot be listed")
+    return DroppedBy(verdict, rule.number, rule.chain, rule.text, by_policy=not rule.number)

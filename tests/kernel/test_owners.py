@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``--filter-pid``, ``--output-owner``: of two processes that ask a server, one's packets."""
+
+from __future__ import annotations
+
+import shlex
+
+from tests.kernel.lab import FEW_FUNCTIONS, PWRU, Lab
+
+_SERVE = """
+import socket
+s = socket.socket(2, 2); s.bind(("10.1.0.2", 7031))
+open("/tmp/owners-server", "w").close()
+while True:
+    s.sendto(b"y", s.recvfrom(9)[1])
+"""
+# A socket that is there before the tracer, and one that is made afterwards.
+_ASK = """
+import os, socket, time
+def ask(s, port):
+    s.bind(("10.1.0.1", port)); yield
+    s.settimeout(20); s.sendto(b"x", ("10.1.0.2", 7031)); s.recv(9); yield
+open("/proc/self/comm", "w").write("owner-{name}")
+early = ask(socket.socket(2, 2), {port}); next(early)
+open("/tmp/owners-n", "w").write(str(os.getpid())); os.rename("/tmp/owners-n", "/tmp/owners-{name}")
+while not os.path.exists("/tmp/owners-go"):
+    time.sleep(0.05)
+next(early)
+late = ask(socket.socket(2, 2), {port} + 1); next(late); next(late)
+open("/tmp/owners-{name}-done", "w").close()
+"""
+
+
+def test_one_of_two_processes(lab: Lab) -> None:
+    guest = lab.guest
+    programs = (
+        ("b", _SERVE, "server"),
+        ("a", _ASK.format(name="one", port=7041), "one"),
+        ("a", _ASK.format(name="two", port=7051), "two"),
+    )
+    started = []
+    for netns, program, name in programs:
+        python = f"exec ip netns exec {netns} /usr/bin/python3 -I -S -c {shlex.quote(program)}"
+        started.append(guest.start(python))
+        guest.wait_file(f"/tmp/owners-{name}", 30)
+    one = int(lab.run("cat /tmp/owners-one").stdout)
+    try:
+        functions = ("--filter-func", FEW_FUNCTIONS)
+        with lab.tracing("--filter-pid", str(one), "--output-owner", *functions) as tracing:
+            lab.run("touch /tmp/owners-go")
+            guest.wait_file("/tmp/owners-one-done", 30)
+            guest.wait_file("/tmp/owners-two-done", 30)
+    finally:
+        for process in started:
+            process.stop()
+    assert tracing.trace is not None
+    events = [e for e in tracing.trace.events if e["tuple"] and e["tuple"]["proto"] == 17]
+    ways = {(e["tuple"]["sport"], e["tuple"]["dport"]) for e in events}
+    assert ways == {(7041, 7031), (7031, 7041), (7042, 7031), (7031, 7042)}
+    owner = {"pid": one, "comm": "owner-one"}
+    answers = [e for e in events if e["tuple"]["sport"] == 7031 and e["netns"] == lab.inode("a")]
+    assert any(e["context"] == "softirq" and e["owner"] == owner for e in answers)
+    assert any(e["pid"] != one and e["owner"] == owner for e in answers), "PROCESS is another"
+    owners = {e["owner"]["comm"] for e in events if e["owner"]}
+    assert owners == {"owner-one", "python3"}, "the server answers"
+    missing = lab.run(f"{PWRU} --filter-pid {one}")
+    assert (missing.rc, missing.stderr) == (1, f"pwru-py: no process {one} is there now\n")

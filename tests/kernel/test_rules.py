@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``--rules``: the rule that dropped a packet stands with its drop."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.kernel.lab import Lab
+
+RULES = """nft 'add table inet w; add chain inet w in { type filter hook input priority -5; };
+            add rule inet w in udp dport 7091 counter drop comment "first"' &&
+for x in iptables-legacy ip6tables-legacy; do
+    $x -N WDENY; $x -A WDENY -j DROP; $x -A INPUT -p udp --dport 7092 -j WDENY; done"""
+OFF = """nft delete table inet w
+for x in iptables-legacy ip6tables-legacy; do $x -F; $x -X WDENY; done"""
+SEND = (
+    "for h in 10.1.0.2 fd00:1::2; do for p in 7091 7092 7093; do echo x > /dev/udp/$h/$p; done; "
+    "done; true"
+)
+
+
+def told(event: dict[str, Any]) -> tuple[object, ...]:
+    said = event["verdict"]
+    if said is None:
+        return (None,)
+    return said["family"], said["table"], said["rule_chain"], said["rule_text"], said["by_policy"]
+
+
+@pytest.mark.parametrize("how", ["drops", "functions"])
+def test_the_rule_stands_with_the_drop(lab: Lab, how: str) -> None:
+    """Of both kinds of netfilter; a packet that netfilter lets pass has none."""
+    lab.guest.run("modprobe -a nf_tables iptable_filter ip6table_filter")
+    lab.inside("b", RULES)
+    ways = ["--rules", "--filter-func", "ip_rcv|ipv6_rcv|.*kfree_skb.*"]
+    if how == "drops":
+        ways = ["--drops", "--advice"]  # which wants the rules, too
+    try:
+        with lab.tracing(*ways, "udp and dst portrange 7091-7093") as tracing:
+            lab.inside("b", "sleep 1")
+            lab.inside("a", SEND)
+            lab.inside("b", "sleep 4")
+    finally:
+        lab.inside("b", OFF)
+    assert tracing.trace is not None
+    events = tracing.trace.events
+    assert not any(event["func"].endswith(("_do_table", "_do_chain")) for event in events)
+    drops = [event for event in events if event["drop"]]
+    seen: dict[tuple[bool, int], list[tuple[object, ...]]] = {}
+    for event in drops:
+        packet = event["tuple"]
+        seen.setdefault((":" in packet["saddr"], packet["dport"]), []).append(told(event))
+        assert event["netns"] == lab.inode("b")
+    for six in (False, True):
+        ((*which, text, policy),) = seen[six, 7091]
+        assert (which, policy) == (["inet", "w", "in"], False)
+        assert isinstance(text, str)
+        assert text.endswith('drop comment "first"')
+        ((*which, text, policy),) = seen[six, 7092]
+        assert (which, policy) == (["", "filter", "WDENY"], False)
+        assert isinstance(text, str)
+        assert text.endswith("-A WDENY -j DROP")
+        assert seen[six, 7093] == [(None,)]
+    if how == "drops":
+        said = [line["findings"][0] for line in tracing.trace.records if line["type"] == "advice"]
+        proven = sorted(one["what"] for one in said if one["what"].startswith("dropped in table"))
+        assert {one["verdict"] for one in said if one["what"] in proven} == {"proven"}
+        assert proven[0].startswith("dropped in table filter, INPUT, rule 1 of chain WDENY: [")
+        assert proven[0].endswith("] -A WDENY -j DROP")
+        assert proven[-1].startswith("dropped in table inet w, chain in, INPUT, rule ")
+        assert proven[-1].endswith('drop comment "first"')
+        assert not any("can have done so" in one["what"] for one in said)
+    else:
+        assert {event["func"] for event in events} >= {"ip_rcv", "ipv6_rcv"}
+        assert all(event["verdict"] is None for event in events if not event["drop"])
+
+
+AGAIN = """ip netns add again && ip -n again link set lo up && ip netns exec again nft '
+add table ip w; add chain ip w in { type filter hook input priority 0; };
+add rule ip w in udp dport 7094 drop comment "%s"'"""
+
+
+def test_a_namespace_that_has_the_number_of_one_that_is_gone(lab: Lab) -> None:
+    """Its rule has the same handles, and is not that of the drop before."""
+    lab.guest.run("modprobe nf_tables")
+    inodes = []
+    with lab.tracing("--rules", "--drops", "udp and dst port 7094") as tracing:
+        for comment in ("first", "second"):
+            lab.run(AGAIN % comment)
+            inodes.append(lab.inode("again"))
+            lab.inside("again", "sleep 1; echo x > /dev/udp/127.0.0.1/7094; sleep 3")
+            lab.run("ip netns del again; sleep 1")
+    assert tracing.trace is not None
+    assert inodes[0] == inodes[1], "what this is about"
+    texts = [event["verdict"]["rule_text"] for event in tracing.trace.events if event["drop"]]
+    assert texts == [f'udp dport 7094 drop comment "{comment}"' for comment in ("first", "second")]
+
+
+STEPS = """nft 'add table inet w; add chain inet w web;
+add rule inet w web counter comment "seen"; add rule inet w web udp dport 7096 return;
+add rule inet w web udp dport 7097 drop comment "no 7097";
+add chain inet w in { type filter hook input priority 0; policy drop; };
+add rule inet w in udp dport 7000-7098 jump web;
+add rule inet w in udp dport vmap { 7096 : accept, 7098 : drop }'"""
+Way = list[tuple[str, str, str | None]]
+SEEN: Way = [("in", "JUMP", " jump web"), ("web", "CONTINUE", ' comment "seen"')]
+BRANCH = "udp dport vmap { 7096 : accept, 7098 : drop }"
+WAYS: dict[int, Way] = {
+    7096: [*SEEN, ("web", "RETURN", "7096 return"), ("in", "ACCEPT", BRANCH)],
+    7097: [*SEEN, ("web", "DROP", ' drop comment "no 7097"')],
+    7098: [*SEEN, ("in", "DROP", BRANCH)],
+    7099: [("in", "DROP", None)],
+}
+
+
+@pytest.mark.parametrize("how", ["drops", "functions"])
+def test_every_rule_that_a_packet_meets(lab: Lab, how: str) -> None:
+    """And what drops it is certain where registers do not tell: a verdict map, a policy."""
+    lab.guest.run("modprobe nf_tables")
+    lab.inside("b", STEPS)
+    ways = ["--drops"] if how == "drops" else ["--filter-func", "ip_rcv"]
+    try:
+        with lab.tracing("--output-nf-path", *ways, "udp and dst portrange 7096-7099") as tracing:
+            lab.inside("a", "for p in 7096 7097 7098 7099; do echo x > /dev/udp/10.1.0.2/$p; done")
+            lab.inside("b", "sleep 3")
+    finally:
+        lab.inside("b", "nft delete table inet w")
+    assert tracing.trace is not None
+    met: dict[int, list[tuple[Any, ...]]] = {port: [] for port in WAYS}
+    for event in tracing.trace.events:
+        assert how == "drops" or len(event["nf_path"]) == (event["func"] == "nft_do_chain")
+        met[event["tuple"]["dport"]] += [
+            (step["chain"], step["verdict"], step["rule_text"])
+            for step in event["nf_path"]
+            if step["table"] == "w"  # other tests leave tables of iptables-nft
+        ]
+    for port, way in WAYS.items():
+        assert len(met[port]) == len(way), (port, met[port])
+        for (chain, verdict, end), told in zip(way, met[port], strict=True):
+            assert told[:2] == (chain, verdict)
+            assert told[2] == end or (end and told[2].endswith(end)), told
+    if how == "drops":
+        by = {event["tuple"]["dport"]: event["verdict"] for event in tracing.trace.events}
+        assert by[7096] is None
+        assert (by[7098]["rule_text"], by[7099]["by_policy"]) == (BRANCH, True)

@@ -1,0 +1,616 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What values prove: causes that no native test makes, other kernels' reasons, and opposites."""
+
+from __future__ import annotations
+
+import errno
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pwru_py.advice import silent
+from pwru_py.advice.case import Answers, Drop, Fact, Reading, Verdict, link, route, sysctl
+from pwru_py.advice.table import every, findings, readings, variant
+from pwru_py.record.event import DroppedBy, Icmp, Tuple
+from pwru_py.record.event import Verdict as NfVerdict
+
+UDP = Tuple("10.0.0.1", "10.0.0.2", 999, 53, 17, True)
+TCP = Tuple("10.0.0.1", "10.0.0.2", 999, 80, 6, True)
+V6 = Tuple("fd00::1", "fd00::2", 999, 53, 17, True)
+ADVICE = Path(__file__).parents[3] / "pwru_py" / "advice"
+KERNELS = sorted((Path(__file__).parents[1] / "reason_names").glob("*.txt"))
+MOST = "net/netfilter/nf_conntrack_max"
+COUNT = "net/netfilter/nf_conntrack_count"
+
+
+def drop(reason: str, function: str = "f", packet: Tuple | None = UDP, **more: Any) -> Drop:
+    return Drop(reason, function, 1, more.pop("ifname", "eth0"), packet, **more)
+
+
+def answers(
+    values: dict[Reading, Any] | None = None,
+    *,
+    rises: dict[str, int] | None = None,
+    totals: dict[str, int] | None = None,
+) -> Answers:
+    """``values`` at the drop and at the end; counters that rose from 100."""
+    after = {name: 100 + rise for name, rise in (rises or {}).items()} | (totals or {})
+    before = dict.fromkeys(rises or {}, 100) | (totals or {})
+    return Answers(values or {}, values or {}, before, after)
+
+
+def first(asked: Drop, told: Answers) -> tuple[str, str]:
+    found = findings(asked, told)[0]
+    return found.verdict, found.what
+
+
+def test_every_reason_is_one_of_a_kernel() -> None:
+    names = {name for path in KERNELS for name in path.read_text().split()}
+    assert {reason for reason, _ in every() if reason} <= names
+
+
+# Reasons that say all by themselves: nothing need be read to be sure of them.
+SURE = (
+    "IP_INHDR", "IP_INVALID_SOURCE", "IP_INVALID_DEST", "TCP_LISTEN_OVERFLOW",
+    "SOCKET_BACKLOG", "TCP_ZEROWINDOW", "TCP_RFC7323_PAWS", "TCP_RFC7323_TW_PAWS", "TCP_OFOMERGE",
+    "TCP_OLD_DATA", "TCP_MD5NOTFOUND", "TCP_MD5UNEXPECTED", "TCP_MD5FAILURE", "UDP_CSUM",
+    "TCP_CSUM", "IP_CSUM", "ICMP_CSUM", "UNHANDLED_PROTO", "VXLAN_VNI_NOT_FOUND",
+    "VXLAN_INVALID_HDR", "LOCAL_MAC", "NO_TX_TARGET", "FRAG_REASM_TIMEOUT", "FRAG_TOO_FAR",
+    "DUP_FRAG",
+)  # fmt: skip
+
+
+def test_nothing_is_proven_when_nothing_could_be_read() -> None:
+    for reason, function in every():
+        asked = drop(reason, function if function != "*" else "f")
+        found = findings(asked, Answers())
+        assert all(one.what and not one.what.endswith(".") for one in found)
+        if reason not in SURE:
+            assert [one for one in found if one.verdict is Verdict.PROVEN] == [], reason
+
+
+def test_nothing_is_said_without_addresses_where_they_are_needed() -> None:
+    for reason, function in every():
+        asked = drop(reason, function if function != "*" else "f", None, ifname="")
+        for reading in readings(asked):
+            assert None not in reading.args
+        findings(asked, Answers())
+
+
+# The reverse path
+
+
+RP = {
+    sysctl("net/ipv4/conf/all/rp_filter"): "0",
+    sysctl("net/ipv4/conf/eth0/rp_filter"): "1",
+}
+BACK = route("10.0.0.1")
+
+
+def test_the_reverse_path_filter_is_not_proven_when_the_way_back_fits_now() -> None:
+    told = answers(RP | {BACK: {"type": "unicast", "dev": "eth0"}})
+    verdict, what = first(drop("IP_RPFILTER"), told)
+    assert (verdict, "now the way back fits" in what) == ("likely", True)
+
+
+def test_the_reverse_path_filter_that_is_off_now() -> None:
+    off = dict.fromkeys(RP, "0") | {BACK: {"type": "unicast", "dev": "eth1"}}
+    verdict, what = first(drop("IP_RPFILTER"), answers(off))
+    assert (verdict, "off now" in what) == ("likely", True)
+
+
+def test_the_greater_of_all_and_the_device_counts() -> None:
+    mixed = {
+        sysctl("net/ipv4/conf/all/rp_filter"): "2",
+        sysctl("net/ipv4/conf/eth0/rp_filter"): "1",
+        BACK: {"error": errno.ENETUNREACH},
+        route("10.0.0.1", "", "", 0): {"error": errno.ENETUNREACH},
+        route("10.0.0.2", "10.0.0.1", "eth0", 0): {"error": errno.EXDEV},
+    }
+    assert first(drop("IP_RPFILTER"), answers(mixed))[0] == "proven"
+
+
+def test_a_kernel_without_reasons_needs_the_counter() -> None:
+    """5.10: other packets end at the same place."""
+    values = RP | {BACK: {"type": "unicast", "dev": "eth1"}}
+    asked = drop("", "ip_rcv_finish_core")
+    risen = answers(values, rises={"TcpExt.IPReversePathFilter": 3})
+    verdict, what = first(asked, risen)
+    assert (verdict, "reverse path filter" in what) == ("likely", True)
+    still = answers(values, rises={"TcpExt.IPReversePathFilter": 0})
+    assert not any("reverse path" in found.what for found in findings(asked, still))
+
+
+# Addresses of 7.3
+
+
+@pytest.mark.parametrize(
+    ("reason", "packet", "words"),
+    [
+        ("IP_INVALID_SOURCE", UDP._replace(saddr="224.0.0.1"), "224.0.0.1 as its source"),
+        ("IP_INVALID_DEST", UDP._replace(daddr="0.0.0.0"), "0.0.0.0 as its target"),
+        ("IP_LOCALNET", UDP._replace(daddr="127.0.0.1"), "127.0.0.0/8 is not taken from eth0"),
+    ],
+)
+def test_impossible_addresses(reason: str, packet: Tuple, words: str) -> None:
+    verdict, what = first(drop(reason, "ip_rcv_finish_core", packet), answers())
+    assert (verdict, words in what) == ("proven", True)
+
+
+def test_accept_local_makes_an_own_source_uncertain() -> None:
+    local = {route("10.0.0.1"): {"type": "local", "dev": "lo"}}
+    asked = drop("IP_LOCAL_SOURCE", "ip_rcv_finish_core")
+    assert first(asked, answers(local))[0] == "proven"
+    on = local | {sysctl("net/ipv4/conf/eth0/accept_local"): "1"}
+    assert first(asked, answers(on))[0] == "likely"
+
+
+# Routes
+
+
+def test_a_route_that_came_since() -> None:
+    asked = drop("IP_INNOROUTES", "ip_error")
+    values = {
+        sysctl("net/ipv4/conf/eth0/forwarding"): "1",
+        route("10.0.0.2", "10.0.0.1", "eth0", 0): {"type": "unicast", "dev": "eth1"},
+    }
+    verdict, what = first(asked, answers(values))
+    assert (verdict, "added since" in what) == ("likely", True)
+
+
+def test_no_way_out() -> None:
+    asked = drop("IP_OUTNOROUTES", "__ip_queue_xmit", TCP)
+    none = {route("10.0.0.2"): {"error": errno.ENETUNREACH}}
+    assert first(asked, answers(none)) == ("proven", "no route leads to 10.0.0.2")
+    there = {route("10.0.0.2"): {"type": "unicast", "dev": "eth0"}}
+    assert first(asked, answers(there))[0] == "not this"
+
+
+# Neighbours
+
+
+def hop(state: str, address: str = "10.0.0.2") -> dict[Reading, Any]:
+    told = {"address": address, "dev": "eth0", "state": state}
+    return {Reading("next_hop", ("10.0.0.2", 0)): told}
+
+
+def test_a_queue_for_a_neighbour() -> None:
+    values = hop("incomplete") | {sysctl("net/ipv4/neigh/eth0/unres_qlen_bytes"): "212992"}
+    found = findings(drop("NEIGH_QUEUEFULL", "__neigh_event_send"), answers(values))[0]
+    assert found.verdict == "proven"
+    assert Fact("net.ipv4.neigh.eth0.unres_qlen_bytes", 212992) in found.proof
+
+
+def test_a_neighbour_that_answers_now_is_not_proven() -> None:
+    assert first(drop("NEIGH_FAILED"), answers(hop("reachable")))[0] == "likely"
+    assert first(drop("", "neigh_invalidate"), answers(hop("reachable")))[0] == "not this"
+
+
+@pytest.mark.parametrize(
+    ("entries", "fulls", "verdict"), [(1024, 0, "proven"), (7, 5, "proven"), (7, 0, "likely")]
+)
+def test_the_table_of_neighbours(entries: int, fulls: int, verdict: str) -> None:
+    told = answers(
+        {sysctl("net/ipv4/neigh/default/gc_thresh3"): "1024"},
+        rises={"arp_cache.table_fulls": fulls},
+        totals={"arp_cache.entries": entries},
+    )
+    assert first(drop("NEIGH_CREATEFAIL"), told)[0] == verdict
+
+
+# Sockets
+
+
+def socket(address: str = "0.0.0.0", **more: Any) -> dict[str, Any]:
+    one = {"addr": address, "port": 53, "peer": "", "ifname": "", "v6only": False, "process": ""}
+    return one | {"rmem": 0, "rcvbuf": 1000, "drops": 0, "queue": 0, "backlog": 0} | more
+
+
+def at(*found: dict[str, Any], proto: int = 17, port: int = 53) -> dict[Reading, Any]:
+    return {Reading("sockets", (proto, port)): list(found)}
+
+
+@pytest.mark.parametrize(
+    ("one", "packet", "words"),
+    [
+        (socket("10.0.0.9"), UDP, "it is bound to 10.0.0.9"),
+        (socket(ifname="eth1"), UDP, "it is bound to interface eth1"),
+        (socket(peer="10.0.0.7"), UDP, "it is connected to 10.0.0.7"),
+        (socket("::", v6only=True), UDP, "it takes IPv6 alone"),
+        (socket(), V6, "it takes IPv4 alone"),
+    ],
+)
+def test_why_a_socket_does_not_take_a_packet(
+    one: dict[str, Any], packet: Tuple, words: str
+) -> None:
+    verdict, what = first(drop("NO_SOCKET", packet=packet), answers(at(one)))
+    assert (verdict, words in what) == ("proven", True)
+
+
+@pytest.mark.parametrize(
+    "one", [socket(), socket("::"), socket("10.0.0.2"), socket("::ffff:10.0.0.2")]
+)
+def test_a_socket_that_would_take_it_came_later(one: dict[str, Any]) -> None:
+    told = answers(at(socket("10.0.0.9"), one))
+    verdict, what = first(drop("NO_SOCKET"), told)
+    assert (verdict, "it came up since" in what) == ("likely", True)
+
+
+def test_an_echo_reply_is_no_missing_service() -> None:
+    echo = Tuple("10.0.0.1", "10.0.0.2", 0, 0, 1, False, Icmp(0, 1, 1))
+    verdict, what = first(drop("NO_SOCKET", "ping_rcv", echo), answers())
+    assert (verdict, "raw sockets" in what) == ("likely", True)
+
+
+def test_a_buffer_that_has_room_is_not_proven() -> None:
+    full = answers(at(socket(rmem=1000)), rises={"Udp.RcvbufErrors": 4})
+    assert first(drop("SOCKET_RCVBUFF"), full)[0] == "proven"
+    assert first(drop("SOCKET_RCVBUFF"), answers(at(socket())))[0] == "likely"
+    verdict, what = first(drop("SOCKET_RCVBUFF"), answers(at()))
+    assert (verdict, "the socket is gone" in what) == ("likely", True)
+
+
+def test_memory_of_all_sockets() -> None:
+    limit = {sysctl("net/ipv4/udp_mem"): "10\t20\t30"}
+    full = answers(limit, totals={"sockstat.UDP.mem": 30})
+    assert first(drop("PROTO_MEM"), full)[0] == "proven"
+    assert first(drop("PROTO_MEM"), answers(limit, totals={"sockstat.UDP.mem": 3}))[0] == "likely"
+
+
+def test_an_accept_queue_of_7_3() -> None:
+    listener = at(socket(queue=2, backlog=1), proto=6, port=80)
+    asked = drop("TCP_LISTEN_OVERFLOW", "tcp_v4_syn_recv_sock", TCP)
+    assert first(asked, answers(listener)) == ("proven", "the accept queue of 0.0.0.0:53 is full")
+    assert "none is now" in first(asked, answers(at(socket(), proto=6, port=80)))[1]
+
+
+@pytest.mark.parametrize(
+    ("reason", "counter"),
+    [
+        ("SOCKET_BACKLOG", "TCPBacklogDrop"),
+        ("TCP_ZEROWINDOW", "TCPZeroWindowDrop"),
+        ("TCP_RFC7323_PAWS", "PAWSEstab"),
+        ("TCP_RFC7323_TW_PAWS", "PAWSTimewait"),
+    ],
+)
+def test_what_a_connection_refuses(reason: str, counter: str) -> None:
+    (found,) = findings(drop(reason, packet=TCP), answers(rises={f"TcpExt.{counter}": 2}))
+    assert found.verdict == "proven"
+    assert found.proof == (Fact(counter, 102, None, 2),)
+
+
+def test_a_wrong_checksum_from_a_tunnel_points_at_offload_and_from_a_card_at_the_link() -> None:
+    for kind, words in (("vxlan", "tx-checksum-ip-generic off (costs CPU)"), ("", "ethtool -S")):
+        (found,) = findings(drop("TCP_CSUM", packet=TCP), answers({link("eth0"): {"kind": kind}}))
+        assert words in found.change
+
+
+# Netfilter
+
+
+def tracked(count: int, most: int, **rises: int) -> Answers:
+    values: dict[Reading, Any] = {sysctl(COUNT): str(count), sysctl(MOST): str(most)}
+    chains = [{"family": "ip", "table": "t", "chain": "c", "drops": "rule 4", "packets": 0}]
+    values = values | {Reading("ruleset"): chains, Reading("legacy_tables"): []}
+    return answers(values, rises={f"conntrack.{name}": rise for name, rise in rises.items()})
+
+
+DROPPED = drop("NETFILTER_DROP", "nf_hook_slow")
+
+
+def test_a_full_table_of_connections() -> None:
+    found = findings(DROPPED, tracked(100, 100, drop=5, early_drop=1))
+    assert (found[0].verdict, "conntrack" in found[0].what) == ("proven", True)
+    assert Fact("conntrack entries", 100, 100) in found[0].proof
+
+
+def test_a_table_with_room_is_not_blamed() -> None:
+    found = findings(DROPPED, tracked(5, 100, drop=0))
+    assert "ip t/c is what drops" in found[0].what
+    refuted = [one.what for one in found if one.verdict is Verdict.NOT_THIS]
+    assert refuted == ["the table of connections has room"]
+
+
+def test_a_full_table_is_not_blamed_for_what_nft_itself_has_dropped() -> None:
+    found = findings(drop("NETFILTER_DROP", "nft_do_chain"), tracked(100, 100, drop=5))
+    assert not any("connections" in one.what for one in found)
+
+
+RULE = NfVerdict("ip", "t", "c", "INPUT", "DROP", rule=5)
+IPTABLES = NfVerdict("", "filter", "", "FORWARD", "DROP")
+
+
+def by(dropped_by: DroppedBy, packet: Tuple = UDP, **more: Any) -> Drop:
+    return drop("NETFILTER_DROP", "nf_hook_slow", packet, dropped_by=dropped_by, **more)
+
+
+@pytest.mark.parametrize(
+    ("dropped_by", "what"),
+    [
+        (
+            DroppedBy(RULE, 5, "c", "udp dport 53 drop"),
+            "dropped in table ip t, chain c, INPUT, rule 5: udp dport 53 drop",
+        ),
+        (
+            DroppedBy(IPTABLES, by_policy=True),
+            "dropped in table filter, FORWARD, by its policy, DROP",
+        ),
+    ],
+)
+def test_the_rule_that_was_seen_is_proven_and_no_other_chain_named(
+    dropped_by: DroppedBy, what: str
+) -> None:
+    found = findings(by(dropped_by), tracked(100, 100, drop=5))
+    assert [(one.verdict, one.what) for one in found] == [("proven", what)]
+    assert "what it guards is open then" in found[0].change
+
+
+def test_a_rule_that_is_not_known_leaves_the_table_proven_and_chains_likely() -> None:
+    seen = DroppedBy(IPTABLES, why="by a rule that is not known")
+    found = findings(by(seen), tracked(5, 100, drop=0))
+    assert [one.verdict for one in found] == ["proven", "likely"]
+    assert found[0].what == "dropped in table filter, FORWARD, by a rule that is not known"
+    assert "ip t/c is what drops" in found[1].what
+
+
+def test_a_packet_that_conntrack_finds_invalid() -> None:
+    liberal = "net/netfilter/nf_conntrack_tcp_be_liberal"
+    told = answers({sysctl(liberal): "0"}, rises={"conntrack.invalid": 3})
+    asks = DroppedBy(RULE, 5, "c", "ct state invalid drop")
+    why = "SEQ is over upper bound"
+    found = findings(by(asks, TCP, invalid=why), told)
+    assert [one.verdict for one in found] == ["proven", "proven"]
+    assert found[1].what == f"conntrack finds the packet invalid: {why}"
+    assert found[1].proof == (
+        Fact("conntrack invalid", 103, None, 3),
+        Fact(liberal.replace("/", "."), 0),
+    )
+    assert "tcp_be_liberal=1: sequence numbers are not checked" in found[1].change
+    other = asks._replace(text="tcp dport 80 drop")
+    assert findings(by(other, TCP, invalid=why), told)[1].verdict == "likely"
+    udp = findings(by(asks, invalid=""), told)[1]
+    assert udp.what.endswith("it does not say why")
+    assert "liberal" not in udp.change
+    assert len(findings(by(asks, TCP), told)) == 1, "nobody said that it is invalid"
+
+
+def test_two_packets_that_make_one_connection() -> None:
+    found = findings(DROPPED, tracked(5, 100, drop=0, insert_failed=1))
+    assert "single-request-reopen" in found[0].change
+
+
+def test_several_chains_are_all_named() -> None:
+    chains = [
+        {"family": "inet", "table": "t", "chain": name, "drops": "rule 1", "packets": 0}
+        for name in ("a", "b")
+    ]
+    other = {"family": "ip6", "table": "six", "chain": "c", "drops": "policy drop", "packets": 0}
+    told = answers({Reading("ruleset"): [*chains, other], Reading("legacy_tables"): ["filter"]})
+    verdict, what = first(DROPPED, told)
+    assert verdict == "likely"
+    assert "inet t/a, inet t/b, iptables filter can have done so" in what
+
+
+def test_rules_that_nobody_can_list() -> None:
+    told = answers({Reading("legacy_tables"): []})
+    assert "cannot list rules" in first(DROPPED, told)[1]
+
+
+def test_bridged_packets_go_through_iptables() -> None:
+    name = "net/bridge/bridge-nf-call-iptables"
+    values = {link("eth0"): {"master_kind": "bridge"}, sysctl(name): "1"}
+    found = findings(DROPPED, answers(values))
+    assert any("belongs to a bridge" in one.what for one in found)
+    off = answers(values | {sysctl(name): "0"})
+    assert not any("belongs to a bridge" in one.what for one in findings(DROPPED, off))
+
+
+# Queues
+
+
+def queue(kind: str, **more: Any) -> dict[str, Any]:
+    return {"kind": kind, "handle": "1:", "depth": 0, "drops": 9, "qlen": 0, "backlog": 0} | more
+
+
+@pytest.mark.parametrize(
+    ("one", "words"),
+    [
+        (queue("netem", loss=10.0, limit=1000), "drops 10.0 % on purpose"),
+        (queue("netem", limit=1000, qlen=1000), "is full"),
+        (queue("fq_codel", limit=10240), "to keep delay short"),
+        (queue("fq"), "a flow, a band or its horizon"),
+        (queue("tbf", rate=8000, limit_bytes=4000), "shapes to 8000 bit/s"),
+    ],
+)
+def test_what_a_queue_drops_for(one: dict[str, Any], words: str) -> None:
+    told = answers({Reading("qdiscs", ("eth0",)): [one]}, rises={"qdisc.eth0.1:.drops": 3})
+    verdict, what = first(drop("QDISC_DROP"), told)
+    assert (verdict, words in what) == ("proven", True)
+
+
+def test_a_queue_whose_count_stood_still_is_not_proven() -> None:
+    one = queue("pfifo", limit=10)
+    told = answers({Reading("qdiscs", ("eth0",)): [one]}, rises={"qdisc.eth0.1:.drops": 0})
+    assert first(drop("QDISC_DROP"), told)[0] == "likely"
+
+
+def test_a_cpu_s_backlog() -> None:
+    asked = drop("CPU_BACKLOG", "enqueue_to_backlog")
+    values = {sysctl("net/core/netdev_max_backlog"): "1000"}
+    full = answers(values, rises={"softnet.dropped": 3, "softnet.flow_limit": 0})
+    assert first(asked, full)[0] == "proven"
+    flow = answers(values, rises={"softnet.dropped": 0, "softnet.flow_limit": 3})
+    assert "one flow" in first(asked, flow)[1]
+    assert first(asked, answers(values, rises={"softnet.dropped": 0}))[0] == "likely"
+
+
+def test_a_tun_device_that_nobody_has_open() -> None:
+    told = answers({link("eth0"): {"kind": "tun", "state": "down", "carrier": 0}})
+    assert first(drop("DEV_READY", "tun_net_xmit"), told) == ("proven", "no program has eth0 open")
+
+
+# Devices
+
+
+def program(place: str, name: str, number: int = 0, *, is_bpf: bool = True) -> dict[str, Any]:
+    return {"place": place, "name": name, "id": number, "bpf": is_bpf}
+
+
+def test_one_of_several_programs_is_likely_at_most() -> None:
+    several = [program("ingress", "a"), program("ingress", "b", 7), program("egress", "c")]
+    told = answers({Reading("programs", ("eth0",)): several})
+    verdict, what = first(drop("TC_INGRESS"), told)
+    assert (verdict, "one of program a, program b (id 7)" in what) == ("likely", True)
+    assert first(drop("TC_EGRESS"), told)[0] == "proven"
+    verdict, what = first(drop("XDP"), told)
+    assert (verdict, "none is there now" in what) == ("likely", True)
+
+
+def port(**more: Any) -> dict[Reading, Any]:
+    one = {
+        "bridge": "br0",
+        "state": 3,
+        "hairpin": False,
+        "filtering": False,
+        "vlans": [],
+        "pvid": 0,
+    }
+    return {Reading("bridge_port", ("eth0",)): one | more}
+
+
+def test_a_bridge_that_filters_vlans() -> None:
+    told = answers(port(filtering=True, vlans=[7], pvid=7))
+    found = findings(drop("", "__allowed_ingress"), told)
+    assert (found[0].verdict, "eth0 is in 7; untagged is VLAN 7" in found[0].what) == (
+        "likely",
+        True,
+    )
+    assert found[-1].what == "the port forwards"
+    none = answers(port(filtering=True))
+    assert first(drop("", "__allowed_ingress"), none)[0] == "proven"
+
+
+def test_a_bridge_that_does_not_filter_and_forwards_is_not_blamed() -> None:
+    found = findings(drop("", "br_handle_frame_finish"), answers(port()))
+    assert {one.verdict for one in found} == {Verdict.NOT_THIS}
+
+
+def test_a_hairpin() -> None:
+    assert first(drop("", "br_forward"), answers(port()))[0] == "likely"
+    assert first(drop("", "br_forward"), answers(port(hairpin=True)))[0] == "not this"
+
+
+# Tunnels
+
+
+PEERS = [
+    {"key": "AAAAAAAAAA", "endpoint": "192.0.2.1", "allowed_ips": ["10.0.0.0/24"]},
+    {"key": "BBBBBBBBBB", "endpoint": "", "allowed_ips": ["10.0.0.2/32"]},
+]
+
+
+@pytest.mark.parametrize(
+    ("target", "verdict", "words"),
+    [
+        ("10.9.9.9", "proven", "no peer of wg0 has 10.9.9.9"),
+        ("10.0.0.2", "proven", "has no endpoint"),
+        ("10.0.0.3", "likely", "its handshake may fail"),
+    ],
+)
+def test_wireguard(target: str, verdict: str, words: str) -> None:
+    asked = drop("", "wg_xmit", UDP._replace(daddr=target), ifname="wg0")
+    told = answers({Reading("wireguard", ("wg0",)): PEERS})
+    assert first(asked, told)[0] == verdict
+    assert words in first(asked, told)[1]
+
+
+def test_ipsec_says_which_counter_rose() -> None:
+    asked = drop("", "xfrm_input")
+    one = answers(rises={"xfrm.XfrmInNoStates": 2, "xfrm.XfrmInNoPols": 0})
+    assert first(asked, one) == ("proven", "IPsec: no state (SA) matches the packet's SPI")
+    two = answers(rises={"xfrm.XfrmInNoStates": 2, "xfrm.XfrmInStateProtoError": 5})
+    verdict, what = first(asked, two)
+    assert (verdict, "other keys" in what) == ("likely", True)
+    assert findings(asked, answers(rises={"xfrm.XfrmInNoStates": 0})) == []
+
+
+def test_fragments() -> None:
+    high = {sysctl("net/ipv4/ipfrag_high_thresh"): "4194304", sysctl("net/ipv4/ipfrag_time"): "30"}
+    full = answers(high, totals={"sockstat.FRAG.memory": 4194304})
+    assert "fill the memory" in first(drop("FRAG_REASM_TIMEOUT"), full)[1]
+    few = answers(high, totals={"sockstat.FRAG.memory": 900})
+    assert "ipfrag_max_dist" in findings(drop("FRAG_TOO_FAR"), few)[0].change
+    assert "never came" in first(drop("FRAG_REASM_TIMEOUT"), few)[1]
+
+
+# Losses that are no drops
+
+
+def test_a_flood_of_syns_is_proven_only_without_cookies() -> None:
+    risen = {"TCPReqQFullDrop": 3}
+    for cookies, verdict in (("0", "proven"), ("1", "likely")):
+        values = {sysctl("net/ipv4/tcp_syncookies"): cookies}
+        ((_, counter, _, found),) = silent.judge(risen, answers(values))
+        assert (counter, found[0].verdict) == ("TCPReqQFullDrop", verdict)
+
+
+def test_receive_errors_of_wireguard_and_of_a_card() -> None:
+    for kind, words in (("wireguard", "allowed-ips"), ("", "broken")):
+        ((_, _, ifname, found),) = silent.judge(
+            {"wg0: receive errors": 3}, answers({link("wg0"): {"kind": kind}})
+        )
+        assert (ifname, words in found[0].what) == ("wg0", True)
+
+
+def test_two_settings_that_both_keep_arp_silent_are_likely() -> None:
+    values = {
+        sysctl(f"net/ipv4/conf/{d}/{n}"): "0"
+        for d in ("all", "e")
+        for n in ("arp_ignore", "arp_filter")
+    }
+    for on, verdict in (
+        ((), "likely"),
+        (("all/arp_filter",), "proven"),
+        (("all/arp_filter", "e/arp_ignore"), "likely"),
+    ):
+        told = values | {sysctl(f"net/ipv4/conf/{name}"): "1" for name in on}
+        ((*_, found),) = silent.judge({"e: ARP requests ignored": 2}, answers(told))
+        assert found[0].verdict == verdict
+
+
+def test_counters_without_advice_are_left_alone() -> None:
+    assert not silent.known({"ListenDrops": 3})
+    assert silent.readings({"ListenDrops": 3}) == ()
+
+
+def test_drops_of_other_targets_are_other_cases() -> None:
+    one, other = drop("NO_SOCKET"), drop("NO_SOCKET", packet=UDP._replace(dport=54))
+    assert variant(one) != variant(other)
+    assert variant(one) == variant(drop("NO_SOCKET", packet=UDP._replace(sport=1)))
+
+
+COSTS = {
+    "rp_filter=2": "a forged source passes",
+    "route_localnet=1": "opens services of 127.0.0.1",
+    "accept_local=1": "lets forged ones in",
+    "}=0 ends": "that filter for all bridges",
+    "}=1 (the host": "routes for others then",
+    "change that rule or policy": "what it guards is open then",
+    "tx-checksum-ip-generic off": "(costs CPU",
+    "allowed-ips …": "the peer may use it, too",
+    "bind it to": "whoever reaches it may use it",
+    "tcp_syncookies=1": "lose some TCP options",
+    "gc_thresh3 (": "memory for each entry",
+    "nf_conntrack_max (": "memory",
+}
+
+
+def test_a_change_that_costs_says_what() -> None:
+    text = "".join(path.read_text() for path in ADVICE.glob("*.py"))
+    text = re.sub(r'"\s*\n\s*f?"', "", text)
+    for change, cost in COSTS.items():
+        lines = [line for line in text.splitlines() if change in line]
+        assert lines, change
+        assert all(cost in line for line in lines), lines

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where ipt_do_table() has decided, told by instructions as gcc writes them."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+
+from pwru_py.arch.x86_64_sites import Site, find_site
+
+ADDR = 0xFFFFFFFFC0A00000
+ENABLE = 0xFFFFFFFFC0B00000
+BODY = {
+    "rbx": bytes.fromhex("0fb7435a 0fb7535a 4801d3 0fb7505a 0fb7435a"),  # another one by rax
+    "r13": bytes.fromhex("410fb7455a 410fb7555a 450fb7455a 4901d5"),
+}
+BODY6 = bytes.fromhex("410fb7958e000000 410fb7858e000000 410fb7958e000000 4901d5")
+ARGUMENT = bytes.fromhex("488d3d00000000")  # lea 0(%rip), %rdi
+HOT = bytes.fromhex("80bc24c600000000 0f85aa000000")  # cmpb $0, 198(%rsp); jne
+CANARY = bytes.fromhex("488b8424c8000000 652b042528000000 0f857a030000 8b442420")
+LEAVE = bytes.fromhex("4881c4d0000000 5b5d415c415d415e415f c3")  # add $208, %rsp; pops
+
+
+def call(code: bytes, target: int = ENABLE) -> bytes:
+    """``code``, and a call behind it."""
+    behind = ADDR + len(code) + 5
+    return code + b"\xe8" + struct.pack("<i", target - behind)
+
+
+def whole(body: bytes = BODY["rbx"], argument: bytes = ARGUMENT, end: bytes = HOT) -> bytes:
+    return call(body + argument) + end + CANARY + LEAVE
+
+
+def find(code: bytes, function: str = "ipt_do_table") -> Site | None:
+    return find_site(function, ADDR, code, ENABLE)
+
+
+@pytest.mark.parametrize(("register", "number"), [("rbx", 3), ("r13", 13)])
+def test_a_site(register: str, number: int) -> None:
+    body = BODY[register]
+    assert find(whole(body)) == Site(len(body), 256, 198, number)
+    assert find(whole(body, b"\x90")) == Site(len(body) + 1, 256, 198, number), "the call itself"
+
+
+def test_rules_of_ip6tables_are_longer() -> None:
+    assert find(whole(BODY6), "ip6t_do_table") == Site(len(BODY6), 256, 198, 13)
+    assert find(whole(BODY6)) is None
+    assert find(whole(), "ip6t_do_table") is None
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        call(whole()),  # it is called twice
+        call(BODY["rbx"], ENABLE + 16) + HOT + CANARY + LEAVE,
+        whole(end=b""),
+        whole(end=bytes.fromhex("80bc24c601000000")),  # not in the frame
+        call(BODY["rbx"]) + HOT + CANARY,
+        whole(BODY["rbx"] + BODY["r13"]),  # by which of them?
+        whole(BODY["rbx"][:4]),
+        b"",
+    ],
+)
+def test_what_is_not_certain_is_none(code: bytes) -> None:
+    assert find(code) is None
