@@ -12,6 +12,7 @@ struct contract {
 	enum vlan_section vlan;
 	enum nft_step step;
 	enum event_flags flags;
+	enum event_target target;
 	enum event_context context;
 	enum event_l3 l3;
 	enum event_ids ids;

@@ -35,6 +35,11 @@ enum event_flags {
 	EVENT_RETURN = EVENT_LINK | EVENT_VERDICT, /* a function has returned: SECTION_CALL */
 };
 
+/* With config.lives: what was at the skb's address before is no more. */
+enum event_target {
+	TARGET_FIRST = 1 << 30,
+};
+
 enum event_context {
 	CONTEXT_TASK,
 	CONTEXT_SOFTIRQ,
@@ -76,7 +81,8 @@ struct event {
 	__u64 skb;
 	__u64 func;   /* entry address of the probed function */
 	__u32 pid;    /* thread group */
-	__u32 target; /* from the probe's cookie: 1 + index in the plan; 0: func tells */
+	__u32 target; /* from the probe's cookie: 1 + index in the plan; 0: func tells; */
+		      /* and TARGET_FIRST */
 	__u32 netns;  /* inode number, 0 unknown */
 	__u32 mark;
 	__u32 ifindex; /* 0: skb->dev unset */
@@ -343,6 +349,7 @@ struct config {
 	char owner_comm[16];     /* of sockets that processes of this name made; empty: any */
 	__u32 owner_pid;         /* that this process made; 0: any */
 	bool owned;              /* one of these three is set */
+	bool lives;              /* see lives.bpf.h */
 	__u64 current_kprobe;   /* as the next; 0: bpf_get_func_ip() tells which function returns */
 	__u64 preempt_count;    /* from the start of a CPU's area; 0: not known */
 	__u64 per_cpu_offset;   /* address of the kernel's variable: where each area starts */

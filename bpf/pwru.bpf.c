@@ -25,6 +25,7 @@
 #include "sections.bpf.h"
 #include "sockets.bpf.h"
 #include "calls.bpf.h"
+#include "lives.bpf.h"
 #include "record.bpf.h"
 #include "follow.bpf.h"
 #include "owner.bpf.h"
@@ -305,6 +306,16 @@ SEC("?raw_tp/sys_exit")
 int note_syscall(struct bpf_raw_tracepoint_args *ctx)
 {
 	note_made(ctx);
+	return 0;
+}
+
+/* Nobody holds the packet any more: skb_release_head_state(), see lives.bpf.h. */
+SEC("?kprobe")
+int end_life(struct pt_regs *ctx)
+{
+	__u64 addr = ARG1(ctx);
+
+	bpf_map_delete_elem(&lives, &addr);
 	return 0;
 }
 

@@ -176,14 +176,19 @@ static __always_inline void submit_record(struct event *ev)
 {
 	if (!cfg.queue)
 		bpf_ringbuf_submit(ev, 0);
-	else if (bpf_map_push_elem(&queue, ev, 0)) /* BPF_EXIST would overwrite the oldest */
+	else if (bpf_map_push_elem(&queue, ev, 0)) { /* BPF_EXIST would overwrite the oldest */
 		count(COUNT_BUFFER_FULL);
+		if (ev->target & TARGET_FIRST)
+			bpf_map_delete_elem(&lives, &ev->skb);
+	}
 }
 
 static __always_inline void send_record(struct event *ev, void *ctx)
 {
 	if (HAS_SECTION(SECTION_STACK))
 		fill_stack(ev, ctx);
+	if (cfg.lives && is_first(ev->skb))
+		ev->target |= TARGET_FIRST;
 	if (HAS_SECTION(SECTION_METADATA))
 		skb_metadata(ev->skb, SECTION(ev, SECTION_METADATA));
 	submit_record(ev);

@@ -168,10 +168,10 @@ def _list_functions(tracer: Tracer) -> int:
     names = [target.name for target in plan.traced] + [skipped.name for skipped in plan.skipped]
     width = max(map(len, names))
     lines = [f"{'FUNC':<{width}}  ARG  MODULE"]
-    for target in sorted(plan.shown + plan.tracepoints):
+    for target in sorted(plan.targets + plan.tracepoints):
         lines.append(f"{target.name:<{width}}  {target.arg:<3}  {target.module or 'vmlinux'}")
-    for name in sorted(plan.unshown):
-        lines.append(f"{name:<{width}}  -    vmlinux  for the ends of packets")
+    if plan.ends:
+        lines.append(f"{plan.ends:<{width}}  -    vmlinux  for the ends of packets")
     for name in plan.tables:
         lines.append(f"{name:<{width}}  -    {TABLE_FUNCTIONS[name]}  for its verdicts")
     for skipped in sorted(plan.skipped):
@@ -179,12 +179,12 @@ def _list_functions(tracer: Tracer) -> int:
         lines.append(f"{skipped.name:<{width}}  -    {module}  skipped: {skipped.why}")
     lines += ["", f"{'SET':<{width}}  FUNCS"]
     for name, each in SETS.items():
-        count = sum(map(bool, map(matcher(f"@{name}"), (target.name for target in plan.shown))))
+        count = sum(map(bool, map(matcher(f"@{name}"), (target.name for target in plan.targets))))
         lines.append(f"{f'@{name}':<{width}}  {count:<5}  {each.purpose}")
     _print("\n".join(lines))
     sys.stdout.flush()
     more = f", {plural(len(plan.tracepoints), 'tracepoint')}" if plan.tracepoints else ""
-    traced = f"{plural(len(plan.shown), tracer.target)}{more}"
+    traced = f"{plural(len(plan.targets), tracer.target)}{more}"
     _notices.write(f"{traced}, {len(plan.skipped)} skipped\n")
     return _STATUS_OK
 

@@ -143,7 +143,7 @@ class Tracer:
         self._prepared = attached.prepared
         plan = attached.prepared.plan
         # Without a function that frees packets an address used again counts as the same one.
-        ends = self.config.drops or plan.sees_ends
+        ends = self.config.drops or plan.shows_ends or attached.sees_ends
         self.summary.packets_limited = not ends
         identity = Identity(ends=ends)
         reasons, names = attached.reasons, self._netns_names
@@ -169,7 +169,6 @@ class Tracer:
             metadata=attached.prepared.field_expressions.values,
             shapes=attached.shapes,
             calls=Calls(attached.return_types()) if self.config.sees_returns else None,
-            unshown=plan.unshown,
         )
         self._account = Account(self.summary, identity, drops=not attached.tells_drops)
 
@@ -361,16 +360,13 @@ class Tracer:
             if attached.tells_drops:
                 tell(self.summary, attached.dropped(), self._lists(attached))
             self.summary.failed = len(attached.failed)
-            plan, failed = attached.prepared.plan, attached.probes.failed
-            left = sum(target.name not in plan.unshown for target, _ in failed)
-            self.summary.attached = min(attached.probes.attached, len(plan.shown) - left)
+            self.summary.attached = attached.probes.attached
 
     @property
     def progress(self) -> tuple[int, int]:
         """(functions begun, functions in all); begun includes those that failed."""
         attached = self._running()
-        total = len(attached.prepared.plan.shown)
-        return min(attached.probes.begun, total), total
+        return attached.probes.begun, attached.probes.total
 
     @property
     def backend(self) -> Backend:

@@ -34,6 +34,9 @@ class Life(NamedTuple):
     netns: int
 
 
+_NOBODY = Life(0, None, 0)
+
+
 class Identity:
     """Numbers packets. At most ``limit`` are under way at once: the oldest gives way.
 
@@ -109,8 +112,8 @@ class Identity:
         self._keep(child, Life(0, (known.packet or known.parent) if known is not None else None, 0))
 
     def release(self, skb: int) -> None:
-        """Nobody holds the packet at ``skb`` any more, if one is under way there."""
-        if skb in self._live:
+        """What was at ``skb`` is no more, or is being freed."""
+        if self._live.get(skb, _NOBODY).packet:
             self._ending.setdefault(skb, set()).add(RELEASES)
 
     def _is_new(

@@ -8,7 +8,7 @@ skipped with the reason, so that nothing is left out in silence.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from ..facts.btf import Btf, TypeId
@@ -49,28 +49,18 @@ class Plan:
     """Targets in the order of attaching, most telling first, and all that is left out.
 
     ``tracepoints``: those that are traced beside functions, which are the targets then. ``tables``:
-    functions that run netfilter's tables, where verdicts are read. ``unshown``: names of the last
-    targets, whose hits are no events: they tell where packets end.
+    functions that run netfilter's tables, where verdicts are read. ``ends``: the function
+    that tells where packets end, where no target does; its hits are no events.
     """
 
     targets: tuple[Target, ...]
     skipped: tuple[Skipped, ...]
     tracepoints: tuple[Target, ...] = ()
     tables: tuple[str, ...] = ()
-    unshown: frozenset[str] = frozenset()
+    ends: str = ""
 
     @property
-    def shown(self) -> tuple[Target, ...]:
-        """The targets whose hits are events."""
-        return self.targets[: len(self.targets) - len(self.unshown)]
-
-    def with_unshown(self, targets: tuple[Target, ...]) -> Plan:
-        """The same with more targets, whose hits are not shown."""
-        unshown = frozenset(target.name for target in targets)
-        return replace(self, targets=self.targets + targets, unshown=unshown)
-
-    @property
-    def sees_ends(self) -> bool:
+    def shows_ends(self) -> bool:
         """Whether something that is traced tells where packets end."""
         return any(target.name in ENDS for target in self.traced)
 

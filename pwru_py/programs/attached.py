@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 from ..attach.conntrack import attach_conntrack
-from ..attach.probes import Probes
+from ..attach.probes import Probes, attach_named_kprobe
 from ..attach.tables import attach_tables
 from ..attach.tracepoints import Tracepoints
 from ..errors import AttachError, PrivilegeError
@@ -47,6 +47,8 @@ class Attached:
         drops: Program | None,
         warnings: tuple[str, ...],
         resources: ExitStack,
+        *,
+        sees_ends: bool,
     ) -> None:
         self.prepared = loaded.prepared
         self.probes = probes
@@ -67,6 +69,8 @@ class Attached:
         self.locate = Locations().locate
         self.tells_drops = drops is not None
         """Whether the kernel's own tracepoint tells of drops."""
+        self.sees_ends = sees_ends
+        """Whether it is seen where packets end, although no target tells."""
         self._drops = drops
         self.record = loaded.record
         self.shapes = find_shapes(self.prepared.config, types)
@@ -197,7 +201,9 @@ def attach(loaded: Loaded, wake: Wake, warnings: tuple[str, ...]) -> Attached:
         probes = prepared.way.make(prepared.plan.targets, prepared.features, wake)
         for program in loaded.followers:
             stack.callback(program.attach().destroy)
+        sees_ends, unseen = _attach_end(loaded, stack)
         drops, more = _attach_drops(loaded, stack)
+        more += unseen
         if loaded.owners is not None:
             more += tuple(note_owners(loaded.owners, loaded.makers, config, stack))
         points = Tracepoints.beside(prepared.plan, prepared.features, wake)
@@ -223,7 +229,8 @@ def attach(loaded: Loaded, wake: Wake, warnings: tuple[str, ...]) -> Attached:
         if probes.failed and not probes.attached:
             raise _nothing(probes.failed)
         told = (*warnings, *loaded.warnings, *more)
-        return Attached(loaded, probes, points, stacks, drops, told, stack.pop_all())
+        resources = stack.pop_all()
+        return Attached(loaded, probes, points, stacks, drops, told, resources, sees_ends=sees_ends)
 
 
 _Kind = tuple[int, int, int, bytes]  # location, reason, namespace, interface
@@ -241,6 +248,18 @@ def _attach_drops(loaded: Loaded, stack: ExitStack) -> tuple[Program | None, tup
     except AttachError as refusal:
         return None, (f"{_UNTOLD}: the tracepoint kfree_skb is refused: {refusal}",)
     return drops, ()
+
+
+def _attach_end(loaded: Loaded, stack: ExitStack) -> tuple[bool, tuple[str, ...]]:
+    """Whether packets are seen to end where no target tells, and what a user should know."""
+    if loaded.end is None:
+        return False, ()
+    function = loaded.prepared.plan.ends
+    try:
+        stack.callback(attach_named_kprobe(loaded.end, function, leaves=False))
+    except AttachError as refusal:
+        return False, (f"where packets end is not seen: {function}: {refusal}",)
+    return True, ()
 
 
 def _nothing(failed: list[tuple[Target, int]]) -> AttachError | PrivilegeError:

@@ -38,11 +38,13 @@ from .verifier_log import read_log
 
 _KEY = struct.Struct("=Q")
 _DROPS = "drop_skb"
+_END = "end_life"
 _PLACES = 4096  # where drops are counted by namespace and interface, too
 _IN_TABLES = 4096  # packets in a table of netfilter at once
 _JUDGED = 16384  # packets that conntrack has found invalid, until their memory is used anew
 _CALLS = 16384  # of functions that have not returned, at once
 _OWNED_FLOWS = 65536  # of a group or a process, both directions in each namespace on the way
+_LIVES = 65536  # packets under way
 _RECEIVERS = 16384  # ways of packets that come to sockets whose owner is known
 FLOWS_MAX = 16384
 """Flows of drops that are told apart: the least recently used gives way."""
@@ -56,8 +58,8 @@ class Loaded:
     ``programs`` go to the plan's targets, ``points`` to the tracepoints beside them. ``followers``,
     ``drops`` (None: this kernel has no such tracepoint) and, last, ``enders`` go where their
     sections say. ``tables`` go to the plan's tables, and to the ``sites`` in some of them,
-    ``conntrack`` to conntrack, ``owners`` where sockets are made.
-    ``resources`` frees all.
+    ``conntrack`` to conntrack, ``owners`` where sockets are made, ``end`` where the plan says
+    that packets end. ``resources`` frees all.
     """
 
     prepared: Prepared
@@ -69,6 +71,7 @@ class Loaded:
     tables: TablePrograms | None
     conntrack: ConntrackPrograms | None
     owners: Program | None
+    end: Program | None
     sites: dict[str, Site]
     record: RecordLayout
     reader: Reader
@@ -125,6 +128,7 @@ def load(prepared: Prepared, wake: Wake) -> Loaded:
             chosen.tables,
             chosen.conntrack,
             chosen.owners,
+            chosen.end,
             sites,
             settings.record,
             reader,
@@ -195,6 +199,7 @@ class _Chosen(NamedTuple):
     tables: TablePrograms | None
     conntrack: ConntrackPrograms | None
     owners: Program | None
+    end: Program | None
 
 
 def _choose_programs(bpf_object: BpfObject, prepared: Prepared, settings: KernelConfig) -> _Chosen:
@@ -218,6 +223,8 @@ def _choose_programs(bpf_object: BpfObject, prepared: Prepared, settings: Kernel
         loaded |= {*CONNTRACK_PROGRAMS}
     if prepared.config.knows_owners:
         loaded.add(owner_program())
+    if settings.lives:
+        loaded.add(_END)
     for name, program in programs.items():
         program.set_autoload(name in loaded)
     for name in traced:
@@ -232,6 +239,7 @@ def _choose_programs(bpf_object: BpfObject, prepared: Prepared, settings: Kernel
         TablePrograms(*map(programs.__getitem__, TABLE_PROGRAMS)) if settings.tables.on else None,
         ConntrackPrograms(*map(programs.__getitem__, CONNTRACK_PROGRAMS)) if judges else None,
         programs[owner_program()] if prepared.config.knows_owners else None,
+        programs[_END] if settings.lives else None,
     )
 
 
@@ -290,6 +298,7 @@ def _fit_maps(bpf_object: BpfObject, prepared: Prepared, settings: KernelConfig)
     bpf_object.map("calls").set_max_entries(_CALLS if prepared.way.returns else 1)
     bpf_object.map("owned").set_max_entries(_OWNED_FLOWS if settings.owned else 1)
     bpf_object.map("owners").set_max_entries(OWNERS_MAX if config.knows_owners else 1)
+    bpf_object.map("lives").set_max_entries(_LIVES if settings.lives else 1)
     bpf_object.map("receivers").set_max_entries(_RECEIVERS if config.output_owner else 1)
     if config.top:
         bpf_object.map("drops").set_max_entries(_PLACES)

@@ -144,9 +144,9 @@ def _plan(config: Config, types: KernelTypes, known: Known, way: type[Probes]) -
         ids=way.trampoline,
     )
     plan = make_plan(sources, probed, wanted, slots=way.trampoline)
-    if plan.targets and not plan.sees_ends:
-        end = make_plan(sources[:1], probed, {RELEASES}.__contains__, slots=way.trampoline)
-        plan = plan.with_unshown(end.targets)
+    if plan.targets and not plan.shows_ends and system.kprobe_pmu() is not None:
+        released = make_plan(sources[:1], probed, {RELEASES}.__contains__, slots=way.trampoline)
+        plan = replace(plan, ends=RELEASES if released.targets else "")
     if not config.with_tracepoints:
         return plan
     beside = _tracepoints(config, types, known, lambda _name: True)

@@ -80,6 +80,7 @@ def make_settings(
         tracepoint_cookies=features.tracepoint_cookies,
         drop_reasons=features.kfree_skb_arguments >= _WITH_REASON,
         typed_task=features.typed_task,
+        lives=bool(prepared.plan.ends),
         current_kprobe=_current_kprobe(prepared),
         **_preempt_count(prepared),
         **_page_variables(prepared, warnings),

@@ -228,6 +228,7 @@ CONFIG: Final[Members] = (
     ("owner_comm", 176, "16s"),
     ("owner_pid", 192, "I"),
     ("owned", 196, "?"),
+    ("lives", 197, "?"),
     ("current_kprobe", 200, "Q"),
     ("preempt_count", 208, "Q"),
     ("per_cpu_offset", 216, "Q"),
@@ -298,6 +299,9 @@ EVENT_TRACEPOINT: Final = 32
 EVENT_VERDICT: Final = 128
 EVENT_LOCAL: Final = 64
 EVENT_RETURN: Final = 144
+
+# enum event_target
+TARGET_FIRST: Final = 1073741824
 
 # enum event_context
 CONTEXT_TASK: Final = 0

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 import sys
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, TypeVar
@@ -158,7 +158,7 @@ class Packets(Protocol):
         """One sk_buff is made of another."""
 
     def release(self, skb: int) -> None:
-        """Nobody holds the packet any more."""
+        """What was at the address before is no more."""
 
 
 class Calls(Protocol):
@@ -210,7 +210,6 @@ class Decoder:
 
     ``skip``: bytes before each record, which is as ``record`` has it.
     ``metadata``: what reads SECTION_METADATA. ``calls``: None without SECTION_CALL.
-    ``unshown``: functions of which there is no event, see ``Plan``.
     ``wall_offset_ns`` is added to CLOCK_MONOTONIC to get the time since the epoch.
     """
 
@@ -227,7 +226,6 @@ class Decoder:
         metadata: Metadata | None = None,
         shapes: Shapes = NO_SHAPES,
         calls: Calls | None = None,
-        unshown: Container[str] = (),
     ) -> None:
         form = f"={skip}x{record.format[1:]}"
         padding = stride - struct.calcsize(form)
@@ -241,7 +239,6 @@ class Decoder:
         self._calls = calls
         self._head_at = record.value_at[contract.SECTION_HEAD]
         self._targets = (("", ""), *((t.name, t.module) for t in targets))
-        self._unshown = unshown
         self._verdicts = {t.name for t in targets if not NO_VERDICT.fullmatch(t.name)}
         self._given = names
         self._rules = rules
@@ -274,13 +271,16 @@ class Decoder:
         targets, functions, see = self._targets, self._functions, self._packets.see
         names, tuples, contexts = self._names, self._tuples, _CONTEXTS
         special, new, called = _SPECIAL, Event._make, self._given.netns
-        unshown = self._unshown
+        first = contract.TARGET_FIRST
         read, details, calls = self._details, NO_DETAILS, self._calls
         events = []
         for (
             ts_ns, skb, addr, pid, index, netns, mark, ifindex, mtu, length, reason, proto, cpu,
             flags, context, tcp_flags, stack_len, comm, ifname, packed, *sections,
         ) in self._record.iter_unpack(run):  # fmt: skip
+            if index & first:
+                index -= first
+                self._packets.release(skb)
             location = local = said = None
             addresses, sealed = tuples[packed], False
             if flags & special:
@@ -308,9 +308,6 @@ class Decoder:
                     func, module = targets[index]
                 else:
                     func, module, addr = functions[addr]
-                if func in unshown:
-                    self._packets.release(skb)
-                    continue
                 reason, reason_name, drop = self._verdict(flags, reason, func)
             packet, parent, netns = see(
                 skb, func, netns,

@@ -174,6 +174,7 @@ class KernelConfig:
     flows: bool = False
     tracepoint_cookies: bool = False
     typed_task: bool = False
+    lives: bool = False
     hardirq_mask: int = 0
     nmi_mask: int = 0
     cgroup: int = 0

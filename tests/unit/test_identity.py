@@ -46,7 +46,7 @@ def test_a_shared_packet_that_somebody_lets_go_lives_on() -> None:
     assert [see(one, func) for func in ("consume_skb", "kfree_skb", "ip_rcv")] == [1, 1, 1]
 
 
-def test_a_release_that_is_not_shown_ends_a_packet_and_begins_none() -> None:
+def test_a_release_without_an_event_ends_a_packet_and_begins_none() -> None:
     one = Identity()
     one.release(B)
     assert see(one, "ip_rcv") == 1

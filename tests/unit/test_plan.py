@@ -261,17 +261,6 @@ def test_a_kernel_without_sk_buffs_has_an_empty_plan() -> None:
     assert plan(b) == Plan((), ())
 
 
-def test_what_is_watched_and_not_shown() -> None:
-    k = Kernel()
-    for name in ("ip_rcv", "skb_release_head_state"):
-        k.func(name, k.skb)
-    found = plan(k, "ip_rcv").with_unshown(plan(k, "skb_release_.*").targets)
-    assert [target.name for target in found.targets] == ["ip_rcv", "skb_release_head_state"]
-    assert [target.name for target in found.shown] == ["ip_rcv"]
-    assert found.unshown == {"skb_release_head_state"}
-    assert plan(k).shown == plan(k).targets
-
-
 def test_skip() -> None:
     target = Target("f", "m", 1, 2, 3)
     assert Plan.skip(target, "no addresses in kallsyms") == ("f", "m", "no addresses in kallsyms")
