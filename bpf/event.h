@@ -17,6 +17,7 @@ enum limits {
 	SKB_MAX = 512,           /* bytes of struct sk_buff, of struct skb_shared_info; */
 	SHARED_MAX = 1024, /* what they really have is config.skb_bytes, config.shared_bytes */
 	ENTRY_MAX = 512,   /* of struct nf_conn, likewise */
+	RETURN_TRAMPOLINES = 4,
 };
 
 #define FRAME_MAX 256   /* bytes of a packet that a filter may have copied */
@@ -33,6 +34,9 @@ enum event_flags {
 	EVENT_VERDICT = 1 << 7,    /* of a netfilter table that is left: see SECTION_TABLE */
 	EVENT_LOCAL = 1 << 6, /* with one of these two: no device has received the packet yet */
 	EVENT_RETURN = EVENT_LINK | EVENT_VERDICT, /* a function has returned: SECTION_CALL */
+	EVENT_INSIDE = EVENT_LINK |
+		EVENT_TRACEPOINT, /* of a function that takes no sk_buff: skb is */
+				  /* that of the function that it runs within */
 };
 
 /* With config.lives: what was at the skb's address before is no more. */
@@ -350,6 +354,9 @@ struct config {
 	__u32 owner_pid;         /* that this process made; 0: any */
 	bool owned;              /* one of these three is set */
 	bool lives;              /* see lives.bpf.h */
+	bool inside;             /* see inside.bpf.h */
+	bool by_stack; /* what functions with another sk_buff do there is the packet's, too */
+	__u64 trampolines[RETURN_TRAMPOLINES]; /* which other tracers of returns put in its place */
 	__u64 current_kprobe;   /* as the next; 0: bpf_get_func_ip() tells which function returns */
 	__u64 preempt_count;    /* from the start of a CPU's area; 0: not known */
 	__u64 per_cpu_offset;   /* address of the kernel's variable: where each area starts */
@@ -361,6 +368,7 @@ struct config {
 enum cookie {
 	COOKIE_REASON_SHIFT = 4,
 	COOKIE_TARGET_SHIFT = 8,
+	COOKIE_NO_SKB = 15,    /* as its COOKIE_SKB_ARG: the function takes none */
 	COOKIE_NO_REASON = 15, /* as its COOKIE_REASON_ARG: frees, and says not why */
 };
 #define COOKIE_TARGET(cookie) ((__u32)((cookie) >> COOKIE_TARGET_SHIFT))

@@ -30,6 +30,7 @@
 #include "follow.bpf.h"
 #include "owner.bpf.h"
 #include "decide.bpf.h"
+#include "inside.bpf.h"
 #include "tables.bpf.h"
 #include "returns.bpf.h"
 
@@ -56,6 +57,22 @@ static __always_inline void trace_any(struct pt_regs *ctx, __u64 addr)
 	verdict = decide(addr, SLOT_FUNCTION);
 	if (verdict)
 		emit(ctx, addr, verdict, &place);
+	end_alone();
+}
+
+static __always_inline void trace_around(struct pt_regs *ctx, __u64 addr)
+{
+	if (!begin_alone())
+		return;
+	emit_around(ctx, addr);
+	end_alone();
+}
+
+static __always_inline void trace_without(struct pt_regs *ctx, __u64 cookie)
+{
+	if (!begin_alone())
+		return;
+	emit_inside(ctx, cookie);
 	end_alone();
 }
 
@@ -86,6 +103,21 @@ int trace_skb_any(struct pt_regs *ctx)
 
 	if (find_skb(ctx, &addr))
 		trace_any(ctx, addr);
+	else
+		count(COUNT_UNKNOWN);
+	return 0;
+}
+
+/* The same, where functions that take no sk_buff are traced within those that do. */
+SEC("?kprobe")
+int trace_inside(struct pt_regs *ctx)
+{
+	__u64 cookie = find_cookie(ctx), addr;
+
+	if (COOKIE_SKB_ARG(cookie) == COOKIE_NO_SKB)
+		trace_without(ctx, cookie);
+	else if (find_skb(ctx, &addr))
+		trace_around(ctx, addr);
 	else
 		count(COUNT_UNKNOWN);
 	return 0;

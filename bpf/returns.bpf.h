@@ -54,10 +54,14 @@ static __always_inline bool enter_call(struct pt_regs *ctx)
 	struct place place = {};
 	__u64 addr, verdict;
 
+	if (cfg.inside && COOKIE_SKB_ARG(find_cookie(ctx)) == COOKIE_NO_SKB)
+		return emit_inside(ctx, 0) == EMITTED_CALL;
 	if (!find_skb(ctx, &addr)) {
 		count(COUNT_UNKNOWN);
 		return false;
 	}
+	if (cfg.inside)
+		return emit_around(ctx, addr) == EMITTED_CALL;
 	verdict = decide(addr, SLOT_FUNCTION);
 	return verdict && emit(ctx, addr, verdict, &place) == EMITTED_CALL;
 }
@@ -79,6 +83,8 @@ static __noinline int leave_call(struct pt_regs *ctx, __u64 sp)
 	struct call_section *section;
 	struct event *ev;
 
+	if (cfg.inside)
+		leave_level(sp);
 	if (!found)
 		return 0;
 	entered = *found;

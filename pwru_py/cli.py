@@ -169,7 +169,8 @@ def _list_functions(tracer: Tracer) -> int:
     width = max(map(len, names))
     lines = [f"{'FUNC':<{width}}  ARG  MODULE"]
     for target in sorted(plan.targets + plan.tracepoints):
-        lines.append(f"{target.name:<{width}}  {target.arg:<3}  {target.module or 'vmlinux'}")
+        module, within = target.module or "vmlinux", "" if target.arg else "  within others"
+        lines.append(f"{target.name:<{width}}  {target.arg or '-':<3}  {module}{within}")
     if plan.ends:
         lines.append(f"{plan.ends:<{width}}  -    vmlinux  for the ends of packets")
     for name in plan.tables:
@@ -220,6 +221,7 @@ def _view(options: Options) -> View:
         rules=options.config.tells_verdicts,
         nf_path=options.config.output_nf_path,
         returns=options.config.sees_returns,
+        inside=options.config.traces_inside,
         skb_metadata=options.config.output_skb_metadata,
         drops=options.config.drops,
         counts=options.config.top,

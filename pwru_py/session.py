@@ -169,6 +169,7 @@ class Tracer:
             metadata=attached.prepared.field_expressions.values,
             shapes=attached.shapes,
             calls=Calls(attached.return_types()) if self.config.sees_returns else None,
+            inside=self.config.knows_stacks,
         )
         self._account = Account(self.summary, identity, drops=not attached.tells_drops)
 

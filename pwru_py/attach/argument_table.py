@@ -14,6 +14,7 @@ from ..record.contract import (
     ARGUMENTS_CROWDED,
     ARGUMENTS_HASH,
     COOKIE_NO_REASON,
+    COOKIE_NO_SKB,
     COOKIE_REASON_SHIFT,
     COOKIE_TARGET_SHIFT,
 )
@@ -33,7 +34,7 @@ def _arguments(target: Target) -> int:
     reason = target.reason_arg
     if not reason and target.name == DROP_FUNCTION:
         reason = COOKIE_NO_REASON
-    return reason << COOKIE_REASON_SHIFT | target.arg
+    return reason << COOKIE_REASON_SHIFT | (target.arg or COOKIE_NO_SKB)
 
 
 def tells_caller(target: Target) -> bool:

@@ -42,6 +42,19 @@ COPIES_INTO_FIRST = frozenset(
 last is the packet (net/core/skbuff.c, net/ipv4/ip_output.c, net/ipv6/ip6_output.c).
 """
 
+NETWORKING = re.compile(
+    r"sock|net|net_device|dst_entry|rtable|rt6_info|neighbour|neigh_\w+|in_device|inet6_dev"
+    r"|nf_\w+|nft_\w+|xt_\w+|ip6?t_\w+|flowi\w*|fib\w*|Qdisc|netdev_queue|napi_struct|gro_\w+"
+    r"|softnet_data|sk_buff_head|xfrm_\w+|net_bridge\w*|request_sock|msghdr|xdp_\w+"
+    r"|raw_sock|raw_hashinfo|(?:inet|ipv6|tcp|udp|ip|ip6|tun|veth|vxlan|bond|tcf)_\w+"
+)
+"""Structures that functions of networking work on, beside the sk_buff."""
+
+LOCKS = re.compile(
+    r"(?:_raw|do_raw|queued|native_queued)_(?:spin|read|write)_\w+|rcu_\w+|__rcu_\w+"
+)
+"""The whole kernel calls these, and BPF's maps do: a guest stood still with probes there."""
+
 FREES_MEMORY = frozenset({"kfree_skbmem", "napi_skb_cache_put"})
 """The last function that sees a packet: after it the address may be another packet's."""
 
@@ -242,6 +255,12 @@ RETURN_TRAMPOLINES = re.compile(
 """What a tracer of returns has a function return to, in its caller's place
 (arch/x86/kernel/ftrace_64.S, rethook.c and kprobes/core.c, kernel/bpf/trampoline.c).
 """
+
+RETURN_TRAMPOLINE_NAMES = (
+    "kretprobe_trampoline", "__kretprobe_trampoline", "arch_rethook_trampoline",
+    "return_to_handler",
+)  # fmt: skip
+"""Those that lie where a return address was (5.10 to 7.x)."""
 
 TELLS_DROPS = frozenset(
     (

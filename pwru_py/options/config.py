@@ -187,6 +187,10 @@ class Config:
     it, and the answers to them: its directory, its path in /proc/PID/cgroup, or ``pid:N``.
     ``filter_pid``, ``filter_comm``: packets of sockets that this process, that processes of this
     name, made (of those before the session, that have it), and the answers to them.
+    ``filter_non_skb_funcs``: functions that take no sk_buff, shown where they run within one that
+    has a packet that matches: names, regular expressions, or ``@inside`` for those of networking;
+    ``filter_track_bpf_helpers``: those that BPF programs call. ``filter_track_skb_by_stackid``:
+    functions with another sk_buff, too, matching or not.
     ``filter_skb_expr``: a condition on the sk_buff's fields, ``skb->dev->mtu > 1400``
     (docs/expressions.md); ``output_skb_metadata``: values that each event has, ``skb->mark``.
     ``drops``: packets that are dropped and nothing else, as the kernel's tracepoint tells of them.
@@ -231,6 +235,9 @@ class Config:
     filter_pid: int = 0
     filter_comm: str = ""
     filter_track_skb: bool = False
+    filter_track_skb_by_stackid: bool = False
+    filter_non_skb_funcs: tuple[str, ...] = ()
+    filter_track_bpf_helpers: bool = False
     filter_skb_expr: str = ""
     filter_return: str = ""
     drops: bool = False
@@ -272,6 +279,16 @@ class Config:
     def follows(self) -> bool:
         """Whether a packet that matched once is traced from there on."""
         return self.filter_track_skb or self.journey
+
+    @property
+    def traces_inside(self) -> bool:
+        """Whether functions without an sk_buff are traced."""
+        return bool(self.filter_non_skb_funcs) or self.filter_track_bpf_helpers
+
+    @property
+    def knows_stacks(self) -> bool:
+        """Whether it is noted which function another one runs within."""
+        return self.traces_inside or self.filter_track_skb_by_stackid
 
     @property
     def sees_returns(self) -> bool:
@@ -341,6 +358,12 @@ class Config:
         if self.top and (self.rules or self.output_nf_path):
             raise UsageError(
                 "`top` counts, and tells no `rules` and no `output_nf_path`: leave it or them out"
+            )
+        if self.knows_stacks and (self.drops or self.journey or self.backend is Backend.TRACEPOINT):
+            raise UsageError(
+                "functions run within others, and tracepoints do not: leave "
+                "`filter_non_skb_funcs`, `filter_track_bpf_helpers` and "
+                "`filter_track_skb_by_stackid`, or `drops`, `journey` and `backend` out"
             )
         if self.filter_return:
             ReturnFilter.parse(self.filter_return)

@@ -302,6 +302,12 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
     "following, and more functions": (
         _switch("--filter-track-skb", "filter_track_skb",
                 "follow matched packets, through NAT too"),
+        _switch("--filter-track-skb-by-stackid", "filter_track_skb_by_stackid",
+                "and what is done within its functions"),
+        Flag("--filter-non-skb-funcs", "F,...", "filter_non_skb_funcs", names,
+             "functions without sk_buff within; @inside: all", many=True),
+        _switch("--filter-track-bpf-helpers", "filter_track_bpf_helpers",
+                "helpers of BPF programs, in the same way"),
         _switch("--with-tracepoints", "with_tracepoints",
                 "the kernel's tracepoints, beside functions"),
         Flag("--kmods", "A,B", "kmods", names, "functions of these modules too", many=True,
@@ -387,7 +393,6 @@ BY_NAME = {name: flag for flag in FLAGS for name in flag.names}
 
 # pwru's own flags that are still to come, so that the answer is not "unknown".
 PWRU_ONLY = """
-    --filter-track-skb-by-stackid --filter-non-skb-funcs --filter-track-bpf-helpers
     --filter-trace-tc --filter-trace-xdp
     --filter-xdp-expr --filter-kprobe-batch
     --output-xdp-metadata --output-bpfmap --set-percpu-buf

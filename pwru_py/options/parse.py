@@ -56,7 +56,7 @@ failed; 2 when the command line is wrong. With --exec the command's own.
 """
 
 _SEE = " (see --help)"
-_HELP_COLUMN = 32
+_HELP_COLUMN = 33
 _OF_CONFIG = {column.name for column in fields(Config)}
 _OF_OPTIONS = {column.name for column in fields(Options)}
 

@@ -47,7 +47,8 @@ class View:
     ``netns_names``: namespaces by their names, cut to ``netns_name_max`` characters; 0: no limit.
     ``rules``: what in netfilter dropped a packet, ``nf_path``: which rules it met.
     ``skb_metadata``: field expressions, a column each. ``returns``: functions also where they
-    return. ``counts``: no event is shown, counts are.
+    return. ``inside``: functions without an sk_buff, too. ``counts``: no
+    event is shown, counts are.
     """
 
     meta: bool = True
@@ -67,6 +68,7 @@ class View:
     rules: bool = False
     nf_path: bool = False
     returns: bool = False
+    inside: bool = False
     skb_metadata: builtins.tuple[str, ...] = ()
     drops: bool = False
     quiet: bool = False
@@ -210,7 +212,7 @@ def _returned_name(event: Event) -> str | None:
 def _func_text(view: View, stamp: Stamp) -> Format:
     if view.drops:
         return format_verdict
-    return format_call if view.returns else format_func
+    return format_call if view.returns or view.inside else format_func
 
 
 def _structure(name: str, of: str, key: str) -> Member:
@@ -338,6 +340,20 @@ FIELDS: tuple[Field, ...] = (
             ),
         ),
         shown=lambda view: view.returns,
+    ),
+    Field(
+        "inside",
+        Group.TASK,
+        (
+            _plain(
+                "inside",
+                "Whether the function takes no sk_buff and runs within one that does: what is told "
+                "of the packet is as it was last seen. Only with --filter-non-skb-funcs or "
+                "--filter-track-bpf-helpers.",
+                {"type": "boolean"},
+            ),
+        ),
+        shown=lambda view: view.inside,
     ),
     Field(
         "skb",

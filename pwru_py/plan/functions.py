@@ -8,7 +8,7 @@ skipped with the reason, so that nothing is left out in silence.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from ..facts.btf import Btf, TypeId
@@ -20,7 +20,8 @@ from .skb_types import SkbTypes, is_drop_reason
 class Target(NamedTuple):
     """A function to attach to.
 
-    ``arg``: the register, from 1, that holds the sk_buff; in a plan for trampolines its slot.
+    ``arg``: the register, from 1, that holds the sk_buff; in a plan for trampolines its slot; 0: it
+    takes none, and is traced within functions that do.
     ``reason_arg``: the one that holds a drop reason, 0 without. ``location_arg``: of a tracepoint,
     which has its arguments in an array, the one that holds the address of its caller. ``addr``: the
     entry as ftrace or kallsyms gives it, 0 when unknown. ``btf_id``: in a plan for trampolines the
@@ -63,6 +64,10 @@ class Plan:
     def shows_ends(self) -> bool:
         """Whether something that is traced tells where packets end."""
         return any(target.name in ENDS for target in self.traced)
+
+    def with_inside(self, targets: tuple[Target, ...], skipped: tuple[Skipped, ...]) -> Plan:
+        """The same with targets that have no sk_buff, and what is left out of them."""
+        return replace(self, targets=self.targets + targets, skipped=self.skipped + skipped)
 
     @property
     def traced(self) -> tuple[Target, ...]:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from ..errors import FeatureUnsupportedError, PrivilegeError
 from ..facts.kallsyms import (
@@ -141,6 +141,13 @@ def _place(addr: int | None, start: int) -> tuple[bool, int] | None:
     if addr is None:
         return None
     return (True, addr - start) if addr > start else (False, addr)
+
+
+def symbol_names() -> Iterator[str]:
+    """Names of all symbols of the kernel and its modules."""
+    with open(system.KALLSYMS, "rb", buffering=_KALLSYMS_BUFFER) as lines:
+        for line in lines:
+            yield line[19:].split(None, 1)[0].decode(errors="replace")
 
 
 def nearest_symbol(addr: int) -> Symbol | None:

@@ -41,6 +41,8 @@ def choices(config: Config, features: Features) -> tuple[Choice, ...]:
     for way in WAYS:
         if wanted not in (Backend.AUTO, way.backend) or way.returns != config.sees_returns:
             continue
+        if way.tracepoints and config.knows_stacks:
+            continue
         missing = way.lacking(features, modules=modules)
         if not way.tracepoints:
             missing = missing or ftrace_off()

@@ -44,6 +44,7 @@ _IN_TABLES = 4096  # packets in a table of netfilter at once
 _JUDGED = 16384  # packets that conntrack has found invalid, until their memory is used anew
 _CALLS = 16384  # of functions that have not returned, at once
 _OWNED_FLOWS = 65536  # of a group or a process, both directions in each namespace on the way
+_TASKS = 4096  # in functions with an sk_buff at once
 _LIVES = 65536  # packets under way
 _RECEIVERS = 16384  # ways of packets that come to sockets whose owner is known
 FLOWS_MAX = 16384
@@ -208,6 +209,8 @@ def _choose_programs(bpf_object: BpfObject, prepared: Prepared, settings: Kernel
     wanted = "trace_skb_any"
     if compiled and settings.simple and settings.adjacent:
         wanted = hot_program(compiled) or wanted
+    if settings.inside:
+        wanted = "trace_inside"
     programs = {program.name: program for program in bpf_object.programs()}
     followers = _followers(prepared, settings, programs)
     traced = prepared.way.programs(prepared.plan.targets, wanted)
@@ -298,6 +301,7 @@ def _fit_maps(bpf_object: BpfObject, prepared: Prepared, settings: KernelConfig)
     bpf_object.map("calls").set_max_entries(_CALLS if prepared.way.returns else 1)
     bpf_object.map("owned").set_max_entries(_OWNED_FLOWS if settings.owned else 1)
     bpf_object.map("owners").set_max_entries(OWNERS_MAX if config.knows_owners else 1)
+    bpf_object.map("levels_of").set_max_entries(_TASKS if settings.inside else 1)
     bpf_object.map("lives").set_max_entries(_LIVES if settings.lives else 1)
     bpf_object.map("receivers").set_max_entries(_RECEIVERS if config.output_owner else 1)
     if config.top:

@@ -17,11 +17,13 @@ from ..facts.returned import has_name
 from ..facts.roles import DROP_TRACEPOINT, JOURNEY_POINTS, RELEASES
 from ..facts.tables import TABLE_FUNCTIONS
 from ..kernel import system
+from ..kernel.notes import Notes
 from ..options.config import Config
 from ..packets.arp import WATCHED
 from ..plan.functions import Candidates, Plan, find_candidates, make_plan
+from ..plan.inside import Wanted, add_inside, check_met, find_plain, helper_names
 from ..plan.tracepoints import find_tracepoints, tracepoint_plan
-from .attachable import check_symbols, find_attachable
+from .attachable import check_symbols, find_attachable, symbol_names
 from .choose import Choice, choices, ftrace_off
 from .conntrack import unjudged
 from .field_expressions import FieldExpressions, check_field_expressions, compile_field_expressions
@@ -147,10 +149,33 @@ def _plan(config: Config, types: KernelTypes, known: Known, way: type[Probes]) -
     if plan.targets and not plan.shows_ends and system.kprobe_pmu() is not None:
         released = make_plan(sources[:1], probed, {RELEASES}.__contains__, slots=way.trampoline)
         plan = replace(plan, ends=RELEASES if released.targets else "")
+    if config.traces_inside:
+        plan = _with_inside(plan, config, types, way)
     if not config.with_tracepoints:
         return plan
     beside = _tracepoints(config, types, known, lambda _name: True)
     return replace(plan, skipped=plan.skipped + beside.skipped, tracepoints=beside.targets)
+
+
+def _with_inside(plan: Plan, config: Config, types: KernelTypes, way: type[Probes]) -> Plan:
+    """Raises NotFoundError for a name that no function has."""
+    wanted = Wanted(config.filter_non_skb_funcs)
+    helpers = frozenset(helper_names(symbol_names()) if config.filter_track_bpf_helpers else ())
+    modules = config.kmods or config.all_kmods
+    btfs = [types.btf]
+    if modules:
+        btfs += system.module_btfs(types.btf, config.kmods, config.all_kmods)
+    sources = [
+        (btf.name if btf.base is not None else "", find_plain(btf, wanted, helpers)) for btf in btfs
+    ]
+    check_met(wanted, lambda: (f.name for btf in btfs for f in btf.functions()))
+    probed = find_attachable(
+        {(name, module) for module, functions in sources for name in functions},
+        Notes(""),
+        kprobes=way.entries,
+        ids=way.trampoline,
+    )
+    return add_inside(plan, sources, probed, wanted.texts, slots=way.trampoline)
 
 
 def _table_functions(types: KernelTypes) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from ..arch.x86_64_sites import FUNCTIONS, Site
 from ..errors import FeatureUnsupportedError, FilterError
 from ..escape import quote
 from ..facts.function_sets import matcher
-from ..facts.roles import TELLS_DROPS
+from ..facts.roles import RETURN_TRAMPOLINE_NAMES, TELLS_DROPS
 from ..facts.tables import NO_TABLES, TABLE_FUNCTIONS, TableLayout, find_layout
 from ..kernel import system
 from ..options.config import Config, Transport
@@ -81,6 +81,9 @@ def make_settings(
         drop_reasons=features.kfree_skb_arguments >= _WITH_REASON,
         typed_task=features.typed_task,
         lives=bool(prepared.plan.ends),
+        inside=config.knows_stacks,
+        trampolines=_trampolines(prepared),
+        by_stack=config.filter_track_skb_by_stackid,
         current_kprobe=_current_kprobe(prepared),
         **_preempt_count(prepared),
         **_page_variables(prepared, warnings),
@@ -140,6 +143,14 @@ def _preempt_count(prepared: Prepared) -> dict[str, int]:
         "hardirq_mask": hardirq_mask,
         "nmi_mask": nmi_mask,
     }
+
+
+def _trampolines(prepared: Prepared) -> tuple[int, ...]:
+    """What other tracers of returns put in place of return addresses."""
+    found: dict[str, int] = {}
+    if prepared.config.knows_stacks:
+        found = find_variables(RETURN_TRAMPOLINE_NAMES, prepared.types.notes)
+    return tuple(found.get(name, 0) for name in RETURN_TRAMPOLINE_NAMES)
 
 
 def _current_kprobe(prepared: Prepared) -> int:

@@ -191,7 +191,7 @@ CONNTRACK: Final[Members] = (
 )
 
 # struct config
-CONFIG_BYTES: Final = 240
+CONFIG_BYTES: Final = 272
 CONFIG: Final[Members] = (
     ("netns", 0, "I"),
     ("ifindex", 4, "I"),
@@ -229,11 +229,14 @@ CONFIG: Final[Members] = (
     ("owner_pid", 192, "I"),
     ("owned", 196, "?"),
     ("lives", 197, "?"),
-    ("current_kprobe", 200, "Q"),
-    ("preempt_count", 208, "Q"),
-    ("per_cpu_offset", 216, "Q"),
-    ("page_offset_base", 224, "Q"),
-    ("vmemmap_base", 232, "Q"),
+    ("inside", 198, "?"),
+    ("by_stack", 199, "?"),
+    ("trampolines", 200, "4Q"),
+    ("current_kprobe", 232, "Q"),
+    ("preempt_count", 240, "Q"),
+    ("per_cpu_offset", 248, "Q"),
+    ("page_offset_base", 256, "Q"),
+    ("vmemmap_base", 264, "Q"),
 )
 
 # struct drop_key
@@ -261,6 +264,7 @@ CB_WORDS: Final = 12
 SKB_MAX: Final = 512
 SHARED_MAX: Final = 1024
 ENTRY_MAX: Final = 512
+RETURN_TRAMPOLINES: Final = 4
 
 # enum section
 SECTION_STACK: Final = 0
@@ -299,6 +303,7 @@ EVENT_TRACEPOINT: Final = 32
 EVENT_VERDICT: Final = 128
 EVENT_LOCAL: Final = 64
 EVENT_RETURN: Final = 144
+EVENT_INSIDE: Final = 48
 
 # enum event_target
 TARGET_FIRST: Final = 1073741824
@@ -339,6 +344,7 @@ CT_DNAT: Final = 9
 # enum cookie
 COOKIE_REASON_SHIFT: Final = 4
 COOKIE_TARGET_SHIFT: Final = 8
+COOKIE_NO_SKB: Final = 15
 COOKIE_NO_REASON: Final = 15
 
 # enum copy

@@ -205,10 +205,16 @@ class DropRules:
     pieces: frozenset[str] = frozenset()
 
 
+_BARE = Event(
+    0, 0, 0, "", Context.UNKNOWN, "", "", 0, 0, 0, 0, 0, 0, "", 0, 0, 0, None, 0, -1, "", ()
+)
+
+
 class Decoder:
     """Turns runs of records into events.
 
     ``skip``: bytes before each record, which is as ``record`` has it.
+    ``inside``: there are events of functions without an sk_buff.
     ``metadata``: what reads SECTION_METADATA. ``calls``: None without SECTION_CALL.
     ``wall_offset_ns`` is added to CLOCK_MONOTONIC to get the time since the epoch.
     """
@@ -226,6 +232,7 @@ class Decoder:
         metadata: Metadata | None = None,
         shapes: Shapes = NO_SHAPES,
         calls: Calls | None = None,
+        inside: bool = False,
     ) -> None:
         form = f"={skip}x{record.format[1:]}"
         padding = stride - struct.calcsize(form)
@@ -237,6 +244,7 @@ class Decoder:
         self._metadata: _Cache[bytes, tuple[SkbValue, ...]] = _Cache(partial(_fields, metadata))
         self._call_at = record.value_at[contract.SECTION_CALL]
         self._calls = calls
+        self._last: dict[int, Event] | None = {} if inside else None  # by sk_buff
         self._head_at = record.value_at[contract.SECTION_HEAD]
         self._targets = (("", ""), *((t.name, t.module) for t in targets))
         self._verdicts = {t.name for t in targets if not NO_VERDICT.fullmatch(t.name)}
@@ -250,6 +258,7 @@ class Decoder:
         self._frames: _Cache[tuple[int, bool], Frame] = _Cache(self._frame)
         details = Details(record, shapes, self._symbolize, self._tuples.__getitem__)
         self._details = details.read if details.any else None
+        self._caller = details.function_caller if details.callers else None
         self._drop_function = None if rules.has_reasons or rules.tracepoint else DROP_FUNCTION
 
     def _function(self, addr: int) -> tuple[str, str, int]:
@@ -273,6 +282,9 @@ class Decoder:
         special, new, called = _SPECIAL, Event._make, self._given.netns
         first = contract.TARGET_FIRST
         read, details, calls = self._details, NO_DETAILS, self._calls
+        last = self._last
+        if last is not None and len(last) > _CACHE_MAX:
+            last.clear()
         events = []
         for (
             ts_ns, skb, addr, pid, index, netns, mark, ifindex, mtu, length, reason, proto, cpu,
@@ -287,6 +299,15 @@ class Decoder:
                 if flags & contract.EVENT_LINK:
                     if flags & contract.EVENT_VERDICT:
                         events += self._returned(sections, ts_ns, ts_ns + wall_offset_ns, cpu)
+                    elif flags & contract.EVENT_TRACEPOINT:
+                        func, module, addr = self._target(index, addr)
+                        event = self._around(skb)._replace(
+                            cpu=cpu, pid=pid, comm=names[comm], context=contexts[context],
+                            func=func, module=module, addr=addr,
+                            ts_ns=ts_ns, wall_ns=ts_ns + wall_offset_ns,
+                            stack=self._stack(sections[:stack_len], addr) if stack_len else (),
+                        )  # fmt: skip
+                        events.append(self._inside(event, sections))
                     else:
                         self._packets.link(skb, addr)
                     continue
@@ -329,13 +350,38 @@ class Decoder:
                     length, addresses, tcp_flags, reason, reason_name, frames, drop,
                     location, packet, parent, said, dns,
                     called(netns) if called is not None else "", vlan, None, fields, *details,
-                    frame, (), 0, None,
+                    frame, (), 0, None, False,
                 ))
             )  # fmt: skip
+            if last is not None:
+                last[skb] = events[-1]
             if calls is not None:
                 sp, _entered_ns, _value, thread, _unused = sections[self._call_at :]
                 events[-1] = calls.enter(events[-1], sp, thread)
         return events
+
+    def _target(self, index: int, addr: int) -> tuple[str, str, int]:
+        return (*self._targets[index], addr) if index else self._functions[addr]
+
+    def _around(self, skb: int) -> Event:
+        """The packet as it was last seen; a bare event where that was lost."""
+        known = self._last.get(skb) if self._last is not None else None
+        if known is None:
+            packet, parent, netns = self._packets.see(skb, "", 0, device=0, last=False)
+            return _BARE._replace(skb=skb, packet=packet, parent=parent, netns=netns)
+        return known._replace(
+            reason=-1, reason_name="", drop=False, location=None, caller=None, cb=(),
+            sk_buff=None, shared_info=None, frame=b"", depth=0, returned=None,
+        )  # fmt: skip
+
+    def _inside(self, event: Event, sections: Sequence[Any]) -> Event:
+        """The rest of an event of a function without an sk_buff."""
+        caller = self._caller(sections) if self._caller is not None else None
+        event = event._replace(inside=True, caller=caller, depth=1)
+        if self._calls is None:
+            return event
+        sp, _entered_ns, _value, thread, _unused = sections[self._call_at :]
+        return self._calls.enter(event, sp, thread)
 
     def _returned(self, sections: Sequence[Any], ts_ns: int, wall_ns: int, cpu: int) -> list[Event]:
         """At most one."""

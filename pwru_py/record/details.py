@@ -76,6 +76,7 @@ class Details:
         self._owner_at = at[contract.SECTION_OWNER]
         self.any = max(self._caller_at, self._tunnel_at, self._cb_at, self._skb_at,
                        self._shared_at, self._conntrack_at, self._owner_at) >= 0  # fmt: skip
+        self.callers = self._caller_at >= 0
         self._shapes = shapes
         self._symbolize = symbolize
         self._tuple_of = tuple_of
@@ -125,6 +126,10 @@ class Details:
             return location
         if flags & contract.EVENT_TRACEPOINT:
             return self._tracepoint_caller(sections)
+        return self.function_caller(sections)
+
+    def function_caller(self, sections: Sequence[Any]) -> Frame | None:
+        """Of a function: who called it."""
         addr = sections[self._caller_at]
         return self._called_from(addr) if addr else None
 

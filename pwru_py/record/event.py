@@ -243,12 +243,14 @@ class Event(NamedTuple):
     Ethernet frame, of what follows the link header 192 bytes at most; link addresses are zeros;
     empty where the kernel has no header yet. ``nf_path``: with ``output_nf_path`` the one step of
     an event of ``nft_do_chain``, or with ``drops`` all that came before the drop.
-    empty where the kernel has no header yet.
 
     In a session with ``output_return`` or ``filter_return``: ``depth``: how many traced functions
     of the thread are under way, this one not counted. ``returned``: of a function that has just
     returned, what; None of every other event. The packet may be freed by then: what such an event
     says of it is as it was at the function's entry.
+
+    ``inside``: the function takes no sk_buff; it runs within one that does, whose packet this is,
+    as it was when it was last seen.
     """
 
     skb: int
@@ -295,6 +297,7 @@ class Event(NamedTuple):
     nf_path: builtins.tuple[Step, ...] = ()
     depth: int = 0
     returned: Returned | None = None
+    inside: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -175,6 +175,9 @@ class KernelConfig:
     tracepoint_cookies: bool = False
     typed_task: bool = False
     lives: bool = False
+    inside: bool = False
+    by_stack: bool = False
+    trampolines: builtins.tuple[int, ...] = (0,) * contract.RETURN_TRAMPOLINES
     hardirq_mask: int = 0
     nmi_mask: int = 0
     cgroup: int = 0
@@ -209,6 +212,7 @@ class KernelConfig:
             or self.owned
             or self.track
             or self.expression
+            or self.inside
             or self.inner_l2.on
             or self.inner_l3.on
             or self.record.section_at[contract.SECTION_TUNNEL]  # for the stack's sake

@@ -46,7 +46,7 @@ def traces(lab: Lab, *arguments: str, names: list[str]) -> list[Trace]:
 def test_the_same_events(lab: Lab) -> None:
     names = backends(lab)
     lab.inside("a", PACKETS)
-    lab.run("ip netns exec b iptables-legacy -A INPUT -p tcp --dport 84 -j DROP")
+    assert lab.inside("b", "iptables-legacy -A INPUT -p tcp --dport 84 -j DROP").rc == 0
     first, *others = traces(lab, "--filter-func", FEW_FUNCTIONS, names=names)
     for other in others:
         assert told(other) == told(first)

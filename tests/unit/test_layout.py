@@ -152,8 +152,10 @@ def test_a_configuration_is_packed_by_name() -> None:
         conntrack=ConntrackSettings(225, 128, 168, states=4, mark=7, mark_mask=15, judges=True),
     )
     values = [*layout.CONFIG.unpack(given.pack())]
-    at = layout.CONFIG.names.index("section_at")
-    values[at : at + contract.SECTION_MAX] = [tuple(values[at : at + contract.SECTION_MAX])]
+    sizes = {"section_at": contract.SECTION_MAX, "trampolines": contract.RETURN_TRAMPOLINES}
+    for name, size in sizes.items():
+        at = layout.CONFIG.names.index(name)
+        values[at : at + size] = [tuple(values[at : at + size])]
     packed = dict(zip(layout.CONFIG.names, values, strict=True))
     tables = layout.TABLES.unpack(packed.pop("tables"))
     assert dict(zip(layout.TABLES.names, tables, strict=True)) == asdict(given.tables)
@@ -184,6 +186,8 @@ def test_a_configuration_is_packed_by_name() -> None:
         (KernelConfig(filter=NEEDS, conntrack=ConntrackSettings(mark_mask=1)), False),
         (KernelConfig(filter=NEEDS, record=RecordLayout.of(contract.SECTION_CONNTRACK)), False),
         (KernelConfig(filter=NEEDS, track=True), False),
+        (KernelConfig(filter=NEEDS, inside=True), False),
+        (KernelConfig(filter=NEEDS, lives=True), True),
         (KernelConfig(filter=NEEDS, inner_l2=NEEDS), False),
         (KernelConfig(inner_l3=NEEDS), False),
         (KernelConfig(filter=NEEDS, shared=True), True),

@@ -81,7 +81,7 @@ def test_the_programs_of_each_object(programs: str) -> None:
     others = {"trace_skb_flat"} if programs == "plain" else set()
     if programs != "fentry":
         others |= {"trace_call", "trace_return", "trace_session"}
-    assert traced == {"trace_skb", "trace_skb_tag", "trace_skb_any"} | others
+    assert traced == {"trace_skb", "trace_skb_tag", "trace_skb_any", "trace_inside"} | others
 
 
 @pytest.mark.parametrize(

@@ -593,3 +593,23 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [event.comm for event in events] == [str(n) for n in range(100)]
     assert [event.tuple and event.tuple.daddr for event in events][99] == "10.0.0.99"
     assert max(len(many._names), len(many._tuples), len(many._functions)) <= 8
+
+
+def test_a_function_without_an_sk_buff_tells_the_packet_around_it() -> None:
+    within = record(
+        flags=contract.EVENT_INSIDE, target=2, pid=7, comm=b"ping", len=0, netns=0, ifname=b"",
+        tuple=packed_tuple(), ts_ns=6_000_000_000, cpu=1,
+    )  # fmt: skip
+    around, inside = decoder(inside=True).decode(record() + within, WALL_OFFSET_NS)
+    assert (inside.func, inside.module, inside.inside, inside.depth) == (
+        "veth_xmit",
+        "veth",
+        True,
+        1,
+    )
+    assert (inside.pid, inside.comm, inside.cpu) == (7, "ping", 1)
+    assert inside.ts_ns == around.ts_ns + 1_000_000_000
+    assert (inside.packet, inside.tuple, inside.netns) == (1, around.tuple, around.netns)
+    assert not around.inside
+    (alone,) = decoder(inside=True).decode(within, WALL_OFFSET_NS)
+    assert (alone.packet, alone.func, alone.tuple, alone.netns) == (1, "veth_xmit", None, 0)

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pytest
+
+from pwru_py.attach.argument_table import argument_table, cookie, place
+from pwru_py.errors import NotFoundError, UsageError
+from pwru_py.options.config import Backend, Config
+from pwru_py.plan.functions import Attachable, Plan, Skipped, Target
+from pwru_py.plan.inside import Wanted, add_inside, check_met, find_plain, helper_names
+from pwru_py.record import contract
+
+from .test_plan import Kernel
+
+NONE = Plan((), ())
+
+
+def kernel() -> Kernel:
+    k = Kernel()
+    k.func("fib_lookup", k.ptr(k.struct("net", 8)), k.number)
+    k.func("fib_table_lookup", k.ptr(k.struct("fib_table", 8)))
+    k.func("sock_wmalloc", k.sock)
+    k.func("kmalloc", k.number)
+    k.func("many", *[k.number] * 13)
+    k.func("nothing")
+    return k
+
+
+def plain(*texts: str, others: Iterable[str] = ()) -> list[str]:
+    return sorted(find_plain(kernel().btf(), Wanted(texts), others))
+
+
+def test_names_patterns_and_all_of_networking() -> None:
+    assert plain("kmalloc") == ["kmalloc"]
+    assert plain("fib_.*") == ["fib_lookup", "fib_table_lookup"]
+    assert plain("fib") == []
+    assert plain("@inside") == ["fib_lookup", "fib_table_lookup", "sock_wmalloc"]
+    assert plain("@inside", "nothing", others=["kmalloc", "absent"]) == [
+        "fib_lookup", "fib_table_lookup", "kmalloc", "nothing", "sock_wmalloc",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", ["@core", "fib_(", "a{99999999999}"])
+def test_what_is_neither(text: str) -> None:
+    with pytest.raises(UsageError):
+        Wanted([text])
+
+
+def test_a_name_that_no_function_has() -> None:
+    btf = kernel().btf()
+    wanted = Wanted(["fib_lokup", "kmalloc"])
+    find_plain(btf, wanted)
+    with pytest.raises(NotFoundError, match="'fib_lokup': did you mean fib_lookup") as refused:
+        check_met(wanted, lambda: (function.name for function in btf.functions()))
+    assert "`filter_non_skb_funcs`" in str(refused.value)
+    check_met(Wanted(["@inside"]), list)
+
+
+def test_targets_come_behind_those_with_an_sk_buff() -> None:
+    btf = kernel().btf()
+    functions = find_plain(btf, Wanted(["fib_.*", "kmalloc", "many", "nothing"]))
+    probed = Attachable(
+        {("fib_lookup", ""): [0x10], ("kmalloc", ""): [0x20, 0x30], ("nothing", ""): [0x40]},
+        "kallsyms",
+    )
+    first = Plan((Target("nothing", "", 0x40, 1, 0),), ())
+    asked = ["kmalloc", "many"]
+    found = add_inside(first, [("", functions)], probed, asked, slots=False)
+    assert [(target.name, target.addr, target.arg) for target in found.targets] == [
+        ("nothing", 0x40, 1),
+        ("fib_lookup", 0x10, 0),
+        ("kmalloc", 0x20, 0),
+        ("kmalloc", 0x30, 0),
+    ]
+    assert found.skipped == (Skipped("many", "", "not in kallsyms"),), (
+        "what nobody named is not told"
+    )
+
+
+def test_trampolines_take_what_has_one_type_and_few_arguments() -> None:
+    btf = kernel().btf()
+    functions = find_plain(btf, Wanted(["kmalloc", "many", "nothing"]))
+    probed = Attachable({(name, ""): [0] for name in functions}, "kallsyms")
+    found = add_inside(NONE, [("", functions)], probed, ["many"], slots=True)
+    assert {target.name for target in found.targets} == {"kmalloc", "nothing"}
+    assert all(target.btf_id for target in found.targets)
+    assert found.skipped == (Skipped("many", "", "no trampoline takes its arguments"),)
+    twice = Attachable({("kmalloc", ""): [0x20, 0x30]}, "kallsyms")
+    one = {"kmalloc": functions["kmalloc"]}
+    told = add_inside(NONE, [("", one)], twice, ["kmalloc"], slots=True).skipped
+    assert told == (Skipped("kmalloc", "", "several functions of this name"),)
+
+
+def test_the_program_is_told_that_there_is_no_sk_buff() -> None:
+    target = Target("fib_lookup", "", 0x1000, 0, 0)
+    assert cookie(2, target) == 3 << contract.COOKIE_TARGET_SHIFT | contract.COOKIE_NO_SKB
+    table = argument_table([target], (5,))
+    assert table.places[place(0x1005)] == contract.COOKIE_NO_SKB
+
+
+def test_helpers_are_known_by_their_prototypes() -> None:
+    symbols = ["bpf_redirect_proto", "bpf_redirect", "inet_proto", "bpf_x_proto.cold"]
+    assert list(helper_names(symbols)) == ["bpf_redirect"]
+
+
+@pytest.mark.parametrize(
+    "other", [{"drops": True}, {"journey": True}, {"backend": Backend.TRACEPOINT}]
+)
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"filter_non_skb_funcs": ("fib_lookup",)},
+        {"filter_track_bpf_helpers": True},
+        {"filter_track_skb_by_stackid": True},
+    ],
+)
+def test_tracepoints_do_not_lie_within_functions(
+    asked: dict[str, object], other: dict[str, object]
+) -> None:
+    with pytest.raises(UsageError, match="tracepoints do not"):
+        Config(**asked, **other)  # type: ignore[arg-type]
