@@ -26,9 +26,15 @@ def chosen_kernels() -> list[str]:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """On every kernel, or on those that a mark ``kernels`` names: others lack what is tested."""
+    """On every kernel, or on those that a mark names.
+
+    ``kernels``: the others lack what is tested. ``representative``: a few show it; with
+    ``PWRU_SOAK`` all do.
+    """
     if "lab" in metafunc.fixturenames:
         mark = metafunc.definition.get_closest_marker("kernels")
+        if mark is None and not os.environ.get("PWRU_SOAK"):
+            mark = metafunc.definition.get_closest_marker("representative")
         names = [name for name in chosen_kernels() if mark is None or name in mark.args]
         metafunc.parametrize("lab", names, indirect=True, scope="session")
 

@@ -13,7 +13,7 @@ from tests.kernel.test_journey import BACK, BRIDGED, way
 
 def run(lab: Lab, *words: str, status: int = 0) -> list[dict[str, Any]]:
     """What is shown, while another process in a pings b all the time."""
-    other = lab.guest.start("exec ip netns exec a ping -i 0.05 10.1.0.2")
+    other = lab.guest.start("exec ip netns exec a ping -i 0.2 10.1.0.2")
     try:
         done = lab.guest.run(shlex.join([PWRU, "--output-json", *words]), check=False, timeout=120)
     finally:
