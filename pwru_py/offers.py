@@ -41,7 +41,7 @@ def _functions() -> Iterable[str]:
     from .programs.known import KernelTypes
 
     try:
-        found: Iterable[str] = KernelTypes().known().candidates
+        found: Iterable[str] = KernelTypes().known().functions.candidates
     except PwruError:
         found = ()
     return (*(f"@{name}" for name in SETS), *found)

@@ -16,7 +16,7 @@ from . import system
 
 CACHE = "/var/cache/pwru-py"
 KERNEL_NOTES = "/sys/kernel/notes"
-FORMAT = 1
+FORMAT = 2
 """Of what notes hold. Raise it with every change of what is noted or how it is found."""
 _OWNER = 0  # root
 _BUILD_ID = 3  # NT_GNU_BUILD_ID, elf(5)

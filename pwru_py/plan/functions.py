@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What to attach: kernel BTF x attachable functions x Config. Pure.
 
-The plan names every function that has an sk_buff among its arguments, either as a target or as
-skipped with the reason, so that nothing is left out in silence.
+The plan names every function that has an sk_buff among its arguments, or that is told where to
+find some, either as a target or as skipped with the reason, so that nothing is left out in silence.
 """
 
 from __future__ import annotations
@@ -11,10 +11,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from ..facts.btf import Btf, TypeId
-from ..facts.roles import COPIES_INTO_FIRST, ENDS, FIRST
-from .arguments import argument_registers, argument_slots
-from .skb_types import SkbTypes, is_drop_reason
+from ..facts.roles import ENDS, FIRST
+from .candidates import Arguments, Functions
 
 
 class Target(NamedTuple):
@@ -38,7 +36,7 @@ class Target(NamedTuple):
 
 
 class Skipped(NamedTuple):
-    """A function with an sk_buff argument that is not traced, and why."""
+    """A function that takes sk_buffs, or is told where they are, that is not traced, and why."""
 
     name: str
     module: str
@@ -100,87 +98,22 @@ def _rank(target: Target) -> int:
     return len(FIRST)
 
 
-class Arguments(NamedTuple):
-    """Where a function has its sk_buff and its drop reason, see ``Target``; 0: nowhere.
-
-    First the registers, then the slots: ``argument_slots``. ``btf_id``: its type.
-    """
-
-    arg: int
-    reason_arg: int
-    slot: int = 0
-    reason_slot: int = 0
-    btf_id: int = 0
-
-
-class _Prototypes:
-    """Decides on prototypes, each once: most functions share theirs."""
-
-    def __init__(self, btf: Btf) -> None:
-        self._btf = btf
-        self._skb = SkbTypes(btf)
-        self._seen: dict[tuple[TypeId, bool], Arguments] = {}
-
-    @property
-    def with_skb(self) -> set[TypeId]:
-        """Those with an sk_buff among their parameters."""
-        return self._skb.prototypes
-
-    def arguments(self, proto: TypeId, copier: bool) -> Arguments:
-        """Where a prototype of ``with_skb`` has them; arg 0: the sk_buff is not in a register.
-
-        ``copier``: if it takes several sk_buffs, the last is the packet, else the first.
-        """
-        try:
-            return self._seen[proto, copier]
-        except KeyError:
-            found = self._seen[proto, copier] = self._decide(proto, copier)
-            return found
-
-    def _decide(self, proto: TypeId, copier: bool) -> Arguments:
-        types = self._btf.parameter_types(proto)
-        skbs = [n for n, t in enumerate(types) if t in self._skb.pointers]
-        skb = skbs[-1 if copier else 0]
-        reason = next((n for n, t in enumerate(types) if is_drop_reason(self._btf, t)), -1)
-        none = (0,) * len(types)
-        registers = (*argument_registers(self._btf, proto), 0)
-        slots = (*(argument_slots(self._btf, proto) or none), 0)
-        return Arguments(registers[skb], registers[reason], slots[skb], slots[reason])
-
-
-Candidates = Mapping[str, Iterable[Arguments]]
-"""Functions with an sk_buff among their arguments: name to the prototypes of that name."""
-
-
-def find_candidates(btf: Btf) -> dict[str, set[Arguments]]:
-    """The candidates among the functions of one BTF, without those of its base."""
-    prototypes = _Prototypes(btf)
-    with_skb = prototypes.with_skb
-    found: dict[str, set[Arguments]] = {}
-    for at, proto in btf.function_protos():
-        if proto in with_skb:
-            name = btf.name_at(at)
-            arguments = prototypes.arguments(proto, name in COPIES_INTO_FIRST)
-            found.setdefault(name, set()).add(arguments._replace(btf_id=btf.id_at(at)))
-    return found
-
-
 def make_plan(
-    sources: Iterable[tuple[str, Candidates]],
+    sources: Iterable[tuple[str, Functions]],
     attachable: Attachable,
     wanted: Callable[[str], object],
     slots: bool = False,
 ) -> Plan:
     """The plan for the functions that ``wanted`` likes, the kernel's first, then modules'.
 
-    ``sources``: (module, its candidates), '' for the kernel. ``wanted`` takes a function's name:
+    ``sources``: (module, its functions), '' for the kernel. ``wanted`` takes a function's name:
     ``re.compile(RE).fullmatch``, for example. ``slots``: the plan is for trampolines.
     """
     decide = _trampoline if slots else _probe
     targets: list[Target] = []
     skipped: list[Skipped] = []
-    for module, candidates in sources:
-        for name, protos in candidates.items():
+    for module, functions in sources:
+        for name, protos in functions.candidates.items():
             if not wanted(name):
                 continue
             decided = _decide(name, module, protos, attachable, decide)
@@ -188,6 +121,11 @@ def make_plan(
                 skipped.append(decided)
             else:
                 targets.extend(decided)
+        skipped += (
+            Skipped(name, module, f"takes no sk_buff, but {takes}")
+            for name, takes in functions.indirect.items()
+            if wanted(name)
+        )
     targets.sort(key=_rank)
     return Plan(tuple(targets), tuple(skipped))
 

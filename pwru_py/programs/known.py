@@ -14,7 +14,7 @@ from ..facts.btf import Btf, Kind
 from ..facts.features import Features
 from ..kernel import system
 from ..kernel.notes import CACHE, Notes
-from ..plan.functions import Arguments, Candidates, find_candidates
+from ..plan.candidates import Arguments, Functions
 from ..plan.tracepoints import Tracepoint, find_tracepoints
 
 _NOTE = "types"
@@ -25,7 +25,7 @@ class Known:
     """What a start needs to know of the kernel's types; ``reasons`` as for ``Reasons``."""
 
     features: Features
-    candidates: Candidates
+    functions: Functions
     tracepoints: Sequence[Tracepoint]
     reasons: Mapping[str, int]
     subsystems: Mapping[str, int]
@@ -34,7 +34,7 @@ class Known:
     def of(cls, btf: Btf) -> Known:
         return cls(
             Features.of(btf),
-            find_candidates(btf),
+            Functions.of(btf),
             find_tracepoints(btf),
             btf.enum("skb_drop_reason"),
             btf.enum("skb_drop_reason_subsys"),
@@ -47,10 +47,13 @@ class Known:
                 return None
             return cls(
                 Features(**note["features"]),
-                {
-                    name: [Arguments(*a) for a in several]
-                    for name, several in note["candidates"].items()
-                },
+                Functions(
+                    {
+                        name: [Arguments(*a) for a in several]
+                        for name, several in note["candidates"].items()
+                    },
+                    dict(note["indirect"]),
+                ),
                 [Tracepoint(*tracepoint) for tracepoint in note["tracepoints"]],
                 note["reasons"],
                 note["subsystems"],
@@ -61,7 +64,10 @@ class Known:
     def note(self) -> dict[str, Any]:
         return {
             "features": asdict(self.features),
-            "candidates": {name: sorted(several) for name, several in self.candidates.items()},
+            "candidates": {
+                name: sorted(several) for name, several in self.functions.candidates.items()
+            },
+            "indirect": dict(self.functions.indirect),
             "tracepoints": list(self.tracepoints),
             "reasons": dict(self.reasons),
             "subsystems": dict(self.subsystems),

@@ -20,7 +20,8 @@ from ..kernel import system
 from ..kernel.notes import Notes
 from ..options.config import Config
 from ..packets.arp import WATCHED
-from ..plan.functions import Candidates, Plan, find_candidates, make_plan
+from ..plan.candidates import module_functions
+from ..plan.functions import Plan, make_plan
 from ..plan.inside import Wanted, add_inside, check_met, find_plain, helper_names
 from ..plan.tracepoints import find_tracepoints, tracepoint_plan
 from .attachable import check_symbols, find_attachable, symbol_names
@@ -69,7 +70,7 @@ def prepare(config: Config) -> Prepared:
     types = KernelTypes(config.kernel_btf)
     known = types.known()
     if types.file:
-        check_symbols(known.candidates, types.file)
+        check_symbols(known.functions.candidates, types.file)
     _check_return_filter(config, types)
     field_expressions = compile_field_expressions(config, types)
     return _prepare(
@@ -135,12 +136,12 @@ def _plan(config: Config, types: KernelTypes, known: Known, way: type[Probes]) -
             beside = _tracepoints(config, types, known, WATCHED.__contains__)
             return replace(plan, tracepoints=beside.targets)
         return plan
-    sources: list[tuple[str, Candidates]] = [("", known.candidates)]
+    sources = [("", known.functions)]
     if config.kmods or config.all_kmods:
         modules = system.module_btfs(types.btf, config.kmods, config.all_kmods)
-        sources += [(btf.name, find_candidates(btf)) for btf in modules]
+        sources += module_functions(types.btf, modules)
     probed = find_attachable(
-        {(name, module) for module, candidates in sources for name in candidates},
+        {(name, module) for module, functions in sources for name in functions.candidates},
         types.notes,
         kprobes=way.entries,
         ids=way.trampoline,

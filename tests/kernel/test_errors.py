@@ -107,6 +107,8 @@ def test_list_funcs(lab: Lab) -> None:
     rows = {line.split()[0]: line.split()[1:] for line in functions.splitlines()[1:]}
     assert rows["ip_rcv"] == ["1", "vmlinux"]
     assert all(row[2] == "skipped:" for row in rows.values() if row[0] == "-")
+    assert " ".join(rows["skb_dequeue"]).endswith("but a list of them (struct sk_buff_head *)")
+    assert rows["vlan_do_receive"][-3:] == ["(struct", "sk_buff", "**)"]
     traced = [name for name, row in rows.items() if row[0] != "-"]
     assert len(traced) > 1000
     assert lab.attached_probes() == ""

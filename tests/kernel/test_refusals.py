@@ -120,9 +120,9 @@ def test_btf_of_another_kernel(lab: Lab) -> None:
 OTHER_BTF = """
 import sys
 from pwru_py.facts.btf import Btf
-from pwru_py.plan.functions import find_candidates
+from pwru_py.plan.candidates import Functions
 raw = open("/sys/kernel/btf/vmlinux", "rb").read()
-for name in sorted(find_candidates(Btf(raw)))[::5]:
+for name in sorted(Functions.of(Btf(raw)).candidates)[::5]:
     old = b"\\0" + name.encode() + b"\\0"
     raw = raw.replace(old, b"\\0x" + old[2:])
 open(sys.argv[1], "wb").write(raw)

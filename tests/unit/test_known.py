@@ -12,7 +12,7 @@ import pytest
 from pwru_py.facts.features import Features
 from pwru_py.kernel import system
 from pwru_py.kernel.notes import Notes
-from pwru_py.plan.functions import Arguments
+from pwru_py.plan.candidates import Arguments, Functions
 from pwru_py.plan.tracepoints import Tracepoint
 from pwru_py.programs.known import KernelTypes, Known
 
@@ -23,7 +23,10 @@ FEATURES = Features(
 
 KNOWN = Known(
     FEATURES,
-    {"ip_rcv": [Arguments(1, 0)], "two": [Arguments(0, 0), Arguments(2, 3)]},
+    Functions(
+        {"ip_rcv": [Arguments(1, 0)], "two": [Arguments(0, 0), Arguments(2, 3)]},
+        {"skb_dequeue": "a list of them"},
+    ),
     [Tracepoint("kfree_skb", "", 1, 3, 2, 9)],
     {"SKB_CONSUMED": 1, "SKB_DROP_REASON_NO_SOCKET": 3},
     {"SKB_DROP_REASON_SUBSYS_OPENVSWITCH": 3},
@@ -64,8 +67,9 @@ def test_the_second_start_walks_nothing(walks: list[str]) -> None:
 
 @pytest.mark.parametrize(
     "note",
-    [{}, {"features": {"ring": True}}, {"features": 7}, {**KNOWN.note(), "candidates": [1]}],
-)
+    [{}, {"features": {"ring": True}}, {"features": 7}, {**KNOWN.note(), "candidates": [1]},
+     {**KNOWN.note(), "indirect": 1}],
+)  # fmt: skip
 def test_a_note_of_another_kind_is_made_anew(walks: list[str], note: dict[str, Any]) -> None:
     notes = FakeNotes(types=note)
     assert start(notes) == start(notes) == KNOWN

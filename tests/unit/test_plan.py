@@ -5,7 +5,8 @@ import re
 from collections.abc import Sequence
 
 from pwru_py.facts.btf import Btf, Kind
-from pwru_py.plan.functions import Attachable, Plan, Skipped, Target, find_candidates, make_plan
+from pwru_py.plan.candidates import Functions, module_functions
+from pwru_py.plan.functions import Attachable, Plan, Skipped, Target, make_plan
 
 from .btf_builder import Builder
 
@@ -35,7 +36,7 @@ def everything(*btfs: Btf, source: str = "available_filter_functions") -> Attach
 def plan(b: Builder, wanted: str = ".*", attachable: Attachable | None = None) -> Plan:
     btf = b.btf()
     return make_plan(
-        [("", find_candidates(btf))], attachable or everything(btf), re.compile(wanted).fullmatch
+        [("", Functions.of(btf))], attachable or everything(btf), re.compile(wanted).fullmatch
     )
 
 
@@ -58,9 +59,7 @@ def test_which_pointers_are_sk_buffs() -> None:
     k.func("forward", k.ptr(k.fwd("sk_buff")))
     k.func("second", k.sock, k.skb)
     k.func("first_of_two", k.number, k.skb, k.skb)
-    k.func("array_of_pointers", k.ptr(k.skb))
     k.func("by_value", k.sk_buff)
-    k.func("queue_head", k.ptr(k.struct("sk_buff_head")))
     k.func("void_pointer", k.ptr(0))
     k.func("pointer_to_prototype", k.ptr(k.proto(k.skb)))
     k.func("nothing")
@@ -77,6 +76,49 @@ def test_which_pointers_are_sk_buffs() -> None:
         "first_of_two": (2, 0),
     }
     assert found.skipped == ()
+
+
+PLACE = "takes no sk_buff, but the address of a pointer to one (struct sk_buff **)"
+LIST = "takes no sk_buff, but a list of them (struct sk_buff_head *)"
+
+
+def test_those_that_are_told_where_sk_buffs_are_have_their_reason() -> None:
+    k = Kernel()
+    place, head = k.ptr(k.skb), k.ptr(k.struct("sk_buff_head", 24))
+    k.func("__netif_receive_skb_core", place, k.number)
+    k.func("const_place", k.alias(Kind.CONST, k.ptr(k.const_skb)))
+    k.func("skb_dequeue", head)
+    k.func("const_list", k.number, k.ptr(k.alias(Kind.CONST, k.fwd("sk_buff_head"))))
+    k.func("both", head, place)
+    k.func("has_one", k.skb, place, head)
+    k.func("sometimes_has_one", place)
+    k.func("sometimes_has_one", k.skb)
+    k.func("deeper", k.ptr(place))
+    module = Builder(k)
+    module.func("of_a_module", head)
+    module.func("of_its_own", module.ptr(module.ptr(module.alias(Kind.CONST, k.sk_buff))))
+    module.func("skb_dequeue", k.skb)
+    vmlinux = k.btf()
+    veth = module.btf(vmlinux, "veth")
+    sources = [("", Functions.of(vmlinux)), *module_functions(vmlinux, [veth])]
+    found = make_plan(sources, everything(vmlinux, veth), lambda name: True)
+    assert {target.name for target in found.targets} == {
+        "has_one",
+        "sometimes_has_one",
+        "skb_dequeue",
+    }
+    assert {(skipped.name, skipped.module): skipped.why for skipped in found.skipped} == {
+        ("__netif_receive_skb_core", ""): PLACE,
+        ("const_place", ""): PLACE,
+        ("both", ""): PLACE,
+        ("skb_dequeue", ""): LIST,
+        ("const_list", ""): LIST,
+        ("of_a_module", "veth"): LIST,
+        ("of_its_own", "veth"): PLACE,
+    }
+    assert make_plan(sources, everything(vmlinux, veth), {"both"}.__contains__).skipped == (
+        Skipped("both", "", PLACE),
+    )
 
 
 def test_a_copy_that_is_not_filled_in_yet_is_not_the_packet() -> None:
@@ -183,7 +225,7 @@ def test_a_plan_for_trampolines() -> None:
     made["of_a_module"] = module.func("of_a_module", k.skb)
     vmlinux = k.btf()
     veth = module.btf(vmlinux, "veth")
-    sources = [("", find_candidates(vmlinux)), (veth.name, find_candidates(veth))]
+    sources = [("", Functions.of(vmlinux)), *module_functions(vmlinux, [veth])]
     found = make_plan(sources, everything(vmlinux, veth), lambda name: True, slots=True)
     assert positions(found) == {
         "plain": (1, 2),
@@ -216,7 +258,7 @@ def test_functions_of_modules() -> None:
     module.func("local_type", module.ptr(module.alias(Kind.CONST, k.sk_buff)))
     vmlinux = k.btf()
     veth = module.btf(vmlinux, "veth")
-    sources = [("", find_candidates(vmlinux)), (veth.name, find_candidates(veth))]
+    sources = [("", Functions.of(vmlinux)), *module_functions(vmlinux, [veth])]
     found = make_plan(sources, everything(vmlinux, veth), lambda name: True)
     assert {(t.name, t.module, t.arg) for t in found.targets} == {
         ("shared_name", "", 1),
