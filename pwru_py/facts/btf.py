@@ -13,6 +13,7 @@ import struct
 import sys
 from array import array
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Container, Iterable, Iterator
 from enum import IntEnum
 from typing import NamedTuple, NewType
@@ -326,6 +327,12 @@ class Btf:
         words = self._words
         for at in self._funcs:
             yield at, TypeId(words[at + 2])
+
+    def repeated_functions(self) -> dict[str, int]:
+        """Names that several functions of this BTF bear, and how many do."""
+        words = self._words
+        offsets = Counter(words[at] for at in self._funcs)
+        return {self._string(offset): count for offset, count in offsets.items() if count > 1}
 
     def name_at(self, at: int) -> str:
         """The name of the function that stands there."""

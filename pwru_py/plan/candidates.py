@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from ..facts.btf import Btf, TypeId
+from ..facts.btf import Btf, Kind, TypeId
 from ..facts.roles import COPIES_INTO_FIRST
 from .arguments import argument_registers, argument_slots
 from .skb_types import SkbTypes, is_drop_reason
@@ -26,26 +26,28 @@ class Arguments(NamedTuple):
     btf_id: int = 0
 
 
-Candidates = Mapping[str, Iterable[Arguments]]
-"""Functions with an sk_buff among their arguments: name to the prototypes of that name."""
+Candidates = Mapping[str, Collection[Arguments]]
+"""Functions with an sk_buff among their arguments: name to each that BTF has of that name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Functions:
     """Those of one BTF, without those of its base.
 
-    ``indirect``: name to what it takes in place of an sk_buff.
+    ``indirect``: name to what it takes in place of an sk_buff. ``consistent``: where several
+    functions bear a name, all have the prototypes that BTF gives to it.
     """
 
     candidates: Candidates
     indirect: Mapping[str, str]
+    consistent: bool
 
     @classmethod
     def of(cls, btf: Btf, skb: SkbTypes | None = None) -> Functions:
         """``skb``: the types of ``btf``, where they are at hand."""
         skb = skb or SkbTypes(btf)
         candidates = _candidates(btf, skb)
-        return cls(candidates, _indirect(btf, skb, candidates))
+        return cls(candidates, _indirect(btf, skb, candidates), _is_consistent(btf))
 
 
 def module_functions(base: Btf, modules: Iterable[Btf]) -> list[tuple[str, Functions]]:
@@ -92,7 +94,24 @@ def _candidates(btf: Btf, skb: SkbTypes) -> dict[str, set[Arguments]]:
             name = btf.name_at(at)
             arguments = prototypes.arguments(proto, name in COPIES_INTO_FIRST)
             found.setdefault(name, set()).add(arguments._replace(btf_id=btf.id_at(at)))
+    for name, count in btf.repeated_functions().items():
+        if name in found and len(found[name]) < count:
+            found[name].add(_WITHOUT_SKB)
     return found
+
+
+_WITHOUT_SKB = Arguments(0, 0)
+"""Of another function of that name, that takes none."""
+
+
+def _is_consistent(btf: Btf) -> bool:
+    """Whether pahole, which makes BTF, has compared all functions of one name.
+
+    Asked for ``consistent_func``, it leaves out a name whose prototypes differ; else it takes one
+    of them. Kernels ask for it in the same list as for the tags of kfuncs (scripts/Makefile.btf,
+    6.10, commit ebb79e96f1ea).
+    """
+    return bool(btf.named("bpf_kfunc", (Kind.DECL_TAG,)))
 
 
 PLACE = "the address of a pointer to one (struct sk_buff **)"

@@ -7,7 +7,7 @@ find some, either as a target or as skipped with the reason, so that nothing is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -113,18 +113,15 @@ def make_plan(
     targets: list[Target] = []
     skipped: list[Skipped] = []
     for module, functions in sources:
-        for name, protos in functions.candidates.items():
-            if not wanted(name):
-                continue
-            decided = _decide(name, module, protos, attachable, decide)
+        for name in filter(wanted, functions.candidates):
+            decided = _decide(name, module, functions, attachable, decide)
             if isinstance(decided, Skipped):
                 skipped.append(decided)
             else:
                 targets.extend(decided)
         skipped += (
-            Skipped(name, module, f"takes no sk_buff, but {takes}")
-            for name, takes in functions.indirect.items()
-            if wanted(name)
+            Skipped(name, module, f"takes no sk_buff, but {functions.indirect[name]}")
+            for name in filter(wanted, functions.indirect)
         )
     targets.sort(key=_rank)
     return Plan(tuple(targets), tuple(skipped))
@@ -133,44 +130,49 @@ def make_plan(
 def _decide(
     name: str,
     module: str,
-    protos: Iterable[Arguments],
+    functions: Functions,
     attachable: Attachable,
-    decide: Callable[[Iterable[Arguments]], Arguments | str],
+    decide: Callable[[Collection[Arguments], int, bool], Arguments | str],
 ) -> list[Target] | Skipped:
     addrs = attachable.functions.get((name, module))
     if addrs is None:
         return Skipped(name, module, f"not in {attachable.source}")
     if name in attachable.blacklist:
         return Skipped(name, module, "on the kprobe blacklist")
-    decided = decide(protos)
+    protos = functions.candidates[name]
+    decided = decide(protos, len(addrs), functions.consistent)
     if isinstance(decided, str):
         return Skipped(name, module, decided)
-    if len(addrs) > 1:
-        # BTF knows one prototype. Others of this name may differ, and a wrong register is worse.
-        return Skipped(name, module, f"{len(addrs)} functions of this name, BTF knows one")
     arg, reason, btf_id = decided.arg, decided.reason_arg, decided.btf_id
     return [Target(name, module, addr, arg, reason, btf_id) for addr in addrs or (0,)]
 
 
-def _probe(protos: Iterable[Arguments]) -> Arguments | str:
-    """The registers, or why not."""
+def _probe(protos: Collection[Arguments], count: int, consistent: bool) -> Arguments | str:
+    """The registers of ``count`` functions of a name, or why not."""
     found = {Arguments(proto.arg, proto.reason_arg) for proto in protos}
     if len(found) > 1:
-        return f"{len(found)} functions of this name differ in arguments"
+        return f"{len(protos)} functions of this name differ in arguments"
     (arguments,) = found
-    return arguments if arguments.arg else "its sk_buff is passed on the stack"
+    if not arguments.arg:
+        return "its sk_buff is passed on the stack"
+    if count > 1 and count != len(protos) and not consistent:
+        # Those that BTF does not know may differ, and a wrong register is worse.
+        return f"{count} functions of this name, BTF knows {len(protos)}"
+    return arguments
 
 
-def _trampoline(protos: Iterable[Arguments]) -> Arguments | str:
+def _trampoline(protos: Collection[Arguments], count: int, consistent: bool) -> Arguments | str:
     """The slots as if they were registers, or why not.
 
     A trampoline keeps just the registers of the prototype that it is given: with that of another
-    function of this name, the traced one would lose arguments.
+    function of this name, the traced one would lose arguments. The kernel looks for the function
+    by its name, and takes the first (bpf_check_attach_target() in kernel/bpf/verifier.c).
     """
-    found = set(protos)
-    if len(found) > 1:
-        return f"BTF knows {len(found)} functions of this name"
-    (arguments,) = found
+    if len(protos) > 1:
+        return f"BTF knows {len(protos)} functions of this name"
+    if count > 1:
+        return f"{count} functions of this name, a trampoline finds the first alone"
+    (arguments,) = protos
     if not arguments.slot:
         return "no trampoline takes its arguments"
     return Arguments(arguments.slot, arguments.reason_slot, btf_id=arguments.btf_id)

@@ -53,6 +53,7 @@ class Known:
                         for name, several in note["candidates"].items()
                     },
                     dict(note["indirect"]),
+                    note["consistent"],
                 ),
                 [Tracepoint(*tracepoint) for tracepoint in note["tracepoints"]],
                 note["reasons"],
@@ -68,6 +69,7 @@ class Known:
                 name: sorted(several) for name, several in self.functions.candidates.items()
             },
             "indirect": dict(self.functions.indirect),
+            "consistent": self.functions.consistent,
             "tracepoints": list(self.tracepoints),
             "reasons": dict(self.reasons),
             "subsystems": dict(self.subsystems),

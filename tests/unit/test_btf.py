@@ -31,6 +31,16 @@ def test_every_kind_is_stepped_over() -> None:
     assert {btf.kind(TypeId(i)) for i in range(1, b.count + 1)} == set(Kind)
 
 
+def test_repeated_functions() -> None:
+    b = Builder()
+    for name in ("twice", "once", "twice", "thrice", "thrice", "thrice"):
+        b.func(name, b.integer())
+    module = Builder(b)
+    module.func("once", b.integer())
+    assert b.btf().repeated_functions() == {"twice": 2, "thrice": 3}
+    assert module.btf(b.btf(), "veth").repeated_functions() == {}
+
+
 def test_functions_and_parameters() -> None:
     b = Builder()
     skb = b.ptr(b.struct("sk_buff"))

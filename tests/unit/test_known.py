@@ -26,6 +26,7 @@ KNOWN = Known(
     Functions(
         {"ip_rcv": [Arguments(1, 0)], "two": [Arguments(0, 0), Arguments(2, 3)]},
         {"skb_dequeue": "a list of them"},
+        True,
     ),
     [Tracepoint("kfree_skb", "", 1, 3, 2, 9)],
     {"SKB_CONSUMED": 1, "SKB_DROP_REASON_NO_SOCKET": 3},

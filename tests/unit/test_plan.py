@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 from pwru_py.facts.btf import Btf, Kind
 from pwru_py.plan.candidates import Functions, module_functions
@@ -104,13 +105,13 @@ def test_those_that_are_told_where_sk_buffs_are_have_their_reason() -> None:
     found = make_plan(sources, everything(vmlinux, veth), lambda name: True)
     assert {target.name for target in found.targets} == {
         "has_one",
-        "sometimes_has_one",
         "skb_dequeue",
     }
     assert {(skipped.name, skipped.module): skipped.why for skipped in found.skipped} == {
         ("__netif_receive_skb_core", ""): PLACE,
         ("const_place", ""): PLACE,
         ("both", ""): PLACE,
+        ("sometimes_has_one", ""): "2 functions of this name differ in arguments",
         ("skb_dequeue", ""): LIST,
         ("const_list", ""): LIST,
         ("of_a_module", "veth"): LIST,
@@ -204,9 +205,50 @@ def test_what_is_left_out_is_named_with_its_reason() -> None:
     assert why(found) == {
         "inlined": "not in kallsyms",
         "refused": "on the kprobe blacklist",
-        "twice": "2 functions of this name, BTF knows one",
+        "twice": "2 functions of this name, BTF knows 1",
         "differs": "2 functions of this name differ in arguments",
     }
+
+
+def several(k: Kernel, count: int, name: str = "f") -> Plan:
+    """A plan where ``count`` functions have the name."""
+    addrs = [0xFFFF0010 + 16 * n for n in range(count)]
+    return plan(k, attachable=Attachable({(name, ""): addrs}, "kallsyms"))
+
+
+def test_each_function_of_a_name_is_traced_where_btf_has_them_all() -> None:
+    """As add_grec() of IPv4 and of IPv6 on 6.1."""
+    k = Kernel()
+    k.func("f", k.skb, k.sock)
+    k.func("f", k.skb, k.number)
+    assert several(k, 2).targets == (
+        Target("f", "", 0xFFFF0010, 1, 0),
+        Target("f", "", 0xFFFF0020, 1, 0),
+    )
+    assert why(several(k, 3)) == {"f": "3 functions of this name, BTF knows 2"}
+    k.func("f", k.skb, k.reason)
+    assert why(several(k, 3)) == {"f": "3 functions of this name differ in arguments"}
+
+
+def test_each_function_of_a_name_is_traced_where_btf_has_compared_them() -> None:
+    """As reg_vif_xmit() of IPv4 and of IPv6 on 6.12, which have one prototype."""
+    k = Kernel()
+    of_one = k.func("f", k.sock, k.skb)
+    assert why(several(k, 2)) == {"f": "2 functions of this name, BTF knows 1"}
+    k.add(Kind.DECL_TAG, "bpf_kfunc", of_one, 0xFFFFFFFF)
+    assert [(t.addr, t.arg) for t in several(k, 2).targets] == [(0xFFFF0010, 2), (0xFFFF0020, 2)]
+
+
+def test_one_without_an_sk_buff_makes_a_name_uncertain() -> None:
+    k = Kernel()
+    k.func("f", k.skb)
+    k.func("f", k.sock)
+    for count in (1, 2):
+        assert why(several(k, count)) == {"f": "2 functions of this name differ in arguments"}
+    other = Kernel()
+    other.func("f", other.skb)
+    other.func("g", other.sock)
+    assert why(several(other, 1)) == {}
 
 
 def test_a_plan_for_trampolines() -> None:
@@ -221,12 +263,15 @@ def test_a_plan_for_trampolines() -> None:
     k.func("unfit", k.skb, large)
     k.func("twice", k.skb, k.sock)
     k.func("twice", k.skb, k.number)
+    k.func("of_two", k.skb, k.sock)
     module = Builder(k)
     made["of_a_module"] = module.func("of_a_module", k.skb)
     vmlinux = k.btf()
     veth = module.btf(vmlinux, "veth")
     sources = [("", Functions.of(vmlinux)), *module_functions(vmlinux, [veth])]
-    found = make_plan(sources, everything(vmlinux, veth), lambda name: True, slots=True)
+    listed = everything(vmlinux, veth)
+    functions = {**listed.functions, ("of_two", ""): [0, 0]}
+    found = make_plan(sources, replace(listed, functions=functions), lambda name: True, slots=True)
     assert positions(found) == {
         "plain": (1, 2),
         "shifted": (3, 4),
@@ -237,6 +282,7 @@ def test_a_plan_for_trampolines() -> None:
     assert why(found) == {
         "unfit": "no trampoline takes its arguments",
         "twice": "BTF knows 2 functions of this name",
+        "of_two": "2 functions of this name, a trampoline finds the first alone",
     }
 
 
