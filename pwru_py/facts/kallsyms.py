@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
+import re
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import NamedTuple
 
 TEXT = b"tTwW"
@@ -135,6 +136,32 @@ def filter_functions(
         addr, _, name = line.partition(b" ") if located else (b"0", b"", line)
         if (key := wanted.get(name)) is not None:
             found.setdefault(key, []).append(int(addr, 16))
+    return found
+
+
+_CLONE = re.compile(rb"\.(?:isra|constprop|part)\.\d+")
+"""What GCC adds to the name of a function whose arguments it has changed."""
+
+
+def find_clones(
+    text: bytes, names: Container[tuple[str, str]]
+) -> dict[tuple[str, str], tuple[str, ...]]:
+    """(name, module) of the functions asked for, to those that the compiler has made of each.
+
+    ``text``: lines of ``NAME`` or ``NAME [MODULE]``, whatever stands before.
+    """
+    found: dict[tuple[str, str], tuple[str, ...]] = {}
+    end = -1
+    for match in _CLONE.finditer(text):
+        if match.start() < end:
+            continue  # another one of the same name
+        line = text.rfind(b"\n", 0, match.start()) + 1
+        begin = max(line, text.rfind(b" ", line, match.start()) + 1)
+        end = text.find(b"\n", begin) % (len(text) + 1)
+        clone, _, module = text[begin:end].decode(errors="replace").partition(" ")
+        key = (text[begin : match.start()].decode(errors="replace"), module.strip("[]"))
+        if key in names and clone.rpartition(".")[2].isdecimal():  # no cold part
+            found[key] = (*found.get(key, ()), clone)
     return found
 
 

@@ -7,8 +7,8 @@ find some, either as a target or as skipped with the reason, so that nothing is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from ..facts.roles import ENDS, FIRST
@@ -84,11 +84,13 @@ class Attachable:
 
     ``functions``: (name, module) to the addresses that bear the name; empty list: address unknown.
     ``source``: where that was read, for messages. ``blacklist``: names that kprobes refuse.
+    ``clones``: (name, module) to what the compiler has made of the function.
     """
 
     functions: Mapping[tuple[str, str], Sequence[int]]
     source: str
     blacklist: frozenset[str] = frozenset()
+    clones: Mapping[tuple[str, str], Sequence[str]] = field(default_factory=dict)
 
 
 def _rank(target: Target) -> int:
@@ -123,6 +125,7 @@ def make_plan(
             Skipped(name, module, f"takes no sk_buff, but {functions.indirect[name]}")
             for name in filter(wanted, functions.indirect)
         )
+        skipped += _changed(module, functions, attachable, wanted)
     targets.sort(key=_rank)
     return Plan(tuple(targets), tuple(skipped))
 
@@ -136,7 +139,8 @@ def _decide(
 ) -> list[Target] | Skipped:
     addrs = attachable.functions.get((name, module))
     if addrs is None:
-        return Skipped(name, module, f"not in {attachable.source}")
+        clones = attachable.clones.get((name, module))
+        return Skipped(name, module, _only(clones) if clones else f"not in {attachable.source}")
     if name in attachable.blacklist:
         return Skipped(name, module, "on the kprobe blacklist")
     protos = functions.candidates[name]
@@ -145,6 +149,37 @@ def _decide(
         return Skipped(name, module, decided)
     arg, reason, btf_id = decided.arg, decided.reason_arg, decided.btf_id
     return [Target(name, module, addr, arg, reason, btf_id) for addr in addrs or (0,)]
+
+
+_CHANGES = {
+    "isra": "may get parts of its arguments in their place",
+    "constprop": "does not get arguments that are constant",
+    "part": "is a part of it and gets what that needs",
+}
+"""What GCC has done to the arguments, by the name: no more is known of where they are."""
+
+
+def _change(clone: str) -> str:
+    kinds = clone.split(".")[1::2]
+    return " and ".join(dict.fromkeys(_CHANGES[kind] for kind in kinds))
+
+
+def _only(clones: Sequence[str]) -> str:
+    return (
+        f"the compiler left only {'; '.join(f'{each}, which {_change(each)}' for each in clones)}"
+    )
+
+
+def _changed(
+    module: str, functions: Functions, attachable: Attachable, wanted: Callable[[str], object]
+) -> Iterator[Skipped]:
+    """What has been made of functions that are there as well."""
+    for (name, place), clones in attachable.clones.items():
+        beside = place == module and name in functions.candidates
+        if beside and (name, module) in attachable.functions:
+            for clone in clones:
+                if wanted(name) or wanted(clone):
+                    yield Skipped(clone, module, f"made of {name}: it {_change(clone)}")
 
 
 def _probe(protos: Collection[Arguments], count: int, consistent: bool) -> Arguments | str:

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import IO
 
 from ..errors import FeatureUnsupportedError, PrivilegeError
 from ..facts.kallsyms import (
@@ -13,6 +15,7 @@ from ..facts.kallsyms import (
     blacklist,
     filter_functions,
     find_addresses,
+    find_clones,
     find_nearest,
     find_sizes,
 )
@@ -38,43 +41,52 @@ def find_attachable(names: set[Name], notes: Notes, *, kprobes: bool, ids: bool)
     hidden.
     """
     note = _ENTRIES if kprobes else _CALLS
-    functions = _remembered(names, notes, note, ids)
-    source = system.FTRACE
-    if functions is None:
-        functions = _listed(names, located=not kprobes)
-        if functions is None:
-            functions, source = _from_kallsyms(names), "kallsyms"
-        elif not ids and not all(map(all, functions.values())):
-            functions = _from_kallsyms(functions)
-        if source == system.FTRACE:
-            _remember(functions, notes, note)
-    refused = frozenset[str]()
-    if kprobes or source != system.FTRACE:
+    found = _remembered(names, notes, note, ids)
+    if found is None:
+        found = _listed(names, located=not kprobes)
+        if found is None:
+            found = _from_kallsyms(names)
+        elif not ids and not all(map(all, found.functions.values())):
+            found = replace(found, functions=_from_kallsyms(found.functions).functions)
+        if found.source == system.FTRACE:
+            _remember(found, notes, note)
+    if kprobes or found.source != system.FTRACE:
         refused = frozenset(blacklist(system.read(system.BLACKLIST) or b""))
-    return Attachable(functions, source, refused)
-
-
-def _listed(names: set[Name], located: bool) -> dict[Name, list[int]] | None:
-    """ftrace's list, with zeros; if ``located``, with addresses (Linux 6.5, 83f74441bcb1)."""
-    text = system.tracefs_file(f"{system.FTRACE}_addrs") if located else None
-    if text:
-        return filter_functions(text, names, True)
-    text = system.tracefs_file(system.FTRACE)
-    return filter_functions(text, names, False) if text else None
-
-
-def _from_kallsyms(names: Iterable[Name]) -> dict[Name, list[int]]:
-    if not system.addresses_visible():
-        raise _hidden()
-    found: dict[Name, list[int]] = {}
-    for addr, name in find_symbols(names, TEXT).items():
-        found.setdefault(name, []).append(addr)
+        found = replace(found, blacklist=refused)
     return found
 
 
-def _remembered(
-    names: set[Name], notes: Notes, name: str, ids: bool
-) -> dict[Name, list[int]] | None:
+def _listed(names: set[Name], located: bool) -> Attachable | None:
+    """ftrace's list, with zeros; if ``located``, with addresses (Linux 6.5, 83f74441bcb1)."""
+    text = system.tracefs_file(f"{system.FTRACE}_addrs") if located else None
+    located = bool(text)
+    text = text or system.tracefs_file(system.FTRACE)
+    if not text:
+        return None
+    functions = filter_functions(text, names, located)
+    return Attachable(functions, system.FTRACE, clones=find_clones(text, names))
+
+
+def _from_kallsyms(names: Collection[Name]) -> Attachable:
+    if not system.addresses_visible():
+        raise _hidden()
+    functions: dict[Name, list[int]] = {}
+    dotted: list[bytes] = []
+    with _symbols() as lines:
+        for addr, name in find_addresses(_note_dotted(lines, dotted), names, TEXT).items():
+            functions.setdefault(name, []).append(addr)
+    clones = find_clones(b"".join(dotted).replace(b"\t", b" "), names)
+    return Attachable(functions, "kallsyms", clones=clones)
+
+
+def _note_dotted(lines: Iterable[bytes], dotted: list[bytes]) -> Iterator[bytes]:
+    for line in lines:
+        if b"." in line and line[17] in TEXT:
+            dotted.append(line)
+        yield line
+
+
+def _remembered(names: set[Name], notes: Notes, name: str, ids: bool) -> Attachable | None:
     """The kernel's own functions stay where they are from the start of its text; modules do not."""
     if any(module for _name, module in names):
         return None
@@ -83,34 +95,40 @@ def _remembered(
     if note is None or (start is None and not ids):
         return None
     try:
-        return {
+        functions = {
             (function, ""): [0 if start is None else start + offset for offset in offsets]
-            for function, offsets in note.items()
+            for function, offsets in note["offsets"].items()
         }
-    except TypeError:
+        clones = {(function, ""): tuple(made) for function, made in note["clones"].items()}
+    except (TypeError, KeyError, AttributeError):
         return None
+    return Attachable(functions, system.FTRACE, clones=clones)
 
 
-def _remember(functions: dict[Name, list[int]], notes: Notes, name: str) -> None:
+def _remember(found: Attachable, notes: Notes, name: str) -> None:
     start = system.text_start()
-    if start is None or any(module for _name, module in functions):
+    if start is None or any(module for _name, module in found.functions):
         return
-    if all(map(all, functions.values())):
-        note = {
-            function: [a - start for a in addrs] for (function, _module), addrs in functions.items()
-        }
-        notes.save(name, note)
+    if all(map(all, found.functions.values())):
+        offsets = {name: [a - start for a in addrs] for (name, _), addrs in found.functions.items()}
+        clones = {name: list(made) for (name, _), made in found.clones.items()}
+        notes.save(name, {"offsets": offsets, "clones": clones})
+
+
+def _symbols() -> IO[bytes]:
+    """The lines of kallsyms. Raises OSError."""
+    return open(system.KALLSYMS, "rb", buffering=_KALLSYMS_BUFFER)
 
 
 def find_symbols(names: Iterable[Name], kinds: bytes = b"") -> dict[int, Name]:
     """Address to (name, module) of the running kernel's symbols, see ``find_addresses``."""
-    with open(system.KALLSYMS, "rb", buffering=_KALLSYMS_BUFFER) as lines:
+    with _symbols() as lines:
         return find_addresses(lines, names, kinds)
 
 
 def find_function_sizes(addrs: Iterable[int]) -> dict[int, int]:
     """Bytes of functions of the running kernel, by their addresses, see ``find_sizes``."""
-    with open(system.KALLSYMS, "rb", buffering=_KALLSYMS_BUFFER) as lines:
+    with _symbols() as lines:
         return find_sizes(lines, addrs)
 
 
@@ -153,7 +171,7 @@ def symbol_names() -> Iterator[str]:
 def nearest_symbol(addr: int) -> Symbol | None:
     """The text symbol that ``addr`` lies in; keeps nothing of all others."""
     try:
-        with open(system.KALLSYMS, "rb", buffering=_KALLSYMS_BUFFER) as lines:
+        with _symbols() as lines:
             return find_nearest(lines, addr)
     except OSError:
         return None
@@ -162,7 +180,7 @@ def nearest_symbol(addr: int) -> Symbol | None:
 def read_symbols() -> Symbols:
     """All text symbols of the running kernel. Raises PrivilegeError when they are hidden."""
     try:
-        with open(system.KALLSYMS, "rb", buffering=_KALLSYMS_BUFFER) as lines:
+        with _symbols() as lines:
             symbols = Symbols(lines)
     except OSError:
         raise _hidden() from None

@@ -112,6 +112,9 @@ def test_list_funcs(lab: Lab) -> None:
     assert all(row[2] == "skipped:" for row in rows.values() if row[0] == "-")
     assert " ".join(rows["skb_dequeue"]).endswith("but a list of them (struct sk_buff_head *)")
     assert rows["vlan_do_receive"][-3:] == ["(struct", "sk_buff", "**)"]
+    assert rows["tcp_fastopen_add_skb.part.0"][3:6] == ["made", "of", "tcp_fastopen_add_skb:"]
+    if lab.kernel not in ("5.10", "6.1"):
+        assert "ip6_pkt_drop.isra.0," in rows["ip6_pkt_drop"]
     traced = [line.split()[0] for line in functions.splitlines()[1:] if line.split()[1] != "-"]
     assert len(traced) > 1000
     # Functions of one name, of which BTF has each, or has found that they agree.

@@ -30,7 +30,8 @@ def _kallsyms(start: int) -> str:
     return (
         f"{'0' * 16} A fixed_percpu_data\n"
         f"{at(0)} T _stext\n{at(0x100)} T ip_rcv\n{at(0x200)} t twice\n"
-        f"{at(0x300)} t twice\n{at(0x400)} t unlisted\n{at(0x900000)} d ip_rcv\n"
+        f"{at(0x300)} t twice\n{at(0x400)} t unlisted\n{at(0x600)} t inlined.isra.0\n"
+        f"{at(0x700)} d ip_rcv.isra.0\n{at(0x900000)} d ip_rcv\n"
         f"{at(0x1000000)} t veth_xmit\t[veth]\n"
     )
 
@@ -42,8 +43,9 @@ class System:
         self.kallsyms = _kallsyms(START)
         self.tracefs = {
             ADDRS: f"{START + 0x104:x} ip_rcv\n{START + 0x204:x} twice\n{START + 0x304:x} twice\n"
-            f"{START + 0x504:x} another\n{START + 0x1000004:x} veth_xmit [veth]\n",
-            NAMES: "ip_rcv\ntwice\ntwice\nanother\nveth_xmit [veth]\n",
+            f"{START + 0x504:x} another\n{START + 0x604:x} inlined.isra.0\n"
+            f"{START + 0x1000004:x} veth_xmit [veth]\n",
+            NAMES: "ip_rcv\ntwice\ntwice\nanother\ninlined.isra.0\nveth_xmit [veth]\n",
         }
         self.blacklist = "0xffffffffa5200300-0xffffffffa5200310\ttwice\n"
         self.read: list[str] = []
@@ -75,11 +77,12 @@ def find(
 
 
 ENTRIES = {("ip_rcv", ""): [START + 0x100], ("twice", ""): [START + 0x200, START + 0x300]}
+CLONES = {("inlined", ""): ("inlined.isra.0",)}
 LOCATED = {("ip_rcv", ""): [START + 0x104], ("twice", ""): [START + 0x204, START + 0x304]}
 
 
 def test_ftrace_tells_addresses(files: System) -> None:
-    assert find(FakeNotes()) == Attachable(LOCATED, NAMES)
+    assert find(FakeNotes()) == Attachable(LOCATED, NAMES, clones=CLONES)
     assert files.read == [ADDRS]
 
 
@@ -87,7 +90,7 @@ def test_an_older_one_tells_names_and_kallsyms_where(files: System) -> None:
     del files.tracefs[ADDRS]
     found = find(FakeNotes())
     assert found.source == NAMES
-    assert found.functions == ENTRIES
+    assert (found.functions, found.clones) == (ENTRIES, CLONES)
 
 
 def test_without_tracefs_kallsyms_tells_all_but_what_kprobes_refuse(files: System) -> None:
@@ -95,6 +98,7 @@ def test_without_tracefs_kallsyms_tells_all_but_what_kprobes_refuse(files: Syste
     found = find(FakeNotes(), WANTED | {("unlisted", "")})
     assert found.source == "kallsyms"
     assert found.functions["unlisted", ""] == [START + 0x400]
+    assert found.clones == CLONES
     assert found.blacklist == {"twice"}
 
 
@@ -113,7 +117,7 @@ def test_the_second_start_reads_no_list(files: System) -> None:
     notes = FakeNotes()
     find(notes)
     del files.read[:]
-    assert find(notes) == Attachable(LOCATED, NAMES)
+    assert find(notes) == Attachable(LOCATED, NAMES, clones=CLONES)
     assert find(notes, ids=True).functions == {("ip_rcv", ""): [0], ("twice", ""): [0, 0]}
     assert files.read == []
 
@@ -142,7 +146,7 @@ def test_hidden_addresses(files: System) -> None:
     """With ftrace's addresses nothing else is needed, but nothing can be remembered."""
     files.kallsyms = _kallsyms(0)
     notes = FakeNotes()
-    assert find(notes) == find(notes) == Attachable(LOCATED, NAMES)
+    assert find(notes) == find(notes) == Attachable(LOCATED, NAMES, clones=CLONES)
     assert not notes
     del files.tracefs[ADDRS]
     with pytest.raises(PrivilegeError, match="CAP_SYSLOG"):
@@ -154,7 +158,17 @@ def test_hidden_addresses(files: System) -> None:
         find(notes, ids=True)
 
 
-@pytest.mark.parametrize("note", [{"ip_rcv": 7}, {"ip_rcv": ["x"]}, {"ip_rcv": None}])
+@pytest.mark.parametrize(
+    "note",
+    [
+        {"ip_rcv": [4]},
+        {"offsets": 7, "clones": {}},
+        {"offsets": {"ip_rcv": 7}, "clones": {}},
+        {"offsets": {"ip_rcv": ["x"]}, "clones": {}},
+        {"offsets": {"ip_rcv": [4]}},
+        {"offsets": {"ip_rcv": [4]}, "clones": {"inlined": 7}},
+    ],
+)
 def test_a_note_of_another_kind_is_made_anew(files: System, note: dict[str, Any]) -> None:
     notes = FakeNotes(functions=note)
     assert find(notes).functions == LOCATED

@@ -7,7 +7,13 @@ from bisect import bisect_right
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pwru_py.facts.kallsyms import Symbols, blacklist, filter_functions, find_addresses
+from pwru_py.facts.kallsyms import (
+    Symbols,
+    blacklist,
+    filter_functions,
+    find_addresses,
+    find_clones,
+)
 
 TEXT = b"""\
 0000000000000000 A fixed_percpu_data
@@ -120,6 +126,24 @@ def test_filter_functions() -> None:
         ("static_one", "veth"): [21],
     }
     assert filter_functions(b"", names, located=True) == {}
+
+
+def test_find_clones() -> None:
+    names = {("f", ""), ("g", ""), ("f", "veth"), ("h", ""), ("last", ""), ("none", "")}
+    text = (
+        b"f\nf.isra.0\ng.constprop.0.isra.0\nother.isra.0\ng.part.1\nnone.cold\nh.isra.0.cold\n"
+        b"none.llvm.12\nnone.isra.x\nxf.isra.0\nf.part.0 [veth]\nh.isra.0 [veth]\nlast.part.12"
+    )
+    found = {
+        ("f", ""): ("f.isra.0",),
+        ("g", ""): ("g.constprop.0.isra.0", "g.part.1"),
+        ("f", "veth"): ("f.part.0",),
+        ("last", ""): ("last.part.12",),
+    }
+    assert find_clones(text, names) == found
+    located = b"".join(b"ffffffff81000000 %s\n" % line for line in text.splitlines())
+    assert find_clones(located, names) == found
+    assert find_clones(b"", names) == {}
 
 
 def test_blacklist() -> None:

@@ -239,6 +239,40 @@ def test_each_function_of_a_name_is_traced_where_btf_has_compared_them() -> None
     assert [(t.addr, t.arg) for t in several(k, 2).targets] == [(0xFFFF0010, 2), (0xFFFF0020, 2)]
 
 
+def test_what_the_compiler_made_of_a_function_is_named() -> None:
+    k = Kernel()
+    for name in ("ip6_pkt_drop", "route", "tcp_fastopen_add_skb", "plain", "unwanted"):
+        k.func(name, k.skb)
+    functions: dict[tuple[str, str], Sequence[int]] = {
+        ("tcp_fastopen_add_skb", ""): [0xFFFF0010],
+        ("plain", ""): [0xFFFF0020],
+        ("unwanted", ""): [0xFFFF0030],
+    }
+    clones = {
+        ("ip6_pkt_drop", ""): ("ip6_pkt_drop.isra.0",),
+        ("route", ""): ("route.constprop.0.isra.0", "route.part.0"),
+        ("tcp_fastopen_add_skb", ""): ("tcp_fastopen_add_skb.part.0",),
+        ("plain", "a_module"): ("plain.isra.0",),
+        ("unwanted", ""): ("unwanted.isra.0",),
+    }
+    listed = Attachable(functions, "kallsyms", clones=clones)
+    found = plan(k, "(?!unwanted).*", listed)
+    assert [target.name for target in found.targets] == ["tcp_fastopen_add_skb", "plain"]
+    parts = "may get parts of its arguments in their place"
+    constant = "does not get arguments that are constant"
+    part = "is a part of it and gets what that needs"
+    assert why(found) == {
+        "ip6_pkt_drop": f"the compiler left only ip6_pkt_drop.isra.0, which {parts}",
+        "route": f"the compiler left only route.constprop.0.isra.0, which {constant} and {parts}; "
+        f"route.part.0, which {part}",
+        "tcp_fastopen_add_skb.part.0": f"made of tcp_fastopen_add_skb: it {part}",
+    }
+    assert why(plan(k, r"unwanted\.isra.*", listed)) == {
+        "unwanted.isra.0": f"made of unwanted: it {parts}"
+    }
+    assert why(plan(k, "ip6_pkt_drop", listed)).keys() == {"ip6_pkt_drop"}
+
+
 def test_one_without_an_sk_buff_makes_a_name_uncertain() -> None:
     k = Kernel()
     k.func("f", k.skb)
