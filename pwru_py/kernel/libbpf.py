@@ -10,6 +10,7 @@ import os
 import threading
 from collections.abc import Iterator, Sequence
 from ctypes import POINTER, c_bool, c_char_p, c_int, c_size_t, c_uint32, c_uint64, c_void_p
+from typing import Any
 
 from ..errors import AttachError, FeatureUnsupportedError, LoadError
 
@@ -74,6 +75,8 @@ _SIGNATURES = {
     "bpf_link__destroy": (c_int, (c_void_p,)),
     "bpf_link__fd": (c_int, (c_void_p,)),
     "bpf_map__fd": (c_int, (c_void_p,)),
+    "bpf_map__key_size": (c_uint32, (c_void_p,)),
+    "bpf_map__value_size": (c_uint32, (c_void_p,)),
     "bpf_map__set_max_entries": (c_int, (c_void_p, c_uint32)),
     "bpf_map__set_value_size": (c_int, (c_void_p, c_uint32)),
     "bpf_map__set_autocreate": (c_int, (c_void_p, c_bool)),
@@ -157,6 +160,9 @@ def _load_failed(what: str) -> LoadError:
     return LoadError(str(error.strerror), "".join(log()), error.errno or 0)
 
 
+_BATCH = 4096  # entries read at once
+
+
 class Map:
     """A map of a loaded object. Keys and values are bytes-like, sizes as in ``bpf/``."""
 
@@ -200,12 +206,28 @@ class Map:
             before = ctypes.create_string_buffer(key.raw, key_bytes)
 
     def entries(self, key_bytes: int, most: int) -> Iterator[tuple[bytes, int]]:
-        """Keys of a hash of at most ``most`` with their 8-byte values: BPF_MAP_LOOKUP_BATCH (5.6).
+        """Keys of a hash of at most ``most`` with their 8-byte values.
 
         Others may come and go meanwhile. Raises LoadError.
         """
         keys = ctypes.create_string_buffer(key_bytes * most)
         values = (c_uint64 * most)()
+        for count in self._batches(keys, values, most):
+            raw = ctypes.string_at(keys, key_bytes * count)
+            for index in range(count):
+                yield raw[index * key_bytes : (index + 1) * key_bytes], values[index]
+
+    def count(self) -> int:
+        """How many entries a hash has. Raises LoadError."""
+        lib = self._lib.lib
+        keys = ctypes.create_string_buffer(lib.bpf_map__key_size(self._pointer) * _BATCH)
+        values = ctypes.create_string_buffer(lib.bpf_map__value_size(self._pointer) * _BATCH)
+        return sum(self._batches(keys, values, _BATCH))
+
+    def _batches(
+        self, keys: ctypes.Array[Any], values: ctypes.Array[Any], most: int
+    ) -> Iterator[int]:
+        """How many of ``most`` are in the buffers: BPF_MAP_LOOKUP_BATCH (5.6)."""
         count, before, at = c_uint32(most), None, c_uint32()
         while True:
             failed = self._lib.lib.bpf_map_lookup_batch(
@@ -214,9 +236,7 @@ class Map:
             number = ctypes.get_errno() if failed else 0
             if number not in (0, errno.ENOENT):  # that is the end
                 raise LoadError(str(_failed("cannot read a map")))
-            raw = ctypes.string_at(keys, key_bytes * count.value)
-            for index in range(count.value):
-                yield raw[index * key_bytes : (index + 1) * key_bytes], values[index]
+            yield count.value
             if failed:
                 return
             before = ctypes.byref(c_uint32(at.value))

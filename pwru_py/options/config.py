@@ -16,6 +16,7 @@ from ..facts.function_sets import matcher
 from ..facts.return_filter import ReturnFilter
 
 PID_MAX = 1 << 22  # PID_MAX_LIMIT, include/linux/threads.h
+TRACK_ENTRIES = 65536
 COMM_MAX = 15  # TASK_COMM_LEN of include/linux/sched.h, without the zero
 
 
@@ -267,7 +268,7 @@ class Config:
     output_frame: bool = False
     limit_events: int = 0
     buffer_bytes: int = 16 << 20
-    track_entries: int = 65536
+    track_entries: int = TRACK_ENTRIES
 
     def __post_init__(self) -> None:
         for column in fields(self):

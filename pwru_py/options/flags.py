@@ -18,7 +18,7 @@ from ..errors import UsageError
 from ..escape import quote
 from ..facts.conntrack import CtState
 from ..facts.function_sets import matcher
-from .config import PID_MAX, Backend, Config, Mark, Rules, Timestamp, Transport
+from .config import PID_MAX, TRACK_ENTRIES, Backend, Config, Mark, Rules, Timestamp, Transport
 
 
 class Shell(StrEnum):
@@ -136,6 +136,11 @@ def command(text: str) -> tuple[str, ...]:
 def line_limit(text: str) -> int:
     """A number from 1 up."""
     return _number(text, "lines")
+
+
+def followed_packets(text: str) -> int:
+    """A number from 1 up."""
+    return _number(text, "packets")
 
 
 def name_length(text: str) -> int:
@@ -302,6 +307,8 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
     "following, and more functions": (
         _switch("--filter-track-skb", "filter_track_skb",
                 "follow matched packets, through NAT too"),
+        Flag("--track-size", "N", "track_entries", followed_packets,
+             "so many at once (65536)"),
         _switch("--filter-track-skb-by-stackid", "filter_track_skb_by_stackid",
                 "and what is done within its functions"),
         Flag("--filter-non-skb-funcs", "F,...", "filter_non_skb_funcs", names,
@@ -476,6 +483,10 @@ class Options:
             )
         if self.filter_event and not self.read_file:
             raise UsageError("`filter_event` selects from a saved trace: give `read_file`")
+        if self.config.track_entries != TRACK_ENTRIES and not self.config.follows:
+            raise UsageError(
+                "`track_entries` packets are followed at once: give `filter_track_skb`"
+            )
         if self.journey_timeout_s != 2.0 and not self.config.journey:
             raise UsageError("`journey_timeout_s` ends a journey: give `journey`")
         if self.config.journey and (

@@ -83,7 +83,7 @@ _LOSSES: dict[str, Any] = {
         "minimum": 0,
     },
     "track_full": {
-        "description": "Packets that could not be followed: too many at once.",
+        "description": "Packets that could not be followed, or not to their end: too many at once.",
         "type": "integer",
         "minimum": 0,
     },

@@ -156,7 +156,9 @@ def _loss_lines(losses: Losses) -> list[str]:
         lines.append(f"lost: {lost}, buffer full: narrow the filter or raise --buffer-size")
     if losses.track_full:
         lost = plural(losses.track_full, "packet")
-        lines.append(f"not followed: {lost}, too many at once: narrow the filter")
+        lines.append(
+            f"not followed: {lost}, too many at once: narrow the filter or raise --track-size"
+        )
     return lines
 
 

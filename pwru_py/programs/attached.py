@@ -160,7 +160,6 @@ class Attached:
     def losses(self) -> Losses:
         """The kernel's counters, summed over CPUs, until it is closed."""
         read = self._loaded.counters.per_cpu_sum
-        forgotten = read(contract.COUNT_TRACK_NEW) - read(contract.COUNT_TRACK_END)
         skipped = self.probes.skipped(self._loaded.programs, final=self.paused)
         beside = self._points.skipped(self._loaded.points, final=self.paused)
         hits = (
@@ -169,11 +168,22 @@ class Attached:
         hits += bpf.recursion_misses(self._drops.fd) if self._drops is not None else 0
         return Losses(
             buffer_full=read(contract.COUNT_BUFFER_FULL),
-            track_full=read(contract.COUNT_TRACK_FULL)
-            + max(0, forgotten - self.prepared.config.track_entries),
+            track_full=read(contract.COUNT_TRACK_FULL) + self._gave_way(),
             recursion=hits if hits or skipped.whole else None,
             recursion_whole=skipped.whole,
         )
+
+    def _gave_way(self) -> int:
+        """Followed packets whose place another one took: those that came and are not there.
+
+        The map may take a place while it has free ones for other CPUs (kernel/bpf/bpf_lru_list.c):
+        what is there is counted once recording has ended, before it is taken to be full.
+        """
+        read = self._loaded.counters.per_cpu_sum
+        came = read(contract.COUNT_TRACK_NEW) - read(contract.COUNT_TRACK_END)
+        if came and self.paused:
+            return max(0, came - self._loaded.tracked.count())
+        return max(0, came - self.prepared.config.track_entries)
 
     def replaced(self) -> int:
         """How many sets of rules of x_tables have been replaced, from 1 up; 0: one is just now."""

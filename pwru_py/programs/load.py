@@ -80,6 +80,7 @@ class Loaded:
     dropped: Map
     flows: Map
     makers: Map
+    tracked: Map
     switch: Map  # .bss of the object: the variable paused
     replacing: Map
     barrier: Barrier
@@ -137,6 +138,7 @@ def load(prepared: Prepared, wake: Wake) -> Loaded:
             bpf_object.map("drops"),
             bpf_object.map("flows"),
             bpf_object.map("owners"),
+            bpf_object.map("tracked"),
             bpf_object.map(".bss"),
             bpf_object.map(".bss.replacing"),
             barrier,

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass, replace
@@ -375,6 +377,32 @@ def test_no_packet_is_lost_or_told_twice(net: Net) -> None:
     assert happened > 0
     assert summary["drops"] == {"NO_SOCKET": happened}
     assert summary["drops_limited"] is False
+
+
+# Takes 40 datagrams and keeps them unread.
+HOLD = SINK.replace("SO_RCVBUF, 2304", "SO_RCVBUF, 262144")
+
+
+def test_packets_that_give_way_are_counted(net: Net) -> None:
+    """Forty are under way at once, as nobody reads them: 32 at least are not followed."""
+    many = UDP + "[s.sendto(b'x', ('10.77.2.2', 4000)) for n in range(40)]"
+    follow = ("--filter-track-skb", TO_B)
+    holder = int(net.python("b", HOLD))
+    try:
+        with net.trace("--track-size", "8", *follow) as few, net.trace(*follow) as all_of_them:
+            net.python("a", many)
+    finally:
+        os.kill(holder, signal.SIGKILL)
+    assert all_of_them[0].summary["packets"] == 40
+    assert all_of_them[0].summary["losses"]["track_full"] == 0
+    gone = few[0].summary["losses"]["track_full"]
+    assert 32 <= gone <= 40
+    told = (
+        f"not followed: {gone} packets, too many at once: narrow the filter or raise --track-size"
+    )
+    assert told in few[0].stderr.splitlines()
+    last = [record for record in few[0].records if record["type"] == "lost"][-1]
+    assert last["track_full"] == gone
 
 
 def test_following_where_no_program_is_let_at_functions(net: Net) -> None:

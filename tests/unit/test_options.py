@@ -90,6 +90,14 @@ def test_nothing_means_the_defaults() -> None:
             "--output-netns-names --netns-names-max-length 9",
             {"output_netns_names": True, "netns_names_max_length": 9},
         ),
+        (
+            "--filter-track-skb --track-size 9",
+            {"filter_track_skb": True, "track_entries": 9},
+        ),
+        (
+            "--journey --track-size 0100 tcp",
+            {"journey": True, "track_entries": 100, "filter": "tcp"},
+        ),
         ("-w out.txt", {"output_file": "out.txt"}),
         ("-w -", {}),
         ("--output-limit-lines 010", {"limit_events": 10}),
@@ -223,6 +231,18 @@ def test_buffer_size_is_rounded_up_to_a_power_of_two(size: str, size_bytes: int)
         (
             "--output-tuple=false --output-tcp-flags",
             "--output-tcp-flags is shown in the tuple: drop --output-tuple=false",
+        ),
+        (
+            "--track-size 9",
+            "--track-size packets are followed at once: give --filter-track-skb",
+        ),
+        (
+            "--filter-track-skb --track-size 0",
+            "--track-size: '0' is not a number of packets from 1 up",
+        ),
+        (
+            "--filter-track-skb --track-size 99999999",
+            "the number of followed packets must be from 1 to 16777216",
         ),
         (
             "--netns-names-max-length 9",

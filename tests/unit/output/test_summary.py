@@ -41,7 +41,9 @@ def test_limited_count_and_packets_not_followed() -> None:
     lines = summary_lines(Summary(events=1, packets=1, packets_limited=True, losses=losses))
     assert lines[0] == "about 1 packet, 1 event"
     assert lines[2] == "lost: 1 event, buffer full: narrow the filter or raise --buffer-size"
-    assert lines[3] == "not followed: 1 packet, too many at once: narrow the filter"
+    assert lines[3] == (
+        "not followed: 1 packet, too many at once: narrow the filter or raise --track-size"
+    )
     assert lines[4] == "skipped by the kernel: 1 hit inside another probe"
 
 
