@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TextIO, TypeVar
 
 from ..errors import NotFoundError, PrivilegeError, UsageError, reason
 from ..escape import escape, printable, quote
+from ..facts.containers import container_name, is_machine_made
 from ..facts.counters import of_device, parse_netstat, parse_own_addresses, rises
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ _CLONE_NEWNET = 0x40000000
 _AGAIN_S = 1.0
 _NAMESPACES_MAX = 512  # whose devices are looked at
 _KERNEL_THREADS = "kthreadd"  # the parent of all, in the first namespace
+_PROC = "/proc"
 _NAMED = ("/run/netns", "/var/run/netns")
 _NSFS_MAGIC_DEVICES = "/proc/self/ns/net"
 
@@ -67,20 +69,21 @@ def current_inode() -> int:
 
 
 class NetnsNames:
-    """What people call namespaces: ``host``, a name of ``ip netns``, or a process inside; and what
-    devices in them are.
+    """What people call namespaces: ``host``, a name of ``ip netns``, or a container, pod or process
+    inside; and what devices in them are.
 
     ``host`` is that of process 1, or of the kernel's own threads. Processes and devices are looked
     at once, in the beginning, while the session may: of several processes in a namespace the oldest
     speaks, as long as it lives. Names of ``ip netns`` are read again once a second at most: a
-    number means another namespace when its own is gone.
+    number means another namespace when its own is gone. One that a machine has made is used where
+    there is no container.
     """
 
     def __init__(self, *, devices: bool = True) -> None:
         self._processes: dict[int, tuple[int, str]] = {}  # number and name, by inode number
-        for pid in sorted(int(name) for name in os.listdir("/proc") if name.isdigit()):
+        for pid in sorted(int(name) for name in os.listdir(_PROC) if name.isdigit()):
             with contextlib.suppress(OSError):
-                inode = os.stat(f"/proc/{pid}/ns/net").st_ino
+                inode = os.stat(f"{_PROC}/{pid}/ns/net").st_ino
                 if inode not in self._processes:
                     self._processes[inode] = pid, name_by_process(pid)
         self._look()
@@ -97,7 +100,7 @@ class NetnsNames:
 
     def paths(self) -> list[tuple[int, str]]:
         """Inode and path of each namespace that something leads to."""
-        living = {inode: f"/proc/{pid}/ns/net" for inode, (pid, _) in self._processes.items()}
+        living = {inode: f"{_PROC}/{pid}/ns/net" for inode, (pid, _) in self._processes.items()}
         return [*(self._named | living).items()]
 
     def device(self, inode: int, ifname: str) -> str:
@@ -110,15 +113,18 @@ class NetnsNames:
         self._looked_s = time.monotonic()
         self._named = {}
         for inode, (pid, _) in list(self._processes.items()):
-            if not os.path.exists(f"/proc/{pid}"):
+            if not os.path.exists(f"{_PROC}/{pid}"):
                 del self._processes[inode]
         self._names = {inode: name for inode, (_, name) in self._processes.items()}
         for path in _named_paths():
             with contextlib.suppress(OSError):
                 inode = os.stat(path).st_ino
                 self._named[inode] = path
-                if self._names.get(inode) != "host":
-                    self._names[inode] = escape(os.fsencode(os.path.basename(path)))
+                name = os.path.basename(path)
+                pid, known = self._processes.get(inode, (0, ""))
+                contained = known and not known.endswith(f":{pid}")
+                if known != "host" and not (contained and is_machine_made(name)):
+                    self._names[inode] = escape(os.fsencode(name))
 
 
 def _explain(links: dict[str, Link]) -> dict[str, str]:
@@ -152,14 +158,25 @@ def _links(path: str) -> dict[str, Link]:
 
 
 def _comm(pid: int) -> str:
-    with open(f"/proc/{pid}/comm", "rb") as file:
+    with open(f"{_PROC}/{pid}/comm", "rb") as file:
         return escape(file.read().rstrip(b"\n"))
+
+
+def _groups(pid: int) -> str:
+    """'' on a kernel without control groups."""
+    try:
+        with open(f"{_PROC}/{pid}/cgroup", encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except FileNotFoundError:
+        return ""
 
 
 def name_by_process(pid: int) -> str:
     """What its namespace is called without a name of its own. Raises OSError."""
     comm = _comm(pid)
-    return "host" if pid == 1 or comm == _KERNEL_THREADS else f"{comm}:{pid}"
+    if pid == 1 or comm == _KERNEL_THREADS:
+        return "host"
+    return container_name(_groups(pid)) or f"{comm}:{pid}"
 
 
 def _inode(path: str, what: str) -> int:

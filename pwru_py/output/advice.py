@@ -98,7 +98,8 @@ ADVICE_SCHEMA: dict[str, Any] = {
         "function": {"description": "Who freed the packets; '' of a counter.", "type": "string"},
         "netns": {"description": "As in an event.", "type": "integer"},
         "netns_name": {
-            "description": "host, a name of ip netns, or a process inside; '' where not known.",
+            "description": "host, a name of ip netns, a container, pod or process inside; '' where "
+            "not known.",
             "type": "string",
         },
         "ifname": {"description": "Interface, '' without one.", "type": "string"},

@@ -521,8 +521,8 @@ FIELDS: tuple[Field, ...] = (
         (
             _plain(
                 "netns_name",
-                "With --output-netns-names: host, a name of ip netns, a process inside, its number "
-                "where it has no name.",
+                "With --output-netns-names: host, a name of ip netns, a container, pod or process "
+                "inside, its number where it has no name.",
                 _TEXT,
             ),
         ),

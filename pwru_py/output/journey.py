@@ -310,8 +310,8 @@ _TEXT = {"type": "string"}
 _NETNS = {
     "netns": {**_INTEGER, "description": "As in an event."},
     "namespace": {
-        "description": "What it is called: host, a name of ip netns, a process inside, its number, "
-        '"?" where it is not known.',
+        "description": "What it is called: host, a name of ip netns, a container, pod or process "
+        'inside, its number, "?" where it is not known.',
         **_TEXT,
     },
 }

@@ -9,6 +9,7 @@ import subprocess
 import pytest
 
 from pwru_py.kernel import netns
+from pwru_py.kernel.cgroup import own_group
 from pwru_py.kernel.netns import NetnsNames, Paths
 from tests.native.net import Net
 
@@ -31,6 +32,30 @@ def test_a_number_loses_its_name_with_the_namespace(
     assert [names.name(number) for number in (inode, unnamed)] == [named, str(unnamed)]
     with pytest.raises(FileNotFoundError):
         paths.find(unnamed)
+
+
+def test_a_container_names_its_namespace() -> None:
+    """By the group that Docker gives it with systemd."""
+    digits = f"{os.getpid():012x}" + "0a" * 26
+    with own_group() as group:
+        scope = f"{group}/docker-{digits}.scope"
+        os.mkdir(scope)
+        join = f"echo $$ > {scope}/cgroup.procs && exec unshare -n cat"
+        contained = subprocess.Popen(
+            ["/bin/sh", "-c", join], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        try:
+            assert contained.stdin is not None
+            assert contained.stdout is not None
+            contained.stdin.write(b"\n")
+            contained.stdin.flush()
+            assert contained.stdout.read(1) == b"\n", "it is inside, and runs"
+            inode = os.stat(f"/proc/{contained.pid}/ns/net").st_ino
+            assert inode != netns.current_inode()
+            assert NetnsNames(devices=False).name(inode) == f"docker:{digits[:12]}"
+        finally:
+            contained.communicate()
+            os.rmdir(scope)
 
 
 def comm(pid: int) -> bytes:
