@@ -35,14 +35,14 @@ def traces(lab: Lab) -> dict[str, Trace]:
     return found
 
 
-def test_a_lookup_within_the_packets_functions(traces: dict[str, Trace]) -> None:
+def test_a_lookup_within_the_packets_functions(lab: Lab, traces: dict[str, Trace]) -> None:
     events = traces["entries"].events
     lookups = [event for event in events if event["func"] == PLAIN]
     assert lookups
     for event in events:
         assert event["inside"] == (event["func"] not in FUNCS.split("|"))
-        # As the innermost of them comes before it: what the stack says, too.
-        if event["inside"] and event["stack"]:
+        # What the stack says, too; 5.10 does not unwind it through kretprobes of the other session.
+        if event["inside"] and event["stack"] and lab.multi:
             callers = {frame["symbol"] for frame in event["stack"]}
             assert callers & set(FUNCS.split("|")), event["stack"]
         assert event["tuple"]["proto"] == 1
@@ -74,7 +74,7 @@ def test_the_reply_is_made_within_the_request(traces: dict[str, Trace]) -> None:
     requests = [event for event in events if event["tuple"]["daddr"] == "10.1.0.2"]
     replies = [event for event in events if event["tuple"]["daddr"] == "10.1.0.1"]
     assert len(requests) + len(replies) == len(events)
-    assert {"icmp_reply", "ip_output"} <= {event["func"] for event in requests}
+    assert {"icmp_rcv", "ip_output"} <= {event["func"] for event in requests}
     assert "ip_output" in {event["func"] for event in replies}
     assert {event["packet"] for event in requests}.isdisjoint(e["packet"] for e in replies)
     # Another packet's turn in the same softirq lies within none of them.
