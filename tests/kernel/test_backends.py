@@ -126,6 +126,34 @@ def test_an_argument_on_the_stack(lab: Lab) -> None:
     assert len({event["skb"] for event in tracing.trace.events}) == 1
 
 
+# Two groups of each protocol: the kernel reports them together, within a second.
+JOIN = """
+import socket, struct, time
+index = socket.if_nametoindex("eth0")
+old = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+new = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+for n in (1, 2):
+    group = socket.inet_aton(f"239.1.1.{n}") + bytes(4) + struct.pack("I", index)
+    old.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, group)
+    group = socket.inet_pton(socket.AF_INET6, f"ff05::77:{n}") + struct.pack("I", index)
+    new.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, group)
+time.sleep(1)
+"""
+
+
+@pytest.mark.kernels("6.1")
+def test_functions_of_one_name(lab: Lab) -> None:
+    """That of IGMP and that of MLD are both traced, and each has its own packets."""
+    lab.guest.write_file("/tmp/join.py", JOIN.encode())
+    with lab.tracing("--filter-func", "add_grhead") as tracing:
+        lab.inside("a", "python3 -I -S /tmp/join.py")
+    assert tracing.trace is not None
+    found = {(event["addr"], event["proto"]) for event in tracing.trace.events}
+    assert len(found) == len({addr for addr, _ in found}) == 2
+    assert {proto for _, proto in found} == {0, 0x86DD}, "IGMP has none as yet"
+    assert set(tracing.trace.functions) == {"add_grhead"}
+
+
 def test_a_backend_that_the_kernel_lacks(lab: Lab) -> None:
     for name in {"kprobe-multi", "fentry-multi"} - set(backends(lab)):
         done = lab.run(f"pwru-py --backend {name} icmp")
