@@ -117,7 +117,7 @@ def _open_here(proto: int, port: int) -> bool:
 
 
 def _name(path: str) -> str:
-    """What people call it: a name of ``ip netns``, else ``comm:pid``."""
+    """What people call it: a name of ``ip netns``, else that of a container, pod or process."""
     if not path.startswith("/proc/"):
         return escape(os.fsencode(os.path.basename(path)))
     return name_by_process(int(path.split("/")[2]))
