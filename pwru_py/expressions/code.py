@@ -5,8 +5,8 @@ Every look at memory is a call of ``bpf_probe_read_kernel``. Where it fails, wha
 unknown: no comparison with it is true, nor is the opposite one; a value is left out. So negations
 are carried down to the comparisons, where the operator is turned.
 
-r6: the sk_buff. r7: of values the section of the record. r8: the value that is calculated. On the
-stack, from r10 down: what is read, then values that wait for others.
+r6: the sk_buff, or the xdp_buff. r7: of values the section of the record. r8: the value that is
+calculated. On the stack, from r10 down: what is read, then values that wait for others.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class _Emitter:
     def value(self, value: tree.Value, fail: Label, waiting: int = 0) -> None:
         """r8 = value. ``waiting``: how many values are on the stack already."""
         out = self.out
-        if isinstance(value, tree.Skb):
+        if isinstance(value, tree.Given):
             out.calculate("=", R8, R6)
         elif isinstance(value, tree.Constant):
             out.set(R8, value.value)
@@ -207,7 +207,7 @@ def _bytes_compared(of: tree.Condition) -> int:
 
 
 def condition_code(of: tree.Condition) -> bytes:
-    """r1: the sk_buff. Leaves 1 in r0 where it is true, else 0. Raises TooDeep."""
+    """r1: what it is about. Leaves 1 in r0 where it is true, else 0. Raises TooDeep."""
     emitter = _Emitter(max(8, -(-_bytes_compared(of) // 8) * 8))
     out, yes, no, end = emitter.out, Label(), Label(), Label()
     out.calculate("=", R6, R1)
@@ -222,7 +222,7 @@ def condition_code(of: tree.Condition) -> bytes:
 
 
 def values_code(values: Sequence[Shown]) -> bytes:
-    """r1: the sk_buff; r2: the section, flags first, see ``compiled``. Raises TooDeep."""
+    """r1: what they are of; r2: the section, flags first, see ``compiled``. Raises TooDeep."""
     emitter = _Emitter(8)
     out = emitter.out
     out.calculate("=", R6, R1)

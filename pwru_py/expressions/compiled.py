@@ -10,6 +10,7 @@ from ..errors import ExpressionError
 from ..facts.btf import Btf
 from .code import TooDeep, condition_code, values_code
 from .conditions import Conditions
+from .roots import SKB, Root
 from .shown import Shown, understand
 from .syntax import parse
 
@@ -61,23 +62,29 @@ def check(field: str, texts: Sequence[str]) -> None:
             raise _too_deep(field, text) from None
 
 
-def compile_filter(text: str, btf: Btf) -> Compiled:
-    """The condition of ``filter_skb_expr``. Raises ExpressionError."""
+def compile_filter(text: str, btf: Btf, root: Root = SKB) -> Compiled:
+    """The condition of ``filter_skb_expr`` or ``filter_xdp_expr``. Raises ExpressionError."""
+    field = f"filter_{root.name}_expr"
     try:
-        return Compiled(condition_code(Conditions(text, btf).condition(parse(text))))
+        return Compiled(condition_code(Conditions(text, btf, root).condition(parse(text))))
     except ExpressionError as error:
-        raise _named(error, "filter_skb_expr") from None
+        raise _named(error, field) from None
     except (TooDeep, RecursionError):
-        raise _too_deep("filter_skb_expr", text) from None
+        raise _too_deep(field, text) from None
 
 
-def compile_values(texts: Sequence[str], btf: Btf, room_bytes: int) -> CompiledValues:
-    """The values of ``output_skb_metadata``, in ``room_bytes``. Raises ExpressionError."""
-    field = "output_skb_metadata"
+def compile_values(
+    texts: Sequence[str], btf: Btf, room_bytes: int, root: Root = SKB
+) -> CompiledValues:
+    """The values of ``output_skb_metadata`` or ``output_xdp_metadata``, in ``room_bytes``.
+
+    Raises ExpressionError.
+    """
+    field = f"output_{root.name}_metadata"
     shown = []
     for text in texts:
         try:
-            shown.append(understand(text, parse(text), btf))
+            shown.append(understand(text, parse(text), btf, root))
             values_code(shown[-1:])
         except ExpressionError as error:
             raise _named(error, field) from None

@@ -7,6 +7,7 @@ from ..facts.btf import Btf
 from . import syntax, tree
 from .constants import CONSTANTS
 from .literals import address, text_bytes
+from .roots import Root
 from .shapes import Array, Pointer, Whole
 from .tokens import Token
 from .values import COMPARISONS, Operand, Values, bytes_of, is_constant, is_text, wide
@@ -19,9 +20,9 @@ LONGEST = 64
 class Conditions:
     """Of one text. Raises ExpressionError."""
 
-    def __init__(self, text: str, btf: Btf) -> None:
+    def __init__(self, text: str, btf: Btf, root: Root) -> None:
         self._text = text
-        self._values = Values(text, btf)
+        self._values = Values(text, btf, root)
         self._fail = self._values.fail
 
     def condition(self, typed: syntax.Typed) -> tree.Condition:

@@ -201,8 +201,8 @@ class Shapes:
         """In any enum of the kernel."""
         return self._btf.enumerator(name)
 
-    def sk_buff(self) -> TypeId | None:
-        return min(self._btf.named("sk_buff", (Kind.STRUCT,)), default=None)
+    def struct(self, name: str) -> TypeId | None:
+        return min(self._btf.named(name, (Kind.STRUCT,)), default=None)
 
 
 def near(name: str, names: dict[str, str] | dict[str, int]) -> str:

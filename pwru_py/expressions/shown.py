@@ -12,6 +12,7 @@ from ..escape import escape
 from ..facts.btf import Btf
 from . import syntax, tree
 from .conditions import LONGEST
+from .roots import Root
 from .shapes import Array, Pointer, Struct, Whole
 from .values import COMPARISONS, Operand, Values, bytes_of, is_text
 
@@ -71,9 +72,9 @@ def _bytes_text(data: bytes) -> str:
     return data.hex(":") if len(data) == _MAC_BYTES else data.hex()
 
 
-def understand(text: str, typed: syntax.Typed, btf: Btf) -> Shown:
+def understand(text: str, typed: syntax.Typed, btf: Btf, root: Root) -> Shown:
     """What a value is and how it is shown. Raises ExpressionError."""
-    values = Values(text, btf)
+    values = Values(text, btf, root)
     if isinstance(typed, syntax.Binary) and typed.operator in (*COMPARISONS, "&&", "||"):
         values.fail(typed, "a value is shown, not a condition")
     found = values.value(typed)

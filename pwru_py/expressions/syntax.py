@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import NoReturn
 
+from .roots import NAMES
 from .tokens import Token, Word, words, wrong
 
 DEPTH_MAX = 50
@@ -22,7 +23,7 @@ class Typed:
 
 @dataclass(frozen=True, slots=True)
 class Name(Typed):
-    """``skb``, or a constant's name."""
+    """``skb``, ``xdp``, or a constant's name."""
 
     name: str
 
@@ -193,7 +194,7 @@ class _Parser:
         """What begins with ``(``, if that is a type in parentheses."""
         at = self._take().at
         tag, names, sure = "", [], False
-        while self.word.kind is Token.NAME and self.word.text != "skb":
+        while self.word.kind is Token.NAME and self.word.text not in NAMES:
             if self.word.text in _TAGS:
                 tag, sure = self._take().text, True
                 continue

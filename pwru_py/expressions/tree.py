@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Skb:
-    """The address of the sk_buff."""
+class Given:
+    """The address of what is looked at: an sk_buff, an xdp_buff."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class Calculation:
     signed: bool = False
 
 
-Value = Skb | Constant | Load | Address | Fit | Calculation
+Value = Given | Constant | Load | Address | Fit | Calculation
 
 
 @dataclass(frozen=True, slots=True)

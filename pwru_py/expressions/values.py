@@ -11,6 +11,7 @@ from ..facts.btf import Btf, TypeId
 from . import shapes, syntax, tree
 from .arithmetic import calculate, complement
 from .constants import CONSTANTS
+from .roots import NAMES, Root
 from .shapes import Array, Found, Opaque, Pointer, Shape, Shapes, Struct, Whole, near
 from .tokens import wrong
 
@@ -33,10 +34,11 @@ class Operand:
 
 
 class Values:
-    """Of one text. Raises ExpressionError."""
+    """Of one text, by fields of ``root``. Raises ExpressionError."""
 
-    def __init__(self, text: str, btf: Btf) -> None:
+    def __init__(self, text: str, btf: Btf, root: Root) -> None:
         self.text = text
+        self._root = root
         self.shapes = Shapes(btf)
 
     def fail(self, at: syntax.Typed, what: str) -> NoReturn:
@@ -71,11 +73,11 @@ class Values:
         self.fail(typed, "a string or an address can only be compared, with == or !=")
 
     def _name(self, typed: syntax.Name, names: TypeId | None) -> Operand:
-        if typed.name == "skb":
-            sk_buff = self.shapes.sk_buff()
-            if sk_buff is None:
-                self.fail(typed, "the kernel's BTF has no struct sk_buff")
-            return Operand(Pointer(sk_buff), tree.Skb())
+        if typed.name == self._root.name:
+            struct = self.shapes.struct(self._root.struct)
+            if struct is None:
+                self.fail(typed, f"the kernel's BTF has no struct {self._root.struct}")
+            return Operand(Pointer(struct), tree.Given())
         of = self.shapes.enumerators(names) if names is not None else {}
         number = of.get(typed.name, CONSTANTS.get(typed.name))
         if number is None:
@@ -86,12 +88,13 @@ class Values:
 
     def _unknown(self, typed: syntax.Name, of: dict[str, int]) -> NoReturn:
         name, close = typed.name, near(typed.name, of or CONSTANTS)
-        sk_buff = self.shapes.sk_buff()
-        if sk_buff is not None:
-            skb = self.shapes.shape(sk_buff)
-            if isinstance(skb, Struct) and self.shapes.member(skb, name):
-                close = f"skb->{name}"
-        hint = f": did you mean {close}?" if close else ": fields begin with skb->"
+        given = self._root.name
+        struct = self.shapes.struct(self._root.struct)
+        if struct is not None:
+            shape = self.shapes.shape(struct)
+            if isinstance(shape, Struct) and self.shapes.member(shape, name):
+                close = f"{given}->{name}"
+        hint = f": did you mean {close}?" if close else f": fields begin with {given}->"
         self.fail(typed, f"{quote(name)} is no name that the kernel's types have{hint}")
 
     def _reach(self, typed: syntax.Reach) -> Operand:
@@ -274,8 +277,8 @@ def names_of(shape: Shape) -> TypeId | None:
 
 
 def is_constant(typed: syntax.Typed) -> bool:
-    """A name that is not ``skb``."""
-    return isinstance(typed, syntax.Name) and typed.name != "skb"
+    """A name that no field begins with."""
+    return isinstance(typed, syntax.Name) and typed.name not in NAMES
 
 
 def pointed(shape: Shape) -> Shape:

@@ -96,6 +96,7 @@ def types() -> Btf:
             ("cb", b.array(char, 8), 640, 0),
         ],
     )
+    b.fields("xdp_buff", 16, [("data_hard_start", b.ptr(u8), 0, 0), ("frame_sz", u32, 64, 0)])
     return b.btf()
 
 

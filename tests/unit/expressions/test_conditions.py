@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+import struct
+
 import pytest
 
 from pwru_py.expressions.compiled import compile_filter
+from pwru_py.expressions.roots import XDP
 from tests.unit.expressions.kernel import DEV, SKB, memory, types
-from tests.unit.expressions.machine import Machine, Memory
+from tests.unit.expressions.machine import Machine, Memory, check
 
 IP = "((struct iphdr *)(skb->head + skb->network_header))"
 TRUE = f"""
@@ -169,6 +172,14 @@ def test_a_string_that_cannot_be_read_is_not_different() -> None:
     del gone.regions[DEV]
     assert not holds('skb->dev->alias == "uplink"', gone)
     assert not holds('skb->dev->alias != "uplink"', gone)
+
+
+@pytest.mark.parametrize(("size", "expected"), [(2048, True), (4096, False)])
+def test_fields_of_a_frame_at_xdp(size: int, expected: bool) -> None:
+    given = Memory({SKB: struct.pack("<QI", 0xFFFF_8880_0000_1000, size)})
+    code = compile_filter("xdp->frame_sz == 2048 and xdp->data_hard_start", types(), XDP).code
+    check(code)
+    assert bool(Machine(given, SKB).run(code)) is expected
 
 
 def test_a_long_expression() -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from pwru_py.errors import ExpressionError
 from pwru_py.expressions.compiled import check, compile_filter, compile_values
+from pwru_py.expressions.roots import XDP
 from pwru_py.expressions.syntax import DEPTH_MAX
 from tests.unit.expressions.kernel import types
 
@@ -92,6 +93,26 @@ def test_an_error_points_at_its_place(text: str, column: int, words: str) -> Non
     assert (caught.value.column, caught.value.text) == (column, text)
     assert str(caught.value).startswith(f"`filter_skb_expr`, column {column}")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            "skb->mark == 1",
+            "'skb' is no name that the kernel's types have: fields begin with xdp->",
+        ),
+        ("frame_sz == 1", "did you mean xdp->frame_sz?"),
+        ("xdp->mark == 1", "struct xdp_buff has no member 'mark'"),
+    ],
+)
+def test_frames_at_xdp_have_fields_of_their_own(text: str, words: str) -> None:
+    with pytest.raises(ExpressionError) as caught:
+        compile_filter(text, types(), XDP)
+    assert words in str(caught.value)
+    assert str(caught.value).startswith("`filter_xdp_expr`, column ")
+    with pytest.raises(ExpressionError, match="`output_xdp_metadata`, column "):
+        compile_values([text.partition(" ")[0]], types(), 64, XDP)
 
 
 def test_only_what_needs_no_types_is_checked_without_them() -> None:
