@@ -11,9 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import struct
 from collections.abc import Sequence
-from itertools import starmap
 from typing import Self
 
 from ..errors import AttachError, PwruError
@@ -26,7 +24,7 @@ from ..kernel.wake import Wake
 from ..options.config import Backend
 from ..plan.functions import Plan, Target
 from ..plan.tracepoints import bare_name
-from ..record.contract import COPY_MARK
+from .numbered import numbered
 from .probes import Probes, Skipped
 
 _ARGUMENTS = 5  # that have a program, bpf/pwru.bpf.c
@@ -115,19 +113,6 @@ class Tracepoints(Probes):
 
 def _program(target: Target) -> str:
     return f"tracepoint_{target.arg}" + (_LOCATED if target.location_arg else "")
-
-
-_INSN = struct.Struct("=BBhi")
-_MOVE = 0xB7  # BPF_ALU64 | BPF_MOV | BPF_K
-
-
-def numbered(instructions: bytes, number: int) -> bytes:
-    """The same with ``number`` for COPY_MARK: ``which_tracepoint()`` in bpf/record.bpf.h."""
-    changed = [
-        (code, registers, offset, number if (code, value) == (_MOVE, COPY_MARK) else value)
-        for code, registers, offset, value in _INSN.iter_unpack(instructions)
-    ]
-    return b"".join(starmap(_INSN.pack, changed))
 
 
 def attachable(target: Target) -> bool:

@@ -3,40 +3,48 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import os
 import struct
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 from ..arch import NATIVE
 from ..errors import AttachError, LoadError, reason
 
 _MAP_CREATE, _MAP_UPDATE_ELEM = 0, 2
-_PROG_LOAD, _OBJ_GET_INFO_BY_FD, _BTF_GET_FD_BY_ID, _BTF_GET_NEXT_ID = 5, 15, 19, 23
+_PROG_LOAD, OBJ_GET_INFO_BY_FD, _BTF_GET_FD_BY_ID, _BTF_GET_NEXT_ID = 5, 15, 19, 23
 _RAW_TRACEPOINT_OPEN, _LINK_CREATE, _ENABLE_STATS = 17, 28, 32
 _STATS_RUN_TIME = 0
 _MAP_TYPE_ARRAY, _MAP_TYPE_ARRAY_OF_MAPS = 2, 12
 _PROG_TYPE_RAW_TRACEPOINT = 17
 PROG_TYPE_TRACING = 26
-_ATTR_BYTES = 128
+_TRACE_FENTRY = 24
+_LOG_SHORT = 4  # BPF_LOG_STATS: no instruction, what is wrong all the same
+_LOG_BYTES = 1 << 16
+_LOG_STATISTICS = ("processed ", "verification time ", "stack depth ")
+ATTR_BYTES = 128
 _NAME_BYTES = 16
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
 
 
-def _call(command: int, attr: bytes) -> int:
+def call(command: int, attr: bytes) -> int:
     """The result, -1 with errno set; ``attr`` is completed with zeros."""
-    return _call_buffer(command, ctypes.create_string_buffer(attr, _ATTR_BYTES))
+    return call_buffer(command, ctypes.create_string_buffer(attr, ATTR_BYTES))
 
 
-def _call_buffer(command: int, buffer: ctypes.Array[ctypes.c_char]) -> int:
+def call_buffer(command: int, buffer: ctypes.Array[ctypes.c_char]) -> int:
+    """The same with an ``attr`` that the kernel writes to."""
     number = ctypes.c_long(NATIVE.syscalls["bpf"])
     return int(_libc.syscall(number, command, buffer, len(buffer)))
 
 
-def _failed(what: str) -> AttachError:
+def failed(what: str) -> AttachError:
+    """What the last call was to do could not be done, and why."""
     number = ctypes.get_errno()
     return AttachError(f"cannot {what}: {os.strerror(number).lower()}", number)
 
@@ -57,26 +65,65 @@ def load_raw_tracepoint(name: str, instructions: bytes) -> int:
     return _load(_PROG_TYPE_RAW_TRACEPOINT, "tracepoint", instructions, words)
 
 
+def load_fentry(name: str, instructions: bytes, program: int, function: int) -> int:
+    """A program for the entry of a BPF program, a descriptor; ``function``: its BTF id in that
+    program's own BTF. The rest as in ``load_tracing``; where the kernel says why, in its words.
+    """
+    words = ctypes.create_string_buffer(_LOG_BYTES)
+    load = partial(
+        _load, PROG_TYPE_TRACING, name, instructions, "load it", _TRACE_FENTRY, program, function
+    )
+    try:
+        return load()
+    except AttachError as refusal:
+        with contextlib.suppress(AttachError):
+            return load(words)
+        said = words.value.decode(errors="replace").splitlines()
+        told = [line for line in said if line and not line.startswith(_LOG_STATISTICS)]
+        if not told:
+            raise
+        raise AttachError(f"{refusal} ({told[-1]})", refusal.errno) from None
+
+
+def attach_fentry(program: int) -> int:
+    """A link's descriptor: ``program`` where it was loaded for. Raises AttachError."""
+    fd = call(_RAW_TRACEPOINT_OPEN, struct.pack("=QI", 0, program))
+    if fd < 0:
+        raise failed("attach to a BPF program")
+    return fd
+
+
 def _load(
-    kind: int, name: str, instructions: bytes, what: str, attach_type: int = 0, btf: int = 0
+    kind: int,
+    name: str,
+    instructions: bytes,
+    what: str,
+    attach_type: int = 0,
+    attach_to: int = 0,
+    btf_id: int = 0,
+    log: ctypes.Array[ctypes.c_char] | None = None,
 ) -> int:
+    """``attach_to``: a descriptor of BTF, or of a program that has ``btf_id`` in its BTF. ``log``:
+    what the verifier says goes there.
+    """
     code = ctypes.create_string_buffer(instructions, len(instructions))
     words = ctypes.create_string_buffer(b"Dual BSD/GPL")
     attr = struct.pack(
-        "=IIQQ24x16sII36xII",
+        "=IIQQIIQ8x16sII36xII",
         kind,
         len(instructions) // 8,
         ctypes.addressof(code),
         ctypes.addressof(words),
+        *((_LOG_SHORT, len(log), ctypes.addressof(log)) if log is not None else (0, 0, 0)),
         name.encode()[: _NAME_BYTES - 1],
         0,
         attach_type,
-        0,
-        btf,
+        btf_id,
+        attach_to,
     )
-    fd = _call(_PROG_LOAD, attr)
+    fd = call(_PROG_LOAD, attr)
     if fd < 0:
-        raise _failed(what)
+        raise failed(what)
     return fd
 
 
@@ -97,9 +144,9 @@ def link_tracing_multi(
         ctypes.addressof(cookie_array),
         count,
     )
-    fd = _call(_LINK_CREATE, attr)
+    fd = call(_LINK_CREATE, attr)
     if fd < 0:
-        raise _failed(f"attach to {count} functions")
+        raise failed(f"attach to {count} functions")
     return fd
 
 
@@ -113,9 +160,9 @@ def link_kprobe_session(program: int, attach_type: int, addrs: Sequence[int]) ->
     attr = struct.pack(
         "=IIIIIIQQ", program, 0, attach_type, 0, 0, count, 0, ctypes.addressof(array)
     )
-    fd = _call(_LINK_CREATE, attr)
+    fd = call(_LINK_CREATE, attr)
     if fd < 0:
-        raise _failed(f"attach to {count} functions")
+        raise failed(f"attach to {count} functions")
     return fd
 
 
@@ -123,15 +170,15 @@ def open_raw_tracepoint(program: int, name: str, cookie: int) -> int:
     """A link's descriptor: ``program`` at the tracepoint ``name``. Raises AttachError."""
     text = ctypes.create_string_buffer(name.encode())
     attr = struct.pack("=QIIQ", ctypes.addressof(text), program, 0, cookie)
-    fd = _call(_RAW_TRACEPOINT_OPEN, attr)
+    fd = call(_RAW_TRACEPOINT_OPEN, attr)
     if fd < 0:
-        raise _failed(f"attach to the tracepoint {name}")
+        raise failed(f"attach to the tracepoint {name}")
     return fd
 
 
 def _create_map(kind: int, value_bytes: int, inner: int) -> int:
     attr = struct.pack("=IIIIII", kind, 4, value_bytes, 1, 0, inner)
-    fd = _call(_MAP_CREATE, attr)
+    fd = call(_MAP_CREATE, attr)
     if fd < 0:
         raise _refused("create a map")
     return fd
@@ -151,7 +198,7 @@ def update_element(array: int, index: int, value: int) -> None:
     """Puts the 4 bytes of ``value`` into an array, a map by its descriptor. Raises LoadError."""
     words = (ctypes.c_uint32 * 2)(index, value)
     key = ctypes.addressof(words)
-    if _call(_MAP_UPDATE_ELEM, struct.pack("=IxxxxQQQ", array, key, key + 4, 0)) < 0:
+    if call(_MAP_UPDATE_ELEM, struct.pack("=IxxxxQQQ", array, key, key + 4, 0)) < 0:
         raise _refused("set a value")
 
 
@@ -164,8 +211,8 @@ def _info(fd: int) -> ctypes.Array[ctypes.c_uint64]:
     """What the kernel tells of a program or a link, in words of 8 bytes."""
     info = (ctypes.c_uint64 * 32)()
     attr = struct.pack("=IIQ", fd, ctypes.sizeof(info), ctypes.addressof(info))
-    if _call(_OBJ_GET_INFO_BY_FD, attr) < 0:
-        raise _failed("read what the kernel tells of a program")
+    if call(OBJ_GET_INFO_BY_FD, attr) < 0:
+        raise failed("read what the kernel tells of a program")
     return info
 
 
@@ -181,9 +228,9 @@ def count_runs() -> int:
     """A descriptor; while it is open the kernel counts the runs of every program of the machine,
     and their time (5.8). Needs CAP_SYS_ADMIN. Raises AttachError.
     """
-    fd = _call(_ENABLE_STATS, struct.pack("=I", _STATS_RUN_TIME))
+    fd = call(_ENABLE_STATS, struct.pack("=I", _STATS_RUN_TIME))
     if fd < 0:
-        raise _failed("count the runs of programs")
+        raise failed("count the runs of programs")
     return fd
 
 
@@ -203,9 +250,9 @@ def link_missed(link: int, word: int) -> int:
 
 def btf_by_id(number: int) -> int:
     """A descriptor of a BTF object in the kernel. Needs CAP_SYS_ADMIN. Raises AttachError."""
-    fd = _call(_BTF_GET_FD_BY_ID, struct.pack("=I", number))
+    fd = call(_BTF_GET_FD_BY_ID, struct.pack("=I", number))
     if fd < 0:
-        raise _failed("open the BTF of a module")
+        raise failed("open the BTF of a module")
     return fd
 
 
@@ -228,14 +275,21 @@ def module_btfs() -> dict[str, int]:
     return found
 
 
-def _btf_ids() -> Iterator[int]:
-    last = 0
+def ids_after(command: int, last: int) -> Iterator[int]:
+    """Ids of the kernel's objects of one kind behind ``last``; none without CAP_SYS_ADMIN.
+
+    ``command``: BPF_*_GET_NEXT_ID.
+    """
     while True:
-        attr = ctypes.create_string_buffer(struct.pack("=I", last), _ATTR_BYTES)
-        if _call_buffer(_BTF_GET_NEXT_ID, attr) < 0:
+        attr = ctypes.create_string_buffer(struct.pack("=I", last), ATTR_BYTES)
+        if call_buffer(command, attr) < 0:
             return
         last = struct.unpack_from("=I", attr, 4)[0]
         yield last
+
+
+def _btf_ids() -> Iterator[int]:
+    return ids_after(_BTF_GET_NEXT_ID, 0)
 
 
 def _kernel_btf_name(btf: int) -> str:
@@ -246,39 +300,7 @@ def _kernel_btf_name(btf: int) -> str:
         struct.pack("=QIIQII", 0, 0, 0, ctypes.addressof(name), len(name), 0), 40
     )
     attr = struct.pack("=IIQ", btf, len(info), ctypes.addressof(info))
-    if _call(_OBJ_GET_INFO_BY_FD, attr) < 0:
-        raise _failed("read BTF info")
+    if call(OBJ_GET_INFO_BY_FD, attr) < 0:
+        raise failed("read BTF info")
     of_kernel = struct.unpack_from("=I", info, 28)[0]
     return name.value.decode() if of_kernel else ""
-
-
-_PROG_GET_FD_BY_ID, _PROG_QUERY = 13, 16
-_PROG_INFO_BYTES, _PROG_NAME_AT = 80, 64  # struct bpf_prog_info as far as ``name``
-_PROGRAMS_MAX = 64
-
-
-def program_name(number: int) -> str:
-    """The name of the program with that id; '' where it has none, or may not be asked."""
-    fd = _call(_PROG_GET_FD_BY_ID, struct.pack("=I", number))
-    if fd < 0:
-        return ""
-    try:
-        info = ctypes.create_string_buffer(_PROG_INFO_BYTES)
-        attr = struct.pack("=IIQ", fd, len(info), ctypes.addressof(info))
-        if _call(_OBJ_GET_INFO_BY_FD, attr) < 0:
-            return ""
-        name = info.raw[_PROG_NAME_AT : _PROG_NAME_AT + _NAME_BYTES]
-        return os.fsdecode(name.split(b"\0", 1)[0])
-    finally:
-        os.close(fd)
-
-
-def query(ifindex: int, attach_type: int) -> list[int]:
-    """Ids of the programs that a device of the own namespace has there; none before 6.6 (tcx)."""
-    ids = (ctypes.c_uint32 * _PROGRAMS_MAX)()
-    attr = struct.pack("=IIIIQI", ifindex, attach_type, 0, 0, ctypes.addressof(ids), _PROGRAMS_MAX)
-    buffer = ctypes.create_string_buffer(attr, _ATTR_BYTES)
-    if _call_buffer(_PROG_QUERY, buffer) < 0:
-        return []
-    (count,) = struct.unpack_from("=I", buffer.raw, 24)
-    return list(ids[: min(count, _PROGRAMS_MAX)])

@@ -6,7 +6,7 @@ from __future__ import annotations
 import socket
 from typing import Any
 
-from . import bpf
+from . import loaded
 from .netlink import MOST, name_of, rtnetlink
 
 _ROOT = 0xFFFFFFFF  # TC_H_ROOT
@@ -150,10 +150,10 @@ def programs(ifname: str) -> list[dict[str, Any]]:
         xdp = netlink.get_links(ifindex)[0].get_attr("IFLA_XDP")
         number = (xdp.get_attr("IFLA_XDP_PROG_ID") if xdp else None) or 0
         if number:
-            found.append(_program("xdp", bpf.program_name(number), number))
+            found.append(_program("xdp", loaded.program_name(number), number))
         for place, parent in (("ingress", _INGRESS), ("egress", _EGRESS)):
-            for number in bpf.query(ifindex, _TCX[place]):
-                found.append(_program(place, bpf.program_name(number), number))
+            for number in loaded.query(ifindex, _TCX[place]):
+                found.append(_program(place, loaded.program_name(number), number))
             for one in netlink.get_filters(index=ifindex, parent=parent):
                 if one["handle"]:
                     found.append(_filter(place, one))
