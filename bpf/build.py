@@ -43,7 +43,7 @@ VARIANTS = {
     for size, outer, inner, expression in (("small", 256, 128, 256), ("large", 8192, 1024, 4096))
 }
 OUTER, *INNER = "pcap_filter", "inner_l2", "inner_l3"
-EXPRESSIONS = ("skb_expression", "skb_metadata")
+EXPRESSIONS = ("skb_expression", "skb_metadata", "xdp_expression", "xdp_metadata")
 PLACES = {OUTER, *INNER, *EXPRESSIONS}
 FUNCTIONS = {f"run_{name}": name for name in INNER} | {name: name for name in EXPRESSIONS}
 NOP = struct.pack("<BBhi", 0x05, 0, 0, 0)

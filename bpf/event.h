@@ -11,7 +11,7 @@
 
 enum limits {
 	STACK_MAX = 64,          /* addresses kept of a stack, innermost first */
-	SKB_METADATA_MAX = 1024, /* bytes of SECTION_METADATA */
+	SKB_METADATA_MAX = 1024, /* bytes of SECTION_METADATA, and of SECTION_XDP */
 	CALLER_MAX = 12,         /* the same, where only a tracepoint's caller is looked for */
 	CB_WORDS = 12,           /* of 4 bytes, of skb->cb */
 	SKB_MAX = 512,           /* bytes of struct sk_buff, of struct skb_shared_info; */
@@ -33,7 +33,8 @@ enum event_flags {
 	EVENT_TRACEPOINT = 1 << 5, /* of another tracepoint: func is 0, or who called it */
 	EVENT_VERDICT = 1 << 7,    /* of a netfilter table that is left: see SECTION_TABLE */
 	EVENT_LOCAL = 1 << 6, /* with one of these two: no device has received the packet yet */
-	EVENT_RETURN = EVENT_LINK | EVENT_VERDICT, /* a function has returned: SECTION_CALL */
+	EVENT_RETURN = EVENT_LINK | EVENT_VERDICT,     /* a function has returned: SECTION_CALL */
+	EVENT_PROGRAM = EVENT_DROP | EVENT_TRACEPOINT, /* of a BPF program: func is 0 */
 	EVENT_INSIDE = EVENT_LINK |
 		EVENT_TRACEPOINT, /* of a function that takes no sk_buff: skb is */
 				  /* that of the function that it runs within */
@@ -85,8 +86,8 @@ struct event {
 	__u64 skb;
 	__u64 func;   /* entry address of the probed function */
 	__u32 pid;    /* thread group */
-	__u32 target; /* from the probe's cookie: 1 + index in the plan; 0: func tells; */
-		      /* and TARGET_FIRST */
+	__u32 target; /* from the probe's cookie: 1 + index in the plan; 0: func tells; of a BPF */
+		      /* program its number in the session; and TARGET_FIRST */
 	__u32 netns;  /* inode number, 0 unknown */
 	__u32 mark;
 	__u32 ifindex; /* 0: skb->dev unset */
@@ -116,6 +117,7 @@ enum section {
 	SECTION_VLAN, /* 8 bytes: VLAN_TAGGED and the tag's control information, 0 without a tag; */
 	/* undefined with EVENT_VERDICT */
 	SECTION_METADATA, /* of --output-skb-metadata; as long as Python says */
+	SECTION_XDP,      /* of --output-xdp-metadata; likewise; undefined but at XDP */
 	SECTION_CALLER, /* where the function returns to, 0 not known; with EVENT_TRACEPOINT a stack */
 	/* of CALLER_MAX addresses, or 0; undefined with EVENT_DROP */
 	SECTION_TUNNEL,    /* struct tunnel */
@@ -231,6 +233,7 @@ struct record { /* with every section, as long as it can be */
 	__u8 udp[8];
 	__u64 vlan;
 	__u8 metadata[SKB_METADATA_MAX];
+	__u8 xdp[SKB_METADATA_MAX];
 	__u64 caller[CALLER_MAX];
 	struct tunnel tunnel;
 	__u32 cb[CB_WORDS];
@@ -335,8 +338,9 @@ struct config {
 	bool adjacent; /* fields of the sk_buff lie side by side, see headers.bpf.h */
 	bool func_ip;  /* bpf_get_func_ip() tells the function */
 	bool track;
-	bool placed;     /* netns or ifindex is set */
-	bool expression; /* a field expression has been spliced in */
+	bool placed;         /* netns or ifindex is set */
+	bool expression;     /* a field expression has been spliced in */
+	bool xdp_expression; /* one for frames at XDP */
 	bool tuple;
 	bool queue;              /* events go to the queue, not to the ring */
 	bool pages;              /* the two addresses below are known */
@@ -402,7 +406,7 @@ struct flow_key {
 	struct event_tuple tuple;
 };
 
-/* In a copy of the program for one tracepoint, the tracepoint's number takes the place of this. */
+/* In a copy of a program for one tracepoint or BPF program, its number takes the place of this. */
 enum copy {
 	COPY_MARK = 0x436f7079,
 };

@@ -12,31 +12,39 @@
  * 512 bytes, is no deeper.
  */
 
-/* --filter-skb-expr: 1 if it is true of the sk_buff. */
-static __noinline __u64 skb_expression(__u64 addr)
-{
-	register __u64 __addr asm("r1") = addr;
-	register __u64 __verdict asm("r0");
+/* addr: of an sk_buff, or an xdp_buff; 1 if it is true of it. */
+#define CONDITION_FUNCTION(name)                                                          \
+	static __noinline __u64 name(__u64 addr)                                          \
+	{                                                                                 \
+		register __u64 __addr asm("r1") = addr;                                   \
+		register __u64 __verdict asm("r0");                                       \
+                                                                                          \
+		asm volatile(FILTER_STUB(EXPRESSION_CAPACITY)                             \
+			     : "=r"(__verdict), "+r"(__addr)                              \
+			     :                                                            \
+			     : "r2", "r3", "r4", "r5", "r6", "r7", "r8", "r9", "memory"); \
+		return __verdict;                                                         \
+	}
 
-	asm volatile(FILTER_STUB(EXPRESSION_CAPACITY)
-		     : "=r"(__verdict), "+r"(__addr)
-		     :
-		     : "r2", "r3", "r4", "r5", "r6", "r7", "r8", "r9", "memory");
-	return __verdict;
-}
+/* What is read of it, to the record's section. */
+#define VALUES_FUNCTION(name)                                                       \
+	static __noinline __u64 name(__u64 addr, void *section)                     \
+	{                                                                           \
+		register __u64 __addr asm("r1") = addr;                             \
+		register void *__section asm("r2") = section;                       \
+		register __u64 __none asm("r0");                                    \
+                                                                                    \
+		asm volatile(FILTER_STUB(EXPRESSION_CAPACITY)                       \
+			     : "=r"(__none), "+r"(__addr), "+r"(__section)          \
+			     :                                                      \
+			     : "r3", "r4", "r5", "r6", "r7", "r8", "r9", "memory"); \
+		return __none;                                                      \
+	}
 
-/* --output-skb-metadata: what is read of the sk_buff, to the record's section. */
-static __noinline __u64 skb_metadata(__u64 addr, void *section)
-{
-	register __u64 __addr asm("r1") = addr;
-	register void *__section asm("r2") = section;
-	register __u64 __none asm("r0");
-
-	asm volatile(FILTER_STUB(EXPRESSION_CAPACITY)
-		     : "=r"(__none), "+r"(__addr), "+r"(__section)
-		     :
-		     : "r3", "r4", "r5", "r6", "r7", "r8", "r9", "memory");
-	return __none;
-}
+/* --filter-skb-expr, --output-skb-metadata, and the same at XDP. */
+CONDITION_FUNCTION(skb_expression)
+VALUES_FUNCTION(skb_metadata)
+CONDITION_FUNCTION(xdp_expression)
+VALUES_FUNCTION(xdp_metadata)
 
 #endif

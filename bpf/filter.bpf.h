@@ -144,9 +144,9 @@ static __always_inline __u32 whole_length(struct sk_buff *skb, const struct link
  * The frame as far as the filter can look at it, in a per-CPU buffer. tagged: the tag
  * from the metadata goes where it was on the wire.
  */
-static __always_inline struct frame *copy_frame(struct sk_buff *skb, const struct headers *h,
-						const struct link *link, bool tagged,
-						const volatile struct needs *needs, __u32 slot)
+static __always_inline struct frame *copy_frame(const struct headers *h, const struct link *link,
+						bool tagged, const volatile struct needs *needs,
+						__u32 slot)
 {
 	struct frame *frame = bpf_map_lookup_elem(&frames, &slot);
 	__u32 wanted = needs->bytes, done = 12;
@@ -155,12 +155,9 @@ static __always_inline struct frame *copy_frame(struct sk_buff *skb, const struc
 		return NULL;
 	frame->base = (__u64)link->start;
 	frame->caplen = captured(h, link);
-	if (needs->length)
-		frame->len = whole_length(skb, link);
 	if (tagged) {
 		frame->base -= VLAN_HLEN;
 		frame->caplen += VLAN_HLEN;
-		frame->len += VLAN_HLEN;
 	}
 	if (!wanted)
 		return frame;
@@ -189,16 +186,16 @@ static __always_inline struct frame *copy_frame(struct sk_buff *skb, const struc
  * The frame stays where it is; what may be nowhere in memory, of its first bytes, is put
  * into the buffer. Only a tag from the metadata, which shifts all behind it, takes a copy.
  */
-static __always_inline struct frame *view_frame(struct sk_buff *skb, const struct headers *h,
-						const struct link *link, bool tagged,
-						const volatile struct needs *needs, __u32 slot)
+static __always_inline struct frame *view_frame(const struct headers *h, const struct link *link,
+						bool tagged, const volatile struct needs *needs,
+						__u32 slot)
 {
 	const void *packet = VIEW((const void *)link->start);
 	__be16 proto = *(const __be16 *)(packet + ETH_HLEN - 2);
 	struct frame *frame;
 
 	if (tagged) {
-		frame = copy_frame(skb, h, link, true, needs, slot);
+		frame = copy_frame(h, link, true, needs, slot);
 		if (frame)
 			frame->near = (__u64)frame->bytes;
 		return frame;
@@ -208,8 +205,6 @@ static __always_inline struct frame *view_frame(struct sk_buff *skb, const struc
 		return NULL;
 	frame->base = frame->near = (__u64)link->start;
 	frame->caplen = captured(h, link);
-	if (needs->length)
-		frame->len = whole_length(skb, link);
 	if (needs->link) {
 		read_words((__u64 *)frame->bytes, (const void *)link->start, 3);
 		if (link->made)
@@ -221,16 +216,19 @@ static __always_inline struct frame *view_frame(struct sk_buff *skb, const struc
 	return frame;
 }
 
-#else
-
-static __always_inline struct frame *view_frame(struct sk_buff *skb, const struct headers *h,
-						const struct link *link, bool tagged,
-						const volatile struct needs *needs, __u32 slot)
-{
-	return NULL;
-}
-
 #endif
+
+/* The frame in the buffer as far as it is linear, without its length. */
+static __always_inline struct frame *linear_frame(const struct headers *h, const struct link *link,
+						  bool tagged, const volatile struct needs *needs,
+						  __u32 slot)
+{
+#if TYPED_LOADS
+	return view_frame(h, link, tagged, needs, slot);
+#else
+	return copy_frame(h, link, tagged, needs, slot);
+#endif
+}
 
 /* The frame in the buffer, whole or in part; near is a VIEW of it with typed loads. */
 static __always_inline struct frame *find_frame(__u64 addr, const struct headers *h,
@@ -239,16 +237,20 @@ static __always_inline struct frame *find_frame(__u64 addr, const struct headers
 {
 	struct sk_buff *skb = VIEW((struct sk_buff *)addr);
 	struct frame *frame;
+	bool gather = cfg.pages && (needs->payload || h->tail <= h->network) &&
+		      FIELD(skb, data_len);
 
-	if (cfg.pages && (needs->payload || h->tail <= h->network) && FIELD(skb, data_len)) {
-		frame = copy_frame(skb, h, link, tagged, needs, slot);
-		if (frame)
-			gather_frame(skb, h, frame);
-		return frame;
-	}
-	if (TYPED_LOADS)
-		return view_frame(skb, h, link, tagged, needs, slot);
-	return copy_frame(skb, h, link, tagged, needs, slot);
+	if (gather)
+		frame = copy_frame(h, link, tagged, needs, slot);
+	else
+		frame = linear_frame(h, link, tagged, needs, slot);
+	if (!frame)
+		return NULL;
+	if (needs->length)
+		frame->len = whole_length(skb, link) + (tagged ? VLAN_HLEN : 0);
+	if (gather)
+		gather_frame(skb, h, frame);
+	return frame;
 }
 
 #define RUN_IN_BUFFER(run, found)                              \

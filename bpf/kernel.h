@@ -40,6 +40,17 @@ struct net_device {
 	possible_net_t nd_net;
 };
 
+struct xdp_rxq_info {
+	struct net_device *dev;
+};
+
+struct xdp_buff {
+	unsigned char *data;
+	unsigned char *data_end;
+	unsigned char *data_hard_start;
+	struct xdp_rxq_info *rxq;
+};
+
 struct nf_hook_state {
 	__u8 hook; /* unsigned int once */
 	__u8 pf;

@@ -33,6 +33,7 @@
 #include "inside.bpf.h"
 #include "tables.bpf.h"
 #include "returns.bpf.h"
+#include "programs.bpf.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -215,6 +216,24 @@ TRACEPOINT_PROGRAM(3)
 TRACEPOINT_PROGRAM(4)
 TRACEPOINT_PROGRAM(5)
 LOCATED_PROGRAM(1)
+
+/*
+ * --filter-trace-tc, --filter-trace-xdp: where a BPF program begins. Each has a copy of this, as an fentry program
+ * (attach/bpf_programs.py).
+ */
+SEC("?raw_tp")
+int enter_tc(void *ctx)
+{
+	enter_skb_program(ctx);
+	return 0;
+}
+
+SEC("?raw_tp")
+int enter_xdp(void *ctx)
+{
+	enter_xdp_program(ctx);
+	return 0;
+}
 
 /* Tables of netfilter, see facts/tables.py: where they are entered and, all alike, left. */
 

@@ -60,20 +60,26 @@ static __always_inline __u64 find_tag(struct sk_buff *skb, const struct sk_buff 
 }
 
 /* A fixed size suits every verifier: behind the linear memory lies struct skb_shared_info. */
-static __always_inline void fill_head(struct packet_head *head, struct sk_buff *skb,
-				      const struct sk_buff *view, const struct place *place)
+static __always_inline void fill_head(struct packet_head *head, const struct place *place)
+{
+	__u64 room = place->end - place->start;
+
+	head->proto = bpf_ntohs(place->proto);
+	head->caplen = 0;
+	if (place->start && !bpf_probe_read_kernel(head->bytes, HEAD_BYTES, place->start))
+		head->caplen = room < HEAD_BYTES ? room : HEAD_BYTES;
+}
+
+/* The tag in the metadata. */
+static __always_inline void fill_head_tag(struct packet_head *head, struct sk_buff *skb,
+					  const struct sk_buff *view)
 {
 	struct headers h = {};
-	__u64 room = place->end - place->start;
 
 	h.vlan_proto = VIEWED(skb, view, vlan_proto);
 	h.vlan_tci = VIEWED(skb, view, vlan_tci);
 	head->tag_proto = has_tag(skb, &h) ? bpf_ntohs(h.vlan_proto) : 0;
 	head->tag_tci = h.vlan_tci;
-	head->proto = bpf_ntohs(place->proto);
-	head->caplen = 0;
-	if (place->start && !bpf_probe_read_kernel(head->bytes, HEAD_BYTES, place->start))
-		head->caplen = room < HEAD_BYTES ? room : HEAD_BYTES;
 }
 
 /* All that is the packet's, the task's or the CPU's. */
@@ -99,8 +105,10 @@ static __always_inline void fill(struct event *ev, __u64 addr, const struct sk_b
 	fill_sections(ev, addr);
 	if (HAS_SECTION(SECTION_OWNER))
 		fill_owner(ev, addr);
-	if (HAS_SECTION(SECTION_HEAD))
-		fill_head(SECTION(ev, SECTION_HEAD), skb, view, place);
+	if (HAS_SECTION(SECTION_HEAD)) {
+		fill_head(SECTION(ev, SECTION_HEAD), place);
+		fill_head_tag(SECTION(ev, SECTION_HEAD), skb, view);
+	}
 }
 
 /* What the function was given beside the packet. */
@@ -344,18 +352,24 @@ static __always_inline struct event *begin_record(__u64 addr, __u64 verdict, __u
 	return ev;
 }
 
-/*
- * Of another tracepoint: 1 + the index in the plan. Where a link has no cookie (before 6.10), each
- * tracepoint has a copy of the program, in which Python puts that number in place of COPY_MARK.
- */
-static __always_inline __u32 which_tracepoint(struct bpf_raw_tracepoint_args *ctx)
+/* What the copy of a program is for, see COPY_MARK. */
+static __always_inline __u64 copy_number(void)
 {
 	__u64 number;
 
-	if (cfg.tracepoint_cookies)
-		return bpf_get_attach_cookie(ctx);
 	asm volatile("%0 = %1" : "=r"(number) : "i"(COPY_MARK));
 	return number;
+}
+
+/*
+ * Of another tracepoint: 1 + the index in the plan. Where a link has no cookie (before 6.10), each
+ * tracepoint has a copy of the program.
+ */
+static __always_inline __u32 which_tracepoint(struct bpf_raw_tracepoint_args *ctx)
+{
+	if (cfg.tracepoint_cookies)
+		return bpf_get_attach_cookie(ctx);
+	return copy_number();
 }
 
 /* location is 0 where the tracepoint has none. */

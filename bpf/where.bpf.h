@@ -88,16 +88,9 @@ static __always_inline void fill_numbers(struct event *ev, struct net_device *de
 	}
 }
 
-/* The device that it tells of; NULL: there is none. */
-static __always_inline struct net_device *read_where(struct event *ev, struct sk_buff *skb,
-						     const struct sk_buff *view)
+/* dev: a VIEW, or NULL. */
+static __always_inline void fill_device(struct event *ev, struct net_device *dev)
 {
-	struct net_device *dev;
-	struct where where;
-
-	find_where(skb, view, &where);
-	dev = where.dev;
-	ev->netns = where.netns;
 	ev->ifindex = 0;
 	ev->mtu = 0;
 	if (dev) {
@@ -106,7 +99,18 @@ static __always_inline struct net_device *read_where(struct event *ev, struct sk
 	} else {
 		__builtin_memset(ev->ifname, 0, sizeof(ev->ifname));
 	}
-	return dev;
+}
+
+/* The device that it tells of; NULL: there is none. */
+static __always_inline struct net_device *read_where(struct event *ev, struct sk_buff *skb,
+						     const struct sk_buff *view)
+{
+	struct where where;
+
+	find_where(skb, view, &where);
+	ev->netns = where.netns;
+	fill_device(ev, where.dev);
+	return where.dev;
 }
 
 static __always_inline void fill_where(struct event *ev, struct sk_buff *skb,

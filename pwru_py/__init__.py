@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .packets.journey import Journeys
     from .plan.functions import Plan, Skipped, Target
     from .record.event import (
+        BpfProgram,
         Conntrack,
         Context,
         Dropped,
@@ -51,9 +52,10 @@ if TYPE_CHECKING:
     from .session import Tracer
 
 __all__ = [
-    "AttachError", "Backend", "Change", "Changed", "CommandError", "Config", "Conntrack", "Context",
-    "CtState", "Dropped", "DroppedBy", "End", "Ended", "Event", "ExpressionError",
-    "FeatureUnsupportedError", "FilterError", "Flow", "Frame", "Hop", "Icmp", "InputError",
+    "AttachError", "Backend", "BpfProgram", "Change", "Changed", "CommandError", "Config",
+    "Conntrack", "Context", "CtState", "Dropped", "DroppedBy", "End", "Ended", "Event",
+    "ExpressionError", "FeatureUnsupportedError", "FilterError", "Flow", "Frame", "Hop", "Icmp",
+    "InputError",
     "Journey", "Journeys", "Judged", "LoadError", "Losses", "Mark", "NotFoundError", "OutputError",
     "Owner", "Placed", "Plan", "PrivilegeError", "PwruError", "Returned", "Rules", "SkbValue",
     "Skipped", "Step", "Structure", "Summary", "Target", "TcpFlag", "Timestamp", "Tracer",
@@ -71,8 +73,9 @@ _HOMES = {
     "options.config": ("Backend", "Config", "Mark", "Rules", "Timestamp", "Transport"),
     "plan.functions": ("Plan", "Skipped", "Target"),
     "record.event": (
-        "Conntrack", "Context", "Dropped", "DroppedBy", "Event", "Flow", "Frame", "Icmp", "Losses",
-        "Owner", "Placed", "Returned", "SkbValue", "Step", "Summary", "TcpFlag", "Tuple", "Verdict",
+        "BpfProgram", "Conntrack", "Context", "Dropped", "DroppedBy", "Event", "Flow", "Frame",
+        "Icmp", "Losses", "Owner", "Placed", "Returned", "SkbValue", "Step", "Summary", "TcpFlag",
+        "Tuple", "Verdict",
     ),
     "packets.journey": ("Journeys",),
     "record.journey": ("Change", "Changed", "End", "Ended", "Hop", "Journey", "Judged", "Way"),

@@ -6,6 +6,10 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .options.config import Config
 
 
 def _leave(number: int, frame: object) -> None:
@@ -19,11 +23,12 @@ def _say_starting(number: int, frame: object) -> None:
         pass
 
 
-def _give_up() -> None:
+def _give_up(config: Config) -> None:
     """The process is ours alone: it keeps the capabilities that it still needs."""
     from .kernel import capabilities
 
-    capabilities.keep(capabilities.WHILE_TRACING)
+    come = config.traces_programs
+    capabilities.keep(capabilities.WHILE_PROGRAMS_COME if come else capabilities.WHILE_TRACING)
 
 
 def _take_signals() -> None:

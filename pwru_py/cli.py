@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TextIO, cast
 from . import streams
 from .errors import InputError, LoadError, OutputError, PwruError
 from .escape import printable
+from .options.config import Config
 from .options.flags import ROTATED_BYTES, Options, spell
 from .options.parse import HelpRequested, VersionRequested, parse
 
@@ -31,10 +32,12 @@ _COMPLETE = "--complete"
 _notices = streams.Notices()
 
 
-def main(argv: Sequence[str] | None = None, attached: Callable[[], None] = lambda: None) -> int:
+def main(
+    argv: Sequence[str] | None = None, attached: Callable[[Config], None] = lambda config: None
+) -> int:
     """Runs the command line and returns its exit status: 0, 1 (run error) or 2 (usage error).
 
-    ``attached`` is called once every probe is attached.
+    ``attached`` is called once every probe is attached, with what the session is asked.
     """
     gc.disable()  # a start makes much and drops little; a session enables it
     argv = sys.argv[1:] if argv is None else argv
@@ -99,7 +102,7 @@ def _offer(asked: Sequence[str]) -> int:
     return _print("\n".join(found)) if found else _STATUS_OK
 
 
-def _run(options: Options, attached: Callable[[], None]) -> int:
+def _run(options: Options, attached: Callable[[Config], None]) -> int:
     if options.man:
         from .options.manual import manual
 
@@ -135,7 +138,10 @@ def _run(options: Options, attached: Callable[[], None]) -> int:
 
 
 def _trace_to(
-    tracer: Tracer, options: Options, attached: Callable[[], None], command: Command | None = None
+    tracer: Tracer,
+    options: Options,
+    attached: Callable[[Config], None],
+    command: Command | None = None,
 ) -> int:
     with _output(options) as stream:
         return _trace(tracer, options, stream, attached, command)
@@ -212,6 +218,7 @@ def _view(options: Options) -> View:
         tunnel=options.config.output_tunnel,
         conntrack=options.config.output_conntrack,
         owner=options.config.output_owner,
+        programs=options.config.traces_programs,
         cb=options.config.output_skb_cb,
         sk_buff=options.config.output_skb,
         shared_info=options.config.output_skb_shared_info,
@@ -223,6 +230,7 @@ def _view(options: Options) -> View:
         returns=options.config.sees_returns,
         inside=options.config.traces_inside,
         skb_metadata=options.config.output_skb_metadata,
+        xdp_metadata=options.config.output_xdp_metadata,
         drops=options.config.drops,
         counts=options.config.top,
         quiet=options.quiet,
@@ -244,7 +252,7 @@ def _trace(
     tracer: Tracer,
     options: Options,
     stream: TextIO,
-    attached: Callable[[], None],
+    attached: Callable[[Config], None],
     command: Command | None,
 ) -> int:
     from .empty.watch import Watch
@@ -263,7 +271,7 @@ def _trace(
         if command is not None:
             settled = getattr(sink, "settled", lambda: True)
             command.start(settled, options.journey_timeout_s + _IDLE_S, tracer.stop)
-        attached()
+        attached(options.config)
 
     with ExitStack() as ends:
         if advisor is not None:
@@ -299,7 +307,7 @@ def _trace(
             watch.end()
             _say_detaching(tracer)
         why = watch.why()
-        _warn(tracer.warnings[len(warnings) :])
+        _warn([warning for warning in tracer.warnings if warning not in warnings])
         sink.losses(tracer.summary.losses)
         said = advisor.finish(tracer.summary.silent) if advisor is not None else []
         if options.output_json:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from .cli import main
+from .options.config import Config
 from .options.flags import BY_NAME
 
 USAGE = """\
@@ -43,7 +44,7 @@ def split(argv: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def main_ping(
-    argv: Sequence[str] | None = None, attached: Callable[[], None] = lambda: None
+    argv: Sequence[str] | None = None, attached: Callable[[Config], None] = lambda config: None
 ) -> int:
     """As ``cli.main``."""
     ours, theirs = split(sys.argv[1:] if argv is None else argv)

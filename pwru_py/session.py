@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 import warnings
 import weakref
 from collections.abc import Iterator
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
 _IDLE_S = 1.0
 _ATTACHING_S = 0.1
+_PROGRAMS_S = 1.0  # from one look for BPF programs to the next
 
 
 def _forgotten(attached: Attached, owner: int) -> None:
@@ -90,6 +92,7 @@ class Tracer:
         self._rules: RuleBook | None = None
         self._verdicts = Verdicts(NoRules())
         self._owner = 0
+        self._noticed = 0.0
         self._lock = threading.Lock()
 
     # Life
@@ -167,9 +170,11 @@ class Tracer:
             stride=attached.reader.stride,
             record=attached.record,
             metadata=attached.prepared.field_expressions.values,
+            xdp_metadata=attached.prepared.field_expressions.xdp_values,
             shapes=attached.shapes,
             calls=Calls(attached.return_types()) if self.config.sees_returns else None,
             inside=self.config.knows_stacks,
+            programs=attached.programs.traced,
         )
         self._account = Account(self.summary, identity, drops=not attached.tells_drops)
 
@@ -250,10 +255,13 @@ class Tracer:
         """
         attached = self._reading()
         yield []  # attached: a caller learns of it before the first packet
+        if self.config.traces_programs:
+            idle_s = min(idle_s, _PROGRAMS_S)
         while not self._stopping:
             came = self._wait(attached, idle_s if attached.probes.done else _ATTACHING_S)
             if came:
                 yield from self._read(attached)
+            self._notice_programs(attached)
             if not self.config.top:  # its reports ask the kernel, and keys come between them
                 self._refresh()
             if not came:
@@ -265,6 +273,16 @@ class Tracer:
         while not self._limit_reached and self._wait(attached, 0):
             yield from self._read(attached)
         self._refresh()
+
+    def _notice_programs(self, attached: Attached) -> None:
+        """Those that have been loaded in the last second."""
+        now = time.monotonic()
+        if not self.config.traces_programs or now - self._noticed < _PROGRAMS_S:
+            return
+        self._noticed = now
+        with self._lock:
+            if not attached.closed:
+                attached.programs.notice()
 
     def _wait(self, attached: Attached, seconds: float) -> bool:
         with self._lock:
@@ -399,7 +417,8 @@ class Tracer:
     def warnings(self) -> tuple[str, ...]:
         """What a user should know about this session: one line each, the later ones at its end."""
         attached = self._running()
-        return (*self._notes, *attached.warnings, *attached.probes.warnings)
+        later = (*attached.probes.warnings, *attached.programs.warnings)
+        return (*self._notes, *attached.warnings, *later)
 
     def nothing_to_trace(self) -> NotFoundError:
         """The error for a plan without targets."""

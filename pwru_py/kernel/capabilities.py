@@ -7,7 +7,7 @@ import ctypes
 import os
 
 from ..errors import PrivilegeError
-from .system import CAP_BPF, CAP_SYSLOG
+from .system import CAP_BPF, CAP_PERFMON, CAP_SYS_ADMIN, CAP_SYSLOG
 
 _VERSION = 0x20080522  # _LINUX_CAPABILITY_VERSION_3
 _HEADER = ctypes.c_uint32 * 2  # version, thread (0: the calling one)
@@ -16,6 +16,9 @@ _SETS = ctypes.c_uint32 * 6  # effective, permitted, inheritable: capabilities 0
 # Before 5.19 (c8644cd0efe7) reading a map takes CAP_BPF where unprivileged users have no bpf(2);
 # kallsyms hides addresses from who lacks CAP_SYSLOG. Detaching is closing files.
 WHILE_TRACING = (CAP_BPF, CAP_SYSLOG)
+
+# To look for BPF programs that come, and to attach to them.
+WHILE_PROGRAMS_COME = (*WHILE_TRACING, CAP_PERFMON, CAP_SYS_ADMIN)
 
 
 def keep(numbers: tuple[int, ...]) -> None:

@@ -194,6 +194,10 @@ class Config:
     functions with another sk_buff, too, matching or not.
     ``filter_skb_expr``: a condition on the sk_buff's fields, ``skb->dev->mtu > 1400``
     (docs/expressions.md); ``output_skb_metadata``: values that each event has, ``skb->mark``.
+    ``filter_xdp_expr``, ``output_xdp_metadata``: the same of struct xdp_buff, at XDP.
+    ``filter_trace_tc``, ``filter_trace_xdp``: BPF programs at tc (SCHED_CLS, SCHED_ACT), at XDP are
+    traced, too, those that are loaded and those that come: an event where one begins
+    (``Event.program``).
     ``drops``: packets that are dropped and nothing else, as the kernel's tracepoint tells of them.
     ``journey``: only what tells a packet's way from device to device and its end, by the kernel's
     tracepoints, and packets are followed (``packets.journey.Journeys`` puts the events together).
@@ -240,7 +244,10 @@ class Config:
     filter_non_skb_funcs: tuple[str, ...] = ()
     filter_track_bpf_helpers: bool = False
     filter_skb_expr: str = ""
+    filter_xdp_expr: str = ""
     filter_return: str = ""
+    filter_trace_tc: bool = False
+    filter_trace_xdp: bool = False
     drops: bool = False
     journey: bool = False
     top: bool = False
@@ -262,6 +269,7 @@ class Config:
     output_netns_names: bool = False
     output_nf_path: bool = False
     output_skb_metadata: tuple[str, ...] = ()
+    output_xdp_metadata: tuple[str, ...] = ()
     output_conntrack: bool = False
     output_owner: bool = False
     output_return: bool = False
@@ -290,6 +298,21 @@ class Config:
     def knows_stacks(self) -> bool:
         """Whether it is noted which function another one runs within."""
         return self.traces_inside or self.filter_track_skb_by_stackid
+
+    @property
+    def traces_programs(self) -> bool:
+        """Whether BPF programs are traced beside functions."""
+        return self.filter_trace_tc or self.filter_trace_xdp
+
+    @property
+    def has_field_expressions(self) -> bool:
+        """Whether there is something to compile by the kernel's types."""
+        return bool(
+            self.filter_skb_expr
+            or self.output_skb_metadata
+            or self.filter_xdp_expr
+            or self.output_xdp_metadata
+        )
 
     @property
     def sees_returns(self) -> bool:
@@ -338,6 +361,21 @@ class Config:
         """Whether ARP requests without an answer are told: of drops, and where events come."""
         return self.drops and not self.top and is_arp(self.filter)
 
+    @property
+    def _asks_sk_buffs(self) -> str:
+        """A filter that is set and asks what an sk_buff alone has; '' without one."""
+        filters = {
+            "filter_mark": self.filter_mark,
+            "filter_ct_state": self.filter_ct_state,
+            "filter_ct_mark": self.filter_ct_mark,
+            "filter_cgroup": self.filter_cgroup,
+            "filter_pid": self.filter_pid,
+            "filter_comm": self.filter_comm,
+            "filter_tunnel_l2": self.filter_tunnel_l2,
+            "filter_tunnel_l3": self.filter_tunnel_l3,
+        }
+        return next((name for name, value in filters.items() if value), "")
+
     def _check_ranges(self) -> None:
         size = self.buffer_bytes
         if not 4096 <= size <= 1 << 31 or size & (size - 1):
@@ -355,6 +393,22 @@ class Config:
             raise UsageError(
                 "tracepoints of the kernel tell a `journey`: leave `filter_func`, "
                 "`with_tracepoints`, `backend` and `drops` out"
+            )
+        if self.traces_programs and (self.drops or self.journey or self.filter_return):
+            raise UsageError(
+                "BPF programs are seen where they begin, which is no drop and no return: leave "
+                "`filter_trace_tc` and `filter_trace_xdp` out, or `drops`, `journey` and "
+                "`filter_return`"
+            )
+        if not self.filter_trace_xdp and (self.filter_xdp_expr or self.output_xdp_metadata):
+            raise UsageError(
+                "`filter_xdp_expr` and `output_xdp_metadata` are of frames at XDP: give "
+                "`filter_trace_xdp` with them"
+            )
+        if self.filter_trace_xdp and self._asks_sk_buffs:
+            raise UsageError(
+                "at XDP there is no sk_buff, so no mark, no socket, no conntrack and no tunnel: "
+                f"leave `filter_trace_xdp` or `{self._asks_sk_buffs}` out"
             )
         if self.top and (self.rules or self.output_nf_path):
             raise UsageError(

@@ -317,6 +317,10 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
                 "helpers of BPF programs, in the same way"),
         _switch("--with-tracepoints", "with_tracepoints",
                 "the kernel's tracepoints, beside functions"),
+        _switch("--filter-trace-tc", "filter_trace_tc", "BPF programs at tc, where they begin"),
+        _switch("--filter-trace-xdp", "filter_trace_xdp", "the same at XDP"),
+        Flag("--filter-xdp-expr", "EXPR", "filter_xdp_expr", str,
+             "fields there, as 'xdp->rxq->queue_index == 3'"),
         Flag("--kmods", "A,B", "kmods", names, "functions of these modules too", many=True,
              offers="module"),
         _switch("--all-kmods", "all_kmods", "functions of every loaded module too"),
@@ -342,6 +346,8 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
         _switch("--output-stack", "output_stack", "the callers, beneath each event"),
         Flag("--output-skb-metadata", "F,...", "output_skb_metadata", expressions,
              "values of fields, as skb->mark", many=True),
+        Flag("--output-xdp-metadata", "F,...", "output_xdp_metadata", expressions,
+             "the same at XDP, as xdp->rxq->queue_index", many=True),
         _switch("--output-tunnel", "output_tunnel", "the packet within a tunnel's packet"),
         _switch("--output-conntrack", "output_conntrack", "what conntrack knows of the packet"),
         _switch("--output-owner", "output_owner", "which process made the packet's socket"),
@@ -400,9 +406,7 @@ BY_NAME = {name: flag for flag in FLAGS for name in flag.names}
 
 # pwru's own flags that are still to come, so that the answer is not "unknown".
 PWRU_ONLY = """
-    --filter-trace-tc --filter-trace-xdp
-    --filter-xdp-expr --filter-kprobe-batch
-    --output-xdp-metadata --output-bpfmap --set-percpu-buf
+    --filter-kprobe-batch --output-bpfmap --set-percpu-buf
 """
 
 # What a library reads of a Tracer or of an error, and the flag that shows it.

@@ -16,7 +16,7 @@ from operator import attrgetter
 from typing import Any, NamedTuple
 
 from ..options.config import Timestamp
-from ..record.event import Context, Event
+from ..record.event import BpfProgram, Context, Event
 from .conntrack import CONNTRACK_SCHEMA, format_conntrack, json_conntrack, short_conntrack
 from .formats import (
     Format,
@@ -46,9 +46,9 @@ class View:
 
     ``netns_names``: namespaces by their names, cut to ``netns_name_max`` characters; 0: no limit.
     ``rules``: what in netfilter dropped a packet, ``nf_path``: which rules it met.
-    ``skb_metadata``: field expressions, a column each. ``returns``: functions also where they
-    return. ``inside``: functions without an sk_buff, too. ``counts``: no
-    event is shown, counts are.
+    ``programs``: BPF programs are traced, too. ``inside``: functions without an sk_buff, too.
+    ``skb_metadata``, ``xdp_metadata``: field expressions, a column each. ``returns``: functions
+    also where they return. ``counts``: no event is shown, counts are.
     """
 
     meta: bool = True
@@ -59,6 +59,7 @@ class View:
     tunnel: bool = False
     conntrack: bool = False
     owner: bool = False
+    programs: bool = False
     cb: bool = False
     sk_buff: bool = False
     shared_info: bool = False
@@ -70,6 +71,7 @@ class View:
     returns: bool = False
     inside: bool = False
     skb_metadata: builtins.tuple[str, ...] = ()
+    xdp_metadata: builtins.tuple[str, ...] = ()
     drops: bool = False
     quiet: bool = False
     counts: bool = False
@@ -215,6 +217,10 @@ def _func_text(view: View, stamp: Stamp) -> Format:
     return format_call if view.returns or view.inside else format_func
 
 
+def _program(program: BpfProgram) -> dict[str, Any]:
+    return {"kind": program.kind, "id": program.id}
+
+
 def _structure(name: str, of: str, key: str) -> Member:
     return _made(
         key,
@@ -260,14 +266,18 @@ def columns(view: View, stamp: Stamp) -> list[Column]:
 
 
 def _metadata_columns(view: View) -> list[Column]:
-    found = []
-    for number, expression in enumerate(view.skb_metadata):
-        title = expression.removeprefix("skb->")
-        width = max(_METADATA_CHARS, len(title))
-        text = partial(format_metadata, number=number)
-        reads, group = ("skb_metadata",), Group.METADATA
-        found.append(Column(f"metadata-{number}", title, width, width, 11, text, reads, group))
-    return found
+    return [
+        _metadata_column(of, expression, number)
+        for of in ("skb_metadata", "xdp_metadata")
+        for number, expression in enumerate(getattr(view, of))
+    ]
+
+
+def _metadata_column(of: str, expression: str, number: int) -> Column:
+    title = expression.removeprefix("skb->")
+    width = max(_METADATA_CHARS, len(title))
+    text = partial(format_metadata, of=of, number=number)
+    return Column(f"{of}-{number}", title, width, width, 11, text, (of,), Group.METADATA)
 
 
 _METADATA_CHARS = 6
@@ -358,7 +368,15 @@ FIELDS: tuple[Field, ...] = (
     Field(
         "skb",
         Group.TASK,
-        (_made("skb", lambda e: hex(e.skb), "skb", "Address of the sk_buff.", _HEX),),
+        (
+            _made(
+                "skb",
+                lambda e: hex(e.skb),
+                "skb",
+                "Address of the sk_buff; at XDP of the frame's buffer.",
+                _HEX,
+            ),
+        ),
         title="SKB",
         widths=_fixed((8, 18)),
         priority=11,
@@ -370,11 +388,13 @@ FIELDS: tuple[Field, ...] = (
         "packet",
         Group.TASK,
         (
-            _plain(
+            _made(
+                "packet",
+                lambda e: e.packet or None,
                 "packet",
                 "The packet's number in this session, from 1 up in the order of first sight: an "
-                "address may be used again, a number is not.",
-                _INTEGER,
+                "address may be used again, a number is not. null at XDP, where it is none yet.",
+                _NUMBER_OR_NULL,
             ),
             _plain(
                 "parent",
@@ -623,6 +643,23 @@ FIELDS: tuple[Field, ...] = (
         shown=lambda view: bool(view.skb_metadata),
     ),
     Field(
+        "xdp_metadata",
+        Group.METADATA,
+        (
+            _made(
+                "xdp_metadata",
+                lambda e: {field.expression: field.value for field in e.xdp_metadata},
+                "xdp_metadata",
+                "The same with --output-xdp-metadata; null where the event is not at XDP.",
+                {
+                    "type": "object",
+                    "additionalProperties": {"type": ["integer", "string", "boolean", "null"]},
+                },
+            ),
+        ),
+        shown=lambda view: bool(view.xdp_metadata),
+    ),
+    Field(
         "tunnel",
         Group.PACKET,
         (Member("tunnel_tuple", json_tunnel, ("tunnel", "tunnel_flags"), TUNNEL_SCHEMA),),
@@ -708,8 +745,30 @@ FIELDS: tuple[Field, ...] = (
         widths=_fixed((26, 36)),
         priority=12,
         format=_func_text,
-        reads=("func", "reason", "reason_name", "location"),
+        reads=("func", "reason", "reason_name", "location", "program"),
         more=lambda view, stamp: ("depth", "returned") if view.returns else (),
+    ),
+    Field(
+        "program",
+        Group.FUNC,
+        (
+            _made(
+                "program",
+                lambda e: None if e.program is None else _program(e.program),
+                "program",
+                "The BPF program that begins; func is its name then, and module is bpf. null of "
+                "functions. Only with --filter-trace-tc, --filter-trace-xdp.",
+                {
+                    "type": ["object", "null"],
+                    "properties": {
+                        "kind": {"enum": ["tc", "xdp"], "description": "Where it is attached."},
+                        "id": {**_INTEGER, "description": "Its number, as bpftool has it."},
+                    },
+                    "required": ["kind", "id"],
+                },
+            ),
+        ),
+        shown=lambda view: view.programs,
     ),
     Field(
         "verdict",

@@ -6,7 +6,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Callable
 
-from ..record.event import Context, Event, Frame, TcpFlag, Tuple, Verdict
+from ..record.event import Context, Event, Frame, SkbValue, TcpFlag, Tuple, Verdict
 from .protocols import TCP, arp_name, icmp_text, protocol_name
 
 Format = Callable[[Event], str]
@@ -40,7 +40,9 @@ def format_owner(event: Event) -> str:
 
 
 def format_packet(event: Event) -> str:
-    """``7``; ``9<7`` for a packet that was made of packet 7."""
+    """``7``; ``9<7`` for a packet that was made of packet 7; ``-`` at XDP, where it is none yet."""
+    if not event.packet:
+        return "-"
     return f"{event.packet}<{event.parent}" if event.parent else str(event.packet)
 
 
@@ -49,9 +51,10 @@ def format_iface(event: Event) -> str:
     return f"{event.ifname}:{event.ifindex}" if event.ifname else str(event.ifindex)
 
 
-def format_metadata(event: Event, number: int) -> str:
-    """A value of a field expression, ``-`` where it could not be read."""
-    value = event.skb_metadata[number].value
+def format_metadata(event: Event, of: str, number: int) -> str:
+    """A value of a field expression, ``-`` where it could not be read. ``of``: which values."""
+    values: tuple[SkbValue, ...] = getattr(event, of)
+    value = values[number].value
     if isinstance(value, bool):
         return str(value).lower()
     return "-" if value is None else str(value)
@@ -104,7 +107,12 @@ def format_reason(event: Event) -> str:
 
 
 def format_func(event: Event) -> str:
-    """The function and, two spaces after it, the reason it was given, and who freed the packet."""
+    """The function and, two spaces after it, the reason it was given, and who freed the packet.
+
+    A BPF program: ``ingress_main (tc 12)``.
+    """
+    if event.program is not None:
+        return f"{event.func} ({event.program.kind} {event.program.id})"
     verdict = format_verdict(event)
     return f"{event.func}  {verdict}" if verdict else event.func
 

@@ -66,7 +66,9 @@ class Stamp:
         return event.ts_ns
 
     def relative(self, event: Event) -> int:
-        """Nanoseconds since the packet's previous event, 0 at its first."""
+        """Nanoseconds since the packet's previous event, 0 at its first, and at XDP."""
+        if not event.packet:
+            return 0
         last, packet, ts_ns = self._last, event.packet, event.ts_ns
         before = last.pop(packet, ts_ns)
         last[packet] = ts_ns

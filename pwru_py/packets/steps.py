@@ -37,6 +37,6 @@ class ClockSteps:
 
     def _settled(self, event: Event) -> Event:
         for youngest, offset_ns in self._steps:
-            if event.packet <= youngest:
+            if 0 < event.packet <= youngest:
                 return event._replace(wall_ns=event.ts_ns + offset_ns)
         return event

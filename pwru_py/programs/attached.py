@@ -9,6 +9,7 @@ import struct
 from collections.abc import Iterator
 from contextlib import ExitStack
 
+from ..attach.bpf_programs import BpfPrograms
 from ..attach.conntrack import attach_conntrack
 from ..attach.probes import Probes, attach_named_kprobe
 from ..attach.tables import attach_tables
@@ -43,6 +44,7 @@ class Attached:
         loaded: Loaded,
         probes: Probes,
         points: Tracepoints,
+        programs: BpfPrograms,
         stacks: Stacks | None,
         drops: Program | None,
         warnings: tuple[str, ...],
@@ -53,6 +55,7 @@ class Attached:
         self.prepared = loaded.prepared
         self.probes = probes
         self._points = points
+        self.programs = programs
         self.reader = loaded.reader
         self.warnings = warnings
         self.paused = self.closed = False
@@ -155,6 +158,7 @@ class Attached:
         loaded, drops = self._loaded, self._drops
         programs = [*loaded.programs, *loaded.points, *([drops] if drops is not None else [])]
         fds = {*(each.fd for each in programs), *self.probes.copies, *self._points.copies}
+        fds |= {*self.programs.copies}
         return sum(map(bpf.runs, fds))
 
     def losses(self) -> Losses:
@@ -166,6 +170,7 @@ class Attached:
             skipped.hits + beside.hits + read(contract.COUNT_NESTED) + read(contract.COUNT_UNKNOWN)
         )
         hits += bpf.recursion_misses(self._drops.fd) if self._drops is not None else 0
+        hits += self.programs.skipped()
         return Losses(
             buffer_full=read(contract.COUNT_BUFFER_FULL),
             track_full=read(contract.COUNT_TRACK_FULL) + self._gave_way(),
@@ -221,6 +226,9 @@ def attach(loaded: Loaded, wake: Wake, warnings: tuple[str, ...]) -> Attached:
             stack.callback(each.detach)
             if not wake.is_set:
                 each.attach(programs)
+        bpf_programs = BpfPrograms(loaded.entries, wake)
+        stack.callback(bpf_programs.detach)
+        bpf_programs.notice()
         if loaded.tables is not None and not wake.is_set:
             more += tuple(
                 attach_tables(
@@ -240,7 +248,17 @@ def attach(loaded: Loaded, wake: Wake, warnings: tuple[str, ...]) -> Attached:
             raise _nothing(probes.failed)
         told = (*warnings, *loaded.warnings, *more)
         resources = stack.pop_all()
-        return Attached(loaded, probes, points, stacks, drops, told, resources, sees_ends=sees_ends)
+        return Attached(
+            loaded,
+            probes,
+            points,
+            bpf_programs,
+            stacks,
+            drops,
+            told,
+            resources,
+            sees_ends=sees_ends,
+        )
 
 
 _Kind = tuple[int, int, int, bytes]  # location, reason, namespace, interface

@@ -60,7 +60,8 @@ class Loaded:
     ``drops`` (None: this kernel has no such tracepoint) and, last, ``enders`` go where their
     sections say. ``tables`` go to the plan's tables, and to the ``sites`` in some of them,
     ``conntrack`` to conntrack, ``owners`` where sockets are made, ``end`` where the plan says
-    that packets end. ``resources`` frees all.
+    that packets end. ``entries``: what BPF programs of each kind get copies of.
+    ``resources`` frees all.
     """
 
     prepared: Prepared
@@ -73,6 +74,7 @@ class Loaded:
     conntrack: ConntrackPrograms | None
     owners: Program | None
     end: Program | None
+    entries: dict[str, Program]
     sites: dict[str, Site]
     record: RecordLayout
     reader: Reader
@@ -131,6 +133,7 @@ def load(prepared: Prepared, wake: Wake) -> Loaded:
             chosen.conntrack,
             chosen.owners,
             chosen.end,
+            chosen.entries,
             sites,
             settings.record,
             reader,
@@ -203,6 +206,7 @@ class _Chosen(NamedTuple):
     conntrack: ConntrackPrograms | None
     owners: Program | None
     end: Program | None
+    entries: dict[str, Program]
 
 
 def _choose_programs(bpf_object: BpfObject, prepared: Prepared, settings: KernelConfig) -> _Chosen:
@@ -230,6 +234,8 @@ def _choose_programs(bpf_object: BpfObject, prepared: Prepared, settings: Kernel
         loaded.add(owner_program())
     if settings.lives:
         loaded.add(_END)
+    entries = _entries(prepared.config)
+    loaded |= {*entries.values()}
     for name, program in programs.items():
         program.set_autoload(name in loaded)
     for name in traced:
@@ -245,7 +251,14 @@ def _choose_programs(bpf_object: BpfObject, prepared: Prepared, settings: Kernel
         ConntrackPrograms(*map(programs.__getitem__, CONNTRACK_PROGRAMS)) if judges else None,
         programs[owner_program()] if prepared.config.knows_owners else None,
         programs[_END] if settings.lives else None,
+        {kind: programs[name] for kind, name in entries.items()},
     )
+
+
+def _entries(config: Config) -> dict[str, str]:
+    """What runs where BPF programs of these kinds begin."""
+    wanted = {"tc": config.filter_trace_tc, "xdp": config.filter_trace_xdp}
+    return {kind: f"enter_{kind}" for kind, asked in wanted.items() if asked}
 
 
 def _followers(prepared: Prepared, settings: KernelConfig, names: Iterable[str]) -> tuple[str, ...]:

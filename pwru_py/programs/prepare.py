@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..attach.probes import Probes
 from ..attach.tracepoints import attachable
-from ..errors import FeatureUnsupportedError, NotFoundError, UsageError
+from ..errors import FeatureUnsupportedError, NotFoundError, PrivilegeError, UsageError
 from ..facts.features import Features
 from ..facts.function_sets import matcher
 from ..facts.return_filter import ReturnFilter
@@ -67,6 +67,12 @@ def prepare(config: Config) -> Prepared:
     expressions = compile_all(config)  # a wrong expression needs no root to be told
     check_field_expressions(config)
     system.check_privileges()
+    if config.traces_programs and not system.has_capability(system.CAP_SYS_ADMIN):
+        raise PrivilegeError(
+            "cannot trace BPF programs: the kernel lets CAP_SYS_ADMIN alone look for them: run it "
+            "as root, or leave `filter_trace_tc` and `filter_trace_xdp` out",
+            ("CAP_SYS_ADMIN",),
+        )
     types = KernelTypes(config.kernel_btf)
     known = types.known()
     if types.file:

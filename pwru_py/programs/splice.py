@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 OUTER, INNER_L2, INNER_L3 = "pcap_filter", "inner_l2", "inner_l3"
 """The functions of ``bpf/filter.bpf.h`` that take a filter."""
 CONDITION, METADATA = "skb_expression", "skb_metadata"
+XDP_CONDITION, XDP_METADATA = "xdp_expression", "xdp_metadata"
 """Those of ``bpf/expression.bpf.h`` that take field expressions."""
 
 _DIRECTORY = os.path.join(os.path.dirname(os.path.dirname(__file__)), "bpf")

@@ -116,7 +116,7 @@ CALL_SECTION: Final[Members] = (
 )
 
 # struct record
-RECORD_BYTES: Final = 4360
+RECORD_BYTES: Final = 5384
 RECORD: Final[Members] = (
     ("event", 0, "136s"),
     ("stack", 136, "64Q"),
@@ -124,16 +124,17 @@ RECORD: Final[Members] = (
     ("udp", 752, "8s"),
     ("vlan", 760, "Q"),
     ("metadata", 768, "1024s"),
-    ("caller", 1792, "12Q"),
-    ("tunnel", 1888, "48s"),
-    ("cb", 1936, "12I"),
-    ("skb", 1984, "512s"),
-    ("shared", 2496, "1024s"),
-    ("head", 3520, "200s"),
-    ("conntracked", 3720, "72s"),
-    ("entry", 3792, "512s"),
-    ("owner", 4304, "24s"),
-    ("call", 4328, "32s"),
+    ("xdp", 1792, "1024s"),
+    ("caller", 2816, "12Q"),
+    ("tunnel", 2912, "48s"),
+    ("cb", 2960, "12I"),
+    ("skb", 3008, "512s"),
+    ("shared", 3520, "1024s"),
+    ("head", 4544, "200s"),
+    ("conntracked", 4744, "72s"),
+    ("entry", 4816, "512s"),
+    ("owner", 5328, "24s"),
+    ("call", 5352, "32s"),
 )
 
 # struct needs
@@ -191,52 +192,53 @@ CONNTRACK: Final[Members] = (
 )
 
 # struct config
-CONFIG_BYTES: Final = 272
+CONFIG_BYTES: Final = 280
 CONFIG: Final[Members] = (
     ("netns", 0, "I"),
     ("ifindex", 4, "I"),
     ("mark", 8, "I"),
     ("mark_mask", 12, "I"),
     ("record_bytes", 16, "I"),
-    ("section_at", 20, "15H"),
-    ("skb_bytes", 50, "H"),
-    ("shared_bytes", 52, "H"),
-    ("filter", 54, "6s"),
-    ("inner_l2", 60, "6s"),
-    ("inner_l3", 66, "6s"),
-    ("tables", 72, "48s"),
-    ("conntrack", 120, "20s"),
-    ("meta", 140, "?"),
-    ("adjacent", 141, "?"),
-    ("func_ip", 142, "?"),
-    ("track", 143, "?"),
-    ("placed", 144, "?"),
-    ("expression", 145, "?"),
-    ("tuple", 146, "?"),
-    ("queue", 147, "?"),
-    ("pages", 148, "?"),
-    ("shared", 149, "?"),
-    ("drops_hidden", 150, "?"),
-    ("drop_where", 151, "?"),
-    ("drop_reasons", 152, "?"),
-    ("flows", 153, "?"),
-    ("tracepoint_cookies", 154, "?"),
-    ("typed_task", 155, "?"),
-    ("hardirq_mask", 156, "I"),
-    ("nmi_mask", 160, "I"),
-    ("cgroup", 168, "Q"),
-    ("owner_comm", 176, "16s"),
-    ("owner_pid", 192, "I"),
-    ("owned", 196, "?"),
-    ("lives", 197, "?"),
-    ("inside", 198, "?"),
-    ("by_stack", 199, "?"),
-    ("trampolines", 200, "4Q"),
-    ("current_kprobe", 232, "Q"),
-    ("preempt_count", 240, "Q"),
-    ("per_cpu_offset", 248, "Q"),
-    ("page_offset_base", 256, "Q"),
-    ("vmemmap_base", 264, "Q"),
+    ("section_at", 20, "16H"),
+    ("skb_bytes", 52, "H"),
+    ("shared_bytes", 54, "H"),
+    ("filter", 56, "6s"),
+    ("inner_l2", 62, "6s"),
+    ("inner_l3", 68, "6s"),
+    ("tables", 74, "48s"),
+    ("conntrack", 124, "20s"),
+    ("meta", 144, "?"),
+    ("adjacent", 145, "?"),
+    ("func_ip", 146, "?"),
+    ("track", 147, "?"),
+    ("placed", 148, "?"),
+    ("expression", 149, "?"),
+    ("xdp_expression", 150, "?"),
+    ("tuple", 151, "?"),
+    ("queue", 152, "?"),
+    ("pages", 153, "?"),
+    ("shared", 154, "?"),
+    ("drops_hidden", 155, "?"),
+    ("drop_where", 156, "?"),
+    ("drop_reasons", 157, "?"),
+    ("flows", 158, "?"),
+    ("tracepoint_cookies", 159, "?"),
+    ("typed_task", 160, "?"),
+    ("hardirq_mask", 164, "I"),
+    ("nmi_mask", 168, "I"),
+    ("cgroup", 176, "Q"),
+    ("owner_comm", 184, "16s"),
+    ("owner_pid", 200, "I"),
+    ("owned", 204, "?"),
+    ("lives", 205, "?"),
+    ("inside", 206, "?"),
+    ("by_stack", 207, "?"),
+    ("trampolines", 208, "4Q"),
+    ("current_kprobe", 240, "Q"),
+    ("preempt_count", 248, "Q"),
+    ("per_cpu_offset", 256, "Q"),
+    ("page_offset_base", 264, "Q"),
+    ("vmemmap_base", 272, "Q"),
 )
 
 # struct drop_key
@@ -272,17 +274,18 @@ SECTION_TABLE: Final = 1
 SECTION_UDP: Final = 2
 SECTION_VLAN: Final = 3
 SECTION_METADATA: Final = 4
-SECTION_CALLER: Final = 5
-SECTION_TUNNEL: Final = 6
-SECTION_CB: Final = 7
-SECTION_SKB: Final = 8
-SECTION_SHARED: Final = 9
-SECTION_HEAD: Final = 10
-SECTION_CONNTRACK: Final = 11
-SECTION_ENTRY: Final = 12
-SECTION_OWNER: Final = 13
-SECTION_CALL: Final = 14
-SECTION_MAX: Final = 15
+SECTION_XDP: Final = 5
+SECTION_CALLER: Final = 6
+SECTION_TUNNEL: Final = 7
+SECTION_CB: Final = 8
+SECTION_SKB: Final = 9
+SECTION_SHARED: Final = 10
+SECTION_HEAD: Final = 11
+SECTION_CONNTRACK: Final = 12
+SECTION_ENTRY: Final = 13
+SECTION_OWNER: Final = 14
+SECTION_CALL: Final = 15
+SECTION_MAX: Final = 16
 
 # enum vlan_section
 VLAN_ID: Final = 4095
@@ -303,6 +306,7 @@ EVENT_TRACEPOINT: Final = 32
 EVENT_VERDICT: Final = 128
 EVENT_LOCAL: Final = 64
 EVENT_RETURN: Final = 144
+EVENT_PROGRAM: Final = 40
 EVENT_INSIDE: Final = 48
 
 # enum event_target

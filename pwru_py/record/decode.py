@@ -27,8 +27,8 @@ from ..facts.roles import (
 from ..facts.tables import family_name, hook_name, table_function, verdict_name, xt_family
 from ..plan.functions import Target
 from . import contract, layout
-from .details import NO_DETAILS, NO_SHAPES, Details, Shapes, behind_tracepoint
-from .event import Context, Event, Frame, Icmp, Placed, SkbValue, Tuple, Verdict
+from .details import NO_DETAILS, NO_SHAPES, Details, Shapes, behind_tracepoint, from_entry
+from .event import BpfProgram, Context, Event, Frame, Icmp, Placed, SkbValue, Tuple, Verdict
 
 _CACHE_MAX = 16384
 
@@ -40,8 +40,8 @@ _VERDICT_VALUES = len(layout.TABLE_VERDICT.names)
 _STEPS = {contract.STEP_POLICY: "policy", contract.STEP_END: "rule", contract.STEP_RULE: "rule"}
 _DNS_PORT, _UDP = 53, 17
 _NO_ADDRESSES = bytes(12)
-_ENTRY_BYTES = 16  # of a function, before and with ftrace's call
 _CONTEXTS = tuple(Context)
+_BPF = "bpf"  # in place of a module, as in kallsyms
 _LABELS = {contract.L3_MPLS: "mpls", contract.L3_PPPOE: "pppoe session"}
 _K = TypeVar("_K")
 _V = TypeVar("_V")
@@ -138,6 +138,11 @@ def _fields(metadata: Metadata | None, section: bytes) -> tuple[SkbValue, ...]:
     return tuple(map(SkbValue, metadata.texts, metadata.decode(section)))
 
 
+def _unread(metadata: Metadata | None) -> tuple[SkbValue, ...]:
+    """The values where there is nothing to read."""
+    return tuple(SkbValue(text, None) for text in metadata.texts) if metadata is not None else ()
+
+
 class Packets(Protocol):
     """Which packet an event belongs to: ``packets.identity.Identity``."""
 
@@ -215,7 +220,9 @@ class Decoder:
 
     ``skip``: bytes before each record, which is as ``record`` has it.
     ``inside``: there are events of functions without an sk_buff.
-    ``metadata``: what reads SECTION_METADATA. ``calls``: None without SECTION_CALL.
+    ``metadata``: what reads SECTION_METADATA, ``xdp_metadata``: SECTION_XDP.
+    ``calls``: None without SECTION_CALL. ``programs``: BPF programs by their numbers in records;
+    more may come.
     ``wall_offset_ns`` is added to CLOCK_MONOTONIC to get the time since the epoch.
     """
 
@@ -230,9 +237,11 @@ class Decoder:
         stride: int = layout.EVENT.size,
         record: layout.RecordLayout = layout.PLAIN_RECORD,
         metadata: Metadata | None = None,
+        xdp_metadata: Metadata | None = None,
         shapes: Shapes = NO_SHAPES,
         calls: Calls | None = None,
         inside: bool = False,
+        programs: Sequence[BpfProgram] = (),
     ) -> None:
         form = f"={skip}x{record.format[1:]}"
         padding = stride - struct.calcsize(form)
@@ -242,11 +251,15 @@ class Decoder:
         self._vlan_at = record.value_at[contract.SECTION_VLAN]
         self._metadata_at = record.value_at[contract.SECTION_METADATA]
         self._metadata: _Cache[bytes, tuple[SkbValue, ...]] = _Cache(partial(_fields, metadata))
+        self._xdp_at = record.value_at[contract.SECTION_XDP]
+        self._at_xdp: _Cache[bytes, tuple[SkbValue, ...]] = _Cache(partial(_fields, xdp_metadata))
+        self._unread, self._none_at_xdp = _unread(metadata), _unread(xdp_metadata)
         self._call_at = record.value_at[contract.SECTION_CALL]
         self._calls = calls
         self._last: dict[int, Event] | None = {} if inside else None  # by sk_buff
         self._head_at = record.value_at[contract.SECTION_HEAD]
         self._targets = (("", ""), *((t.name, t.module) for t in targets))
+        self._programs = programs
         self._verdicts = {t.name for t in targets if not NO_VERDICT.fullmatch(t.name)}
         self._given = names
         self._rules = rules
@@ -285,6 +298,7 @@ class Decoder:
         last = self._last
         if last is not None and len(last) > _CACHE_MAX:
             last.clear()
+        fields, none = self._unread, self._none_at_xdp
         events = []
         for (
             ts_ns, skb, addr, pid, index, netns, mark, ifindex, mtu, length, reason, proto, cpu,
@@ -293,7 +307,7 @@ class Decoder:
             if index & first:
                 index -= first
                 self._packets.release(skb)
-            location = local = said = None
+            location = local = said = program = None
             addresses, sealed = tuples[packed], False
             if flags & special:
                 if flags & contract.EVENT_LINK:
@@ -316,6 +330,10 @@ class Decoder:
                     func, said = self._said[self._table_section(sections)]
                     module, reason, reason_name, drop = "", -1, "", False
                     local = flags & contract.EVENT_LOCAL != 0
+                elif flags & contract.EVENT_PROGRAM == contract.EVENT_PROGRAM:
+                    program = self._programs[index]
+                    func, module, addr = program.name, _BPF, program.addr
+                    reason, reason_name, drop = -1, "", False
                 elif flags & contract.EVENT_DROP:
                     func, module = DROP_TRACEPOINT, ""
                     reason, reason_name, drop = self._dropped(flags, reason, location, length)
@@ -330,15 +348,22 @@ class Decoder:
                 else:
                     func, module, addr = functions[addr]
                 reason, reason_name, drop = self._verdict(flags, reason, func)
-            packet, parent, netns = see(
-                skb, func, netns,
-                device=ifindex, last=drop or func == DROP_TRACEPOINT, local=local, sealed=sealed,
-            )  # fmt: skip
+            at_xdp = none
+            if program is not None and program.at_xdp:
+                packet, parent, fields = 0, None, self._unread
+                if self._xdp_at >= 0:
+                    at_xdp = self._at_xdp[sections[self._xdp_at]]
+            else:
+                packet, parent, netns = see(
+                    skb, "" if program is not None else func, netns, device=ifindex,
+                    last=drop or func == DROP_TRACEPOINT, local=local, sealed=sealed,
+                )  # fmt: skip
+                if self._metadata_at >= 0:
+                    fields = self._metadata[sections[self._metadata_at]]
             dns = self._dns(addresses, sections) if self._udp_at >= 0 else None
             vlan = self._vlan(sections) if self._vlan_at >= 0 and said is None else None
-            fields = self._metadata[sections[self._metadata_at]] if self._metadata_at >= 0 else ()
             if read is not None:
-                details = read(sections, flags, func, location)
+                details = read(sections, flags, func, location, program)
             frame = decode_head(sections[self._head_at]) if self._head_at >= 0 else b""
             frames = self._stack(sections[:stack_len], addr) if stack_len else ()
             if frames and not addr:
@@ -350,7 +375,7 @@ class Decoder:
                     length, addresses, tcp_flags, reason, reason_name, frames, drop,
                     location, packet, parent, said, dns,
                     called(netns) if called is not None else "", vlan, None, fields, *details,
-                    frame, (), 0, None, False,
+                    frame, (), 0, None, False, program, at_xdp,
                 ))
             )  # fmt: skip
             if last is not None:
@@ -371,7 +396,7 @@ class Decoder:
             return _BARE._replace(skb=skb, packet=packet, parent=parent, netns=netns)
         return known._replace(
             reason=-1, reason_name="", drop=False, location=None, caller=None, cb=(),
-            sk_buff=None, shared_info=None, frame=b"", depth=0, returned=None,
+            sk_buff=None, shared_info=None, frame=b"", depth=0, returned=None, program=None,
         )  # fmt: skip
 
     def _inside(self, event: Event, sections: Sequence[Any]) -> Event:
@@ -436,8 +461,5 @@ class Decoder:
         frames = self._frames
         if not func:
             return behind_tracepoint(frames[addr, depth == 0] for depth, addr in enumerate(addrs))
-        for first, addr in enumerate(addrs):
-            if 0 <= addr - func < _ENTRY_BYTES:
-                addrs = addrs[first:]
-                break
+        addrs = from_entry(addrs, func) or addrs
         return tuple(frames[addr, depth == 0] for depth, addr in enumerate(addrs))

@@ -18,13 +18,15 @@ from ..facts.roles import (
 )
 from ..facts.structures import Compound, Structure
 from . import contract
-from .event import Conntrack, Frame, Owner, Tuple
+from .event import BpfProgram, Conntrack, Frame, Owner, Tuple
 from .layout import CONNTRACKED, RecordLayout
 
 NO_DETAILS: tuple[Any, ...] = (None, None, 0, (), None, None, None, None)
 """The last fields of an Event, in a session that asks for none of them."""
 
 
+ENTRY_BYTES = 16
+"""Of a function, before and with ftrace's call."""
 _CONNTRACKED_VALUES = len(CONNTRACKED.names)
 
 
@@ -50,6 +52,14 @@ def behind_tracepoint(frames: Iterable[Frame]) -> tuple[Frame, ...]:
 
 def _serves_tracepoint(frame: Frame) -> bool:
     return TRACEPOINT_FRAMES.fullmatch(frame.symbol) is not None
+
+
+def from_entry(addrs: Sequence[int], entry: int) -> Sequence[int]:
+    """A stack from the frame of the function at ``entry`` on, where it begins; none without it."""
+    for first, addr in enumerate(addrs):
+        if 0 <= addr - entry < ENTRY_BYTES:
+            return addrs[first:]
+    return ()
 
 
 class Details:
@@ -82,16 +92,27 @@ class Details:
         self._tuple_of = tuple_of
 
     def read(
-        self, sections: Sequence[Any], flags: int, func: str, location: Frame | None
+        self,
+        sections: Sequence[Any],
+        flags: int,
+        func: str,
+        location: Frame | None,
+        program: BpfProgram | None = None,
     ) -> tuple[Any, ...]:
-        """The last fields of the Event. ``func``, ``location``: as it has them."""
+        """The last fields of the Event. ``func``, ``location``, ``program``: as it has them."""
+        caller = None
+        if self._caller_at >= 0 and program is not None:
+            caller = self._program_caller(sections, program)
+        elif self._caller_at >= 0:
+            caller = self._caller(sections, flags, location)
+        if program is not None and program.at_xdp:  # no sk_buff, no sections of one
+            return (caller, *NO_DETAILS[1:])
         tunnel, tcp_flags, cb = None, 0, ()
         if self._tunnel_at >= 0:
             packed, tcp_flags = sections[self._tunnel_at : self._tunnel_at + 2]
             tunnel = self._tuple_of(packed)
         if self._cb_at >= 0:
             cb = tuple(sections[self._cb_at : self._cb_at + contract.CB_WORDS])
-        caller = self._caller(sections, flags, location) if self._caller_at >= 0 else None
         return (
             caller,
             tunnel,
@@ -132,6 +153,12 @@ class Details:
         """Of a function: who called it."""
         addr = sections[self._caller_at]
         return self._called_from(addr) if addr else None
+
+    def _program_caller(self, sections: Sequence[Any], program: BpfProgram) -> Frame | None:
+        """The frame behind the program's, which the trampoline returns to."""
+        stack = sections[self._caller_at : self._caller_at + contract.CALLER_MAX]
+        called = from_entry(stack, program.addr)
+        return self._called_from(called[1]) if len(called) > 1 and called[1] else None
 
     def _called_from(self, addr: int) -> Frame | None:
         """None for a trampoline, in which it lies, or with which it begins."""

@@ -175,6 +175,24 @@ class Owner(NamedTuple):
     comm: str
 
 
+class BpfProgram(NamedTuple):
+    """A BPF program that packets are given to.
+
+    ``kind``: ``tc`` (of types SCHED_CLS, SCHED_ACT), ``xdp``. ``id``: as bpftool(8) has it.
+    ``name``: of its function, control characters escaped. ``addr``: of its entry, 0 not known.
+    """
+
+    kind: str
+    id: int
+    name: str
+    addr: int
+
+    @property
+    def at_xdp(self) -> bool:
+        """Whether what it is given is no sk_buff yet."""
+        return self.kind == "xdp"
+
+
 class Frame(NamedTuple):
     """One address of a kernel stack: ``symbol+offset [module]``; symbol '' when unknown."""
 
@@ -185,7 +203,7 @@ class Frame(NamedTuple):
 
 
 class SkbValue(NamedTuple):
-    """A value of ``output_skb_metadata``. ``expression``: as it was given.
+    """A value of ``output_skb_metadata``, ``output_xdp_metadata``. ``expression``: as it was given.
 
     ``value``: numbers in host byte order; an address, a pointer (``0x…``), a string (control
     characters escaped), an enum's name as text; None where it could not be read.
@@ -244,6 +262,13 @@ class Event(NamedTuple):
     empty where the kernel has no header yet. ``nf_path``: with ``output_nf_path`` the one step of
     an event of ``nft_do_chain``, or with ``drops`` all that came before the drop.
 
+    ``program``: of a BPF program that begins, with ``filter_trace_tc`` or ``filter_trace_xdp``;
+    ``func`` is its name then, ``module`` is ``bpf``. None of every other event. At XDP there is no
+    sk_buff yet: ``skb`` is where the frame's buffer begins (``data_hard_start``), ``packet`` is 0,
+    ``mark`` is 0, ``len`` counts from the link header, and what is an sk_buff's is None.
+    ``xdp_metadata``: the values of ``output_xdp_metadata``, in its order; None of what is not
+    at XDP.
+
     In a session with ``output_return`` or ``filter_return``: ``depth``: how many traced functions
     of the thread are under way, this one not counted. ``returned``: of a function that has just
     returned, what; None of every other event. The packet may be freed by then: what such an event
@@ -298,6 +323,8 @@ class Event(NamedTuple):
     depth: int = 0
     returned: Returned | None = None
     inside: bool = False
+    program: BpfProgram | None = None
+    xdp_metadata: builtins.tuple[SkbValue, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,6 +88,7 @@ class RecordLayout:
         skb_bytes: int = 0,
         shared_bytes: int = 0,
         entry_bytes: int = 0,
+        xdp_bytes: int = 0,
     ) -> RecordLayout:
         """With these, SECTION_* of the contract, and with raw sections of so many bytes."""
         raw = {
@@ -95,6 +96,7 @@ class RecordLayout:
             contract.SECTION_SKB: _raw(skb_bytes),
             contract.SECTION_SHARED: _raw(shared_bytes),
             contract.SECTION_ENTRY: _raw(entry_bytes),
+            contract.SECTION_XDP: _raw(xdp_bytes),
         }
         sections += tuple(section for section, each in raw.items() if each.size)
         at, value_at = [0] * contract.SECTION_MAX, [-1] * contract.SECTION_MAX
@@ -168,6 +170,7 @@ class KernelConfig:
     queue: bool = False
     shared: bool = False
     expression: bool = False
+    xdp_expression: bool = False
     drops_hidden: bool = False
     drop_where: bool = False
     drop_reasons: bool = False

@@ -14,6 +14,7 @@ from typing import Any
 from ..escape import printable, quote
 from ..facts.structures import Compound, Structure
 from .event import (
+    BpfProgram,
     Context,
     DroppedBy,
     Event,
@@ -122,11 +123,12 @@ def event_of(record: Record) -> Event:
         stack=tuple(_frame(frame) for frame in _list(record, "stack")),
         drop=_bool(record, "drop"),
         location=_frame_of(_text(record, "location", None)),
-        packet=_int(record, "packet"),
+        packet=_optional(record, "packet") or 0,
         parent=_optional(record, "parent"),
         netns_name=_text(record, "netns_name", ""),
         dropped_by=_dropped_by(_object(record, "verdict")),
         skb_metadata=tuple(_metadata(_object(record, "skb_metadata") or {})),
+        xdp_metadata=tuple(_metadata(_object(record, "xdp_metadata") or {})),
         caller=_frame_of(_text(record, "caller_func", None)),
         tunnel=_addresses(tunnel),
         tunnel_flags=_tcp_flags(tunnel),
@@ -134,6 +136,7 @@ def event_of(record: Record) -> Event:
         sk_buff=_structure("sk_buff", _object(record, "sk_buff")),
         shared_info=_structure("skb_shared_info", _object(record, "skb_shared_info")),
         owner=_owner(_object(record, "owner")),
+        program=_program(record),
     )
 
 
@@ -178,6 +181,14 @@ def _tcp_flags(packet: Record | None) -> int:
             raise SavedError(f"{quote(names)} are no TCP flags")
         bits |= _FLAGS[name]
     return bits
+
+
+def _program(record: Record) -> BpfProgram | None:
+    program = _object(record, "program")
+    if program is None:
+        return None
+    kind = _text(program, "kind")
+    return BpfProgram(kind, _int(program, "id"), _text(record, "func"), _address(record, "addr"))
 
 
 def _owner(process: Record | None) -> Owner | None:

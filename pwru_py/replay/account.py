@@ -40,7 +40,8 @@ class Account:
 
     def add(self, event: Event) -> None:
         self._counted.events += 1
-        self._packets.add(event.packet)
+        if event.packet:  # none at XDP
+            self._packets.add(event.packet)
         if event.drop and event.packet not in self._dropped:
             self._dropped.add(event.packet)
             name = event.reason_name or NO_REASON

@@ -46,20 +46,22 @@ def view_of(options: Options, base: View, first: Record | None) -> View:
     """What of a trace is shown: all that it has, unless it is asked to be left out."""
     if first is None:
         return base
-    metadata = first.get("skb_metadata")
+    of_skb, of_xdp = first.get("skb_metadata"), first.get("xdp_metadata")
     return replace(
         base,
         meta=options.output_meta and "netns" in first,
         tuple=options.output_tuple and "tuple" in first,
         stack="stack" in first,
         caller="caller_func" in first,
+        programs="program" in first,
         tunnel="tunnel_tuple" in first,
         cb="cb" in first,
         sk_buff="sk_buff" in first,
         shared_info="skb_shared_info" in first,
         netns_names="netns_name" in first,
         rules="verdict" in first,
-        skb_metadata=tuple(metadata) if isinstance(metadata, dict) else (),
+        skb_metadata=tuple(of_skb) if isinstance(of_skb, dict) else (),
+        xdp_metadata=tuple(of_xdp) if isinstance(of_xdp, dict) else (),
     )
 
 

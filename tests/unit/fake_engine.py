@@ -11,6 +11,7 @@ import select
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -119,6 +120,9 @@ class FakeAttached:
             is_drop=lambda value: value > 1,
             known=True,
             knows_consumed=True,
+        )
+        self.programs = SimpleNamespace(
+            traced=[], warnings=[], notice=partial(kernel.step, "notice")
         )
         self.probes = SimpleNamespace(
             total=len(prepared.plan.targets),

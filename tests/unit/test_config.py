@@ -119,6 +119,27 @@ def test_drops_are_told_by_one_tracepoint_alone() -> None:
         Config(drops=True, flows=True)
 
 
+def test_what_cannot_be_asked_of_frames_at_xdp() -> None:
+    assert Config(filter_trace_xdp=True, filter="icmp", filter_ifname="eth0", filter_track_skb=True)
+    asked: dict[str, Any] = {
+        "filter_mark": Mark(1), "filter_ct_state": (CtState.NEW,), "filter_ct_mark": Mark(0),
+        "filter_cgroup": "/a", "filter_pid": 7, "filter_comm": "nc", "filter_tunnel_l2": "arp",
+        "filter_tunnel_l3": "icmp",
+    }  # fmt: skip
+    for name, value in asked.items():
+        assert Config(filter_trace_tc=True, **{name: value})
+        with pytest.raises(UsageError, match=f"leave `filter_trace_xdp` or `{name}` out"):
+            Config(filter_trace_xdp=True, **{name: value})
+    fields: list[dict[str, Any]] = [
+        {"filter_xdp_expr": "xdp->data"},
+        {"output_xdp_metadata": ("xdp->data",)},
+    ]
+    for each in fields:
+        assert Config(filter_trace_xdp=True, filter_skb_expr="skb->mark", **each)
+        with pytest.raises(UsageError, match="give `filter_trace_xdp` with them"):
+            Config(filter_trace_tc=True, **each)
+
+
 def test_values_of_fields_are_of_events() -> None:
     values = ("skb->mark",)
     assert Config(journey=True, output_conntrack=True)

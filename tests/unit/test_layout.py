@@ -100,6 +100,7 @@ def test_records_and_their_sections() -> None:
             shared_bytes=contract.SHARED_MAX,
             entry_bytes=contract.ENTRY_MAX,
             metadata_bytes=contract.SKB_METADATA_MAX,
+            xdp_bytes=contract.SKB_METADATA_MAX,
         ),
     )
     table = contract.TABLE_VERDICT_BYTES

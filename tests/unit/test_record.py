@@ -16,7 +16,17 @@ from pwru_py.packets.identity import Identity
 from pwru_py.plan.functions import Target
 from pwru_py.record import contract, decode, layout
 from pwru_py.record.decode import Decoder, DropRules, Names, decode_tuple
-from pwru_py.record.event import Context, Event, Frame, Icmp, Placed, SkbValue, Tuple, Verdict
+from pwru_py.record.event import (
+    BpfProgram,
+    Context,
+    Event,
+    Frame,
+    Icmp,
+    Placed,
+    SkbValue,
+    Tuple,
+    Verdict,
+)
 
 TARGETS = (
     Target("ip_rcv", "", 0xFFFFFFFF81000000, 1, 0),
@@ -112,7 +122,7 @@ def decoder(
         locate,
         settings.pop("symbolize", None),
     )
-    if names.symbolize is not None:
+    if names.symbolize is not None and "record" not in settings:
         settings["record"] = layout.RecordLayout.of(contract.SECTION_STACK)
     return Decoder(
         TARGETS, names, DropRules(tracepoint, has_reasons, LIST_FREES), Identity(), **settings
@@ -267,7 +277,8 @@ def test_any_bytes_decode(raw: bytes) -> None:
     struct.pack_into("=I", whole, 28, raw[0] % (len(TARGETS) + 1))  # the target
     whole[60] &= ~(contract.EVENT_LINK | contract.EVENT_VERDICT)
     whole[61] %= 4  # the context
-    (event,) = decoder().decode(bytes(whole), 0)
+    programs = [BpfProgram("tc", number, "main", 0) for number in range(len(TARGETS) + 1)]
+    (event,) = decoder(programs=programs).decode(bytes(whole), 0)
     assert event.comm.isprintable()
     assert event.ifname.isprintable()
     assert event.skb == int.from_bytes(raw[8:16], "little")
@@ -393,6 +404,36 @@ def test_other_tracepoints_are_named_by_their_cookie() -> None:
     assert located.location == locate(1)
     assert (located.reason, located.reason_name) == (-1, "")
     assert bare.location is None
+
+
+def test_a_bpf_program_is_named_by_its_number() -> None:
+    """Also one that came while tracing, and one that has the name of a function that frees."""
+    programs = [BpfProgram("tc", 12, "kfree_skbmem", 0xFFFFFFFFC0001000)]
+    some = decoder(programs=programs)
+    entered = {"func": 0, "flags": contract.EVENT_PROGRAM}
+    (first,) = some.decode(record(target=0, **entered), 0)
+    assert (first.func, first.module, first.addr) == ("kfree_skbmem", "bpf", 0xFFFFFFFFC0001000)
+    assert (first.program, first.drop, first.location) == (programs[0], False, None)
+    programs.append(BpfProgram("tc", 15, "later", 0))
+    second, function = some.decode(record(target=1, **entered) + record(), 0)
+    assert second.program == programs[1]
+    assert {first.packet, second.packet, function.packet} == {1}, "it frees nothing"
+    assert function.program is None
+
+
+def test_who_calls_a_bpf_program() -> None:
+    entry = 0xFFFFFFFFC0001000
+    stack = (0xFFFFFFFFC0000010, 0xFFFFFFFFC0000999, entry + 5, 0xFFFFFFFF81000042, 7)
+    own = layout.RecordLayout.of(contract.SECTION_CALLER)
+    raw = record(target=0, func=0, flags=contract.EVENT_PROGRAM)
+    raw += layout.CALLER.pack(*stack, *[0] * (contract.CALLER_MAX - len(stack)))
+    program = BpfProgram("tc", 12, "main", entry)
+    callers = []
+    for each in (program, program._replace(addr=0)):
+        some = decoder(programs=[each], record=own, stride=own.bytes, symbolize=frame)
+        (event,) = some.decode(raw, 0)
+        callers.append(event.caller)
+    assert callers == [frame(0xFFFFFFFF81000042, False), None]
 
 
 def test_a_tracepoints_stack_begins_where_the_tracepoint_is() -> None:
@@ -532,6 +573,38 @@ def test_values_of_field_expressions() -> None:
         (SkbValue("skb->one", 7), SkbValue("skb->two", "7")),
         (SkbValue("skb->one", None), SkbValue("skb->two", "0")),
     ]
+
+
+class AtXdp(Doubled):
+    """The same of frames."""
+
+    texts = ("xdp->one", "xdp->two")
+
+
+def test_a_frame_at_xdp_is_no_packet_yet() -> None:
+    """Of its record what is an sk_buff's is undefined."""
+    laid = layout.RecordLayout.of(
+        contract.SECTION_CALLER, contract.SECTION_CB, contract.SECTION_TUNNEL,
+        contract.SECTION_CONNTRACK, contract.SECTION_OWNER, metadata_bytes=16, xdp_bytes=16,
+    )  # fmt: skip
+    programs = [BpfProgram("xdp", 12, "main", 0), BpfProgram("tc", 13, "main", 0)]
+    given = decoder(stride=laid.bytes, record=laid, programs=programs, symbolize=frame,
+                    metadata=Doubled(), xdp_metadata=AtXdp())  # fmt: skip
+    entered = {"func": 0, "flags": contract.EVENT_PROGRAM}
+    rest = laid.bytes - layout.EVENT.size
+    at_xdp, again, at_tc = given.decode(
+        b"".join(record(target=n, **entered) + fill * rest
+                 for n, fill in ((0, b"\xff"), (0, b"\7"), (1, b"\0"))),
+        WALL_OFFSET_NS,
+    )  # fmt: skip
+    assert (at_xdp.packet, at_xdp.parent, again.packet, at_tc.packet) == (0, None, 0, 1)
+    assert (at_xdp.netns, at_xdp.ifname) == (4026531840, "eth0")
+    told = (at_xdp.cb, at_xdp.tunnel, at_xdp.conntrack, at_xdp.owner, at_xdp.caller)
+    assert told == ((), None, None, None, None)
+    assert at_xdp.skb_metadata == (SkbValue("skb->one", None), SkbValue("skb->two", None))
+    assert again.xdp_metadata == (SkbValue("xdp->one", 7), SkbValue("xdp->two", "7"))
+    assert at_tc.xdp_metadata == (SkbValue("xdp->one", None), SkbValue("xdp->two", None))
+    assert at_tc.cb == (0,) * contract.CB_WORDS
 
 
 def test_children_are_no_events() -> None:

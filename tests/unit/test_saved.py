@@ -16,7 +16,16 @@ from pwru_filters import Judge
 
 from pwru_py.output import View, json_sink, text_sink
 from pwru_py.output.summary import json_losses, json_summary
-from pwru_py.record.event import DroppedBy, Event, Frame, Icmp, SkbValue, Tuple, Verdict
+from pwru_py.record.event import (
+    BpfProgram,
+    DroppedBy,
+    Event,
+    Frame,
+    Icmp,
+    SkbValue,
+    Tuple,
+    Verdict,
+)
 from pwru_py.record.known_frame import known_frame
 from pwru_py.record.saved import SavedError, event_of, losses_of, summary_of
 
@@ -47,6 +56,8 @@ EVERYTHING = View(
     netns_names=True,
     rules=True,
     skb_metadata=("skb->mark", "skb->dev->name"),
+    xdp_metadata=("xdp->frame_sz",),
+    programs=True,
 )
 
 
@@ -74,8 +85,18 @@ def test_every_field_comes_back() -> None:
         parent=7,
         dropped_by=DroppedBy(said, 8, "in", "udp dport 9 drop", by_policy=False),
         skb_metadata=(SkbValue("skb->mark", 16), SkbValue("skb->dev->name", None)),
+        xdp_metadata=(SkbValue("xdp->frame_sz", 2048),),
     )
     assert event_of(line(one, EVERYTHING)) == one
+
+
+def test_a_bpf_program_comes_back() -> None:
+    entered = BpfProgram("xdp", 12, "main", 0xFFFFFFFFC0001000)
+    values = (SkbValue("xdp->frame_sz", 2048),)
+    one = event(func="main", module="bpf", addr=entered.addr, packet=0, xdp_metadata=values)
+    view = View(programs=True, xdp_metadata=("xdp->frame_sz",))
+    assert event_of(line(one._replace(program=entered), view)).program == entered
+    assert event_of(line(one, view)) == one
 
 
 @pytest.mark.parametrize("packet", [TCP4, TCP6, PING, PING6, UNREACHABLE, FRAGMENT, ARP, None])
@@ -147,7 +168,9 @@ def test_whatever_stands_there_no_other_error_comes(value: Any, key: str) -> Non
     except SavedError:
         return
     line(one, EVERYTHING)
-    text_sink(io.StringIO(), EVERYTHING, tz=UTC).events([one._replace(skb_metadata=VALUES)])
+    text_sink(io.StringIO(), EVERYTHING, tz=UTC).events(
+        [one._replace(skb_metadata=VALUES, xdp_metadata=VALUES)]
+    )
     if one.tuple is not None:
         known_frame(one.tuple, one.tcp_flags)
 

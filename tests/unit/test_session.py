@@ -58,6 +58,20 @@ def test_read_after_the_end(kernel: Kernel) -> None:
     assert tracer.losses().buffer_full == 0
 
 
+@pytest.mark.parametrize("asked", [True, False])
+def test_new_bpf_programs_are_looked_for(
+    kernel: Kernel, monkeypatch: pytest.MonkeyPatch, asked: bool
+) -> None:
+    """Also where events come all the time."""
+    monkeypatch.setattr(session, "_PROGRAMS_S", 0.0)
+    with Tracer(Config(filter_trace_tc=asked)) as tracer:
+        batches = tracer.batches(idle_s=0.0)
+        for _ in range(4):
+            kernel.records = packet()
+            next(batches)
+    assert (kernel.steps.count("notice") > 1) is asked
+
+
 def test_an_iteration_that_goes_on_after_the_end_ends(kernel: Kernel) -> None:
     kernel.records = packet()
     with Tracer() as tracer:

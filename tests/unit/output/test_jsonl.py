@@ -19,6 +19,7 @@ from pwru_py.output import View, json_sink
 from pwru_py.output.schema import schema
 from pwru_py.output.summary import SCHEMA_VERSION
 from pwru_py.record.event import (
+    BpfProgram,
     Conntrack,
     Context,
     DroppedBy,
@@ -71,7 +72,7 @@ def expected(one: Event) -> dict[str, Any]:
     return {
         "type": "event",
         "skb": hex(one.skb),
-        "packet": one.packet,
+        "packet": one.packet or None,
         "parent": one.parent,
         "cpu": one.cpu,
         "process": f"{one.comm}:{one.pid}",
@@ -148,7 +149,7 @@ def test_golden() -> None:
     sink = json_sink(stream, View(stack=True, timestamp=Timestamp.RELATIVE))
     sink.events([drop(stack=STACK)])
     assert stream.getvalue() == (
-        '{"type":"event","skb":"0xff286dd140c7e8e8","packet":0,"parent":null,"cpu":1,"process":"curl:222","pid":222,'
+        '{"type":"event","skb":"0xff286dd140c7e8e8","packet":null,"parent":null,"cpu":1,"process":"curl:222","pid":222,'
         '"comm":"curl","context":"task","func":"sk_skb_reason_drop","module":"",'
         '"addr":"0xffffffff81000000","drop":true,"drop_reason":"NETFILTER_DROP","drop_reason_code":8,'
         '"location":null,'
@@ -195,14 +196,19 @@ def test_the_schema_knows_every_key_and_no_other() -> None:
     everything = replace(VIEW, netns_names=True, rules=True, skb_metadata=("skb->mark",),
                          caller=True, tunnel=True, cb=True, sk_buff=True,
                          shared_info=True, nf_path=True, conntrack=True,
-                         owner=True, returns=True, inside=True)  # fmt: skip
+                         owner=True, programs=True, returns=True, inside=True,
+                         xdp_metadata=("xdp->frame_sz",))  # fmt: skip
     values = (SkbValue("skb->mark", 16), SkbValue("skb->dev->name", None))
     met = Step(Verdict("ip", "t", "in", "INPUT", "JUMP", 1, 7, step="rule"), "in", "jump web")
-    told = event(netns_name="web", skb_metadata=values, nf_path=(met,))
+    entered = BpfProgram("xdp", 12, "main", 0x1000)
+    told = event(netns_name="web", skb_metadata=values, nf_path=(met,), program=entered,
+                 xdp_metadata=(SkbValue("xdp->frame_sz", 2048),))  # fmt: skip
     (line,) = lines([told], everything)
     assert set(line) == set(SCHEMA["$defs"]["event"]["properties"])
     assert (line["netns"], line["netns_name"]) == (4026531840, "web")
     assert line["skb_metadata"] == {"skb->mark": 16, "skb->dev->name": None}
+    assert line["xdp_metadata"] == {"xdp->frame_sz": 2048}
+    assert (line["program"], line["packet"]) == ({"kind": "xdp", "id": 12}, None)
     (step,) = line["nf_path"]
     assert (step["rule"], step["chain"], step["rule_text"]) == (7, "in", "jump web")
     VALIDATOR.validate(line)
