@@ -119,7 +119,8 @@ enum section {
 	SECTION_METADATA, /* of --output-skb-metadata; as long as Python says */
 	SECTION_XDP,      /* of --output-xdp-metadata; likewise; undefined but at XDP */
 	SECTION_CALLER, /* where the function returns to, 0 not known; with EVENT_TRACEPOINT a stack */
-	/* of CALLER_MAX addresses, or 0; undefined with EVENT_DROP */
+	/* of CALLER_MAX addresses, or 0; with EVENT_PROGRAM so many words of the trampoline's */
+	/* stack; undefined with EVENT_DROP */
 	SECTION_TUNNEL,    /* struct tunnel */
 	SECTION_CB,        /* skb->cb */
 	SECTION_SKB,       /* struct sk_buff, config.skb_bytes of it */

@@ -18,13 +18,26 @@ static __always_inline __u64 program_argument(void *ctx)
 	return argument;
 }
 
+/*
+ * What the trampoline has behind its arguments: among it where its call in the program returns to, and
+ * next where the program does. The stack lacks that one, as the program has no frame yet.
+ */
+static __always_inline void fill_program_caller(struct event *ev, void *ctx)
+{
+	const int most = CALLER_MAX * sizeof(__u64);
+	void *words = SECTION(ev, SECTION_CALLER);
+
+	if (bpf_probe_read_kernel(words, most, ctx + sizeof(__u64)))
+		__builtin_memset(words, 0, most);
+}
+
 static __always_inline void fill_program(struct event *ev, void *ctx)
 {
 	ev->func = 0;
 	ev->target = copy_number();
 	ev->flags |= EVENT_PROGRAM;
 	if (HAS_SECTION(SECTION_CALLER))
-		fill_callers(ev, ctx);
+		fill_program_caller(ev, ctx);
 }
 
 static __noinline int emit_skb_program(void *ctx, __u64 addr, __u64 verdict, __u32 slot)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from itertools import dropwhile
+from itertools import dropwhile, pairwise
 from typing import Any, NamedTuple
 
 from ..escape import escape
@@ -155,10 +155,12 @@ class Details:
         return self._called_from(addr) if addr else None
 
     def _program_caller(self, sections: Sequence[Any], program: BpfProgram) -> Frame | None:
-        """The frame behind the program's, which the trampoline returns to."""
-        stack = sections[self._caller_at : self._caller_at + contract.CALLER_MAX]
-        called = from_entry(stack, program.addr)
-        return self._called_from(called[1]) if len(called) > 1 and called[1] else None
+        """Behind where the trampoline returns to, just after the program's entry."""
+        words = sections[self._caller_at : self._caller_at + contract.CALLER_MAX]
+        for word, following in pairwise(words):
+            if 0 < word - program.addr < ENTRY_BYTES:
+                return self._called_from(following) if following else None
+        return None
 
     def _called_from(self, addr: int) -> Frame | None:
         """None for a trampoline, in which it lies, or with which it begins."""

@@ -423,7 +423,7 @@ def test_a_bpf_program_is_named_by_its_number() -> None:
 
 def test_who_calls_a_bpf_program() -> None:
     entry = 0xFFFFFFFFC0001000
-    stack = (0xFFFFFFFFC0000010, 0xFFFFFFFFC0000999, entry + 5, 0xFFFFFFFF81000042, 7)
+    stack = (entry, 0xFFFFFFFFC0000999, entry + 5, 0xFFFFFFFF81000042, 7)
     own = layout.RecordLayout.of(contract.SECTION_CALLER)
     raw = record(target=0, func=0, flags=contract.EVENT_PROGRAM)
     raw += layout.CALLER.pack(*stack, *[0] * (contract.CALLER_MAX - len(stack)))
