@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench import drops, filter, flood, growth, journey, kprobes, stacks, start
+from bench import drops, filter, flood, growth, journey, kprobes, options, stacks, start
 from bench.picture import draw
 from bench.table import Row, markdown
 from bench.tools import Tool, peer, pwru_py
@@ -38,6 +38,7 @@ QUESTIONS = {
     "growth": growth.QUESTION,
     "drops": drops.QUESTION,
     "journey": journey.QUESTION,
+    "options": options.QUESTION,
 }
 HEAD = """\
 # pwru-py beside pwru

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import time
 from collections.abc import Mapping
@@ -43,6 +44,7 @@ def measure(tool: Mapping[str, Any], flow: Flow, packets: int) -> dict[str, floa
 def main() -> None:
     plan = json.loads(Path(sys.argv[1]).read_text())
     make_network()
+    subprocess.run(["bash", "-ec", plan.get("setup", ":")], check=True)
     flow = Flow("udp")
     found = in_turns(plan, lambda tool: measure(tool, flow, plan["packets"]))
     json.dump(found, sys.stdout)
