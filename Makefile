@@ -9,7 +9,7 @@ PACKAGES := $(shell grep -v '^\#' debian-packages.txt)
 BPF := pwru_py/bpf/places.txt
 C_FILES = $(shell find bpf bench tests -name '*.[ch]')
 
-.PHONY: demo test quick lint format unit kernel soak wheel bench generated clean
+.PHONY: demo test quick lint format unit kernel every-kernel soak wheel bench generated clean
 
 demo: $(BPF)
 	$(BIN)/python -m demo
@@ -28,6 +28,10 @@ unit: $(BPF)
 
 kernel: $(BPF)
 	$(BIN)/pytest -q -n 2 --dist loadgroup tests/kernel
+
+# What is the same code on every kernel is tested by `make test` on one or two: here on all.
+every-kernel: $(BPF)
+	PWRU_SOAK=1 $(BIN)/pytest -q -n 2 --dist loadgroup -k "not steady_load" tests/kernel
 
 # Kills, floods and an hour of load on each kernel: some five hours.
 soak: $(BPF)

@@ -5,7 +5,11 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
 from tests.kernel.lab import Lab
+
+pytestmark = pytest.mark.representative("5.10", "6.12")
 
 SEND = """
 import socket, sys, time

@@ -25,7 +25,7 @@ WRONG: dict[str, tuple[str, int, tuple[str, ...]]] = {
 }
 
 
-@pytest.mark.representative("5.10", "newest")
+@pytest.mark.representative("6.12")
 @pytest.mark.parametrize("what", WRONG)
 def test_one_line(lab: Lab, what: str) -> None:
     arguments, status, words = WRONG[what]
@@ -80,7 +80,7 @@ def test_locked_down_kernel() -> None:
     assert "locked down" in line
 
 
-@pytest.mark.representative("5.10", "newest")
+@pytest.mark.representative("6.12")
 def test_full_disk(lab: Lab) -> None:
     tracing = lab.start("-w", "/dev/full", "--filter-func", "ip_rcv", "icmp")
     assert tracing.process.wait(30) == 1
@@ -90,7 +90,7 @@ def test_full_disk(lab: Lab) -> None:
     assert lab.attached_probes() == ""
 
 
-@pytest.mark.representative("5.10", "newest")
+@pytest.mark.representative("6.12")
 def test_debug_shows_the_traceback(lab: Lab) -> None:
     done = lab.run("pwru-py --debug -i nosuch0 icmp")
     assert done.rc == 1
@@ -123,7 +123,7 @@ def test_list_funcs(lab: Lab) -> None:
     assert lab.attached_probes() == ""
 
 
-@pytest.mark.representative("5.10", "newest")
+@pytest.mark.representative("6.12")
 def test_hostile_process_names_are_escaped(lab: Lab) -> None:
     evil = "import ctypes,socket;ctypes.CDLL(None).prctl(15,b'\\x1b[31mA\\n',0,0,0);" + (
         "socket.socket(2,2).sendto(b'x',('10.1.0.2',6666))"

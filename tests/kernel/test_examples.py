@@ -8,7 +8,11 @@ import signal
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.kernel.lab import Lab
+
+pytestmark = pytest.mark.representative("6.12")
 
 LATENCY = Path(__file__).parents[2] / "examples" / "latency.py"
 

@@ -9,6 +9,8 @@ import pytest
 
 from tests.kernel.lab import Lab, Trace
 
+pytestmark = pytest.mark.representative("5.10", "newest")
+
 # c and d: a pair with IPsec without encryption, MPLS, PPPoE, tags that no device has taken off.
 NETWORK = """
 ip netns add c; ip netns add d

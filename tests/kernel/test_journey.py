@@ -7,9 +7,12 @@ import re
 from typing import Any
 
 import jsonschema
+import pytest
 
 from tests.kernel.lab import Lab
 from tests.native.test_journey import SCHEMA
+
+pytestmark = pytest.mark.representative("6.1", "newest")
 
 BRIDGED = [("a", "eth0", "out"), ("host", "va", "in"), ("host", "vb", "out"), ("b", "eth0", "in")]
 BACK = [("b", "eth0", "out"), ("host", "vb", "in"), ("host", "va", "out"), ("a", "eth0", "in")]

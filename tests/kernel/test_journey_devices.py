@@ -12,6 +12,8 @@ import pytest
 from tests.kernel import journey_network as network
 from tests.kernel.lab import Lab
 
+pytestmark = pytest.mark.representative("5.10", "6.12")
+
 _Journey = dict[str, Any]
 
 BRIDGED = "p out eth0 / host in jp / host out jq / q in eth0"

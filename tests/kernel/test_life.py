@@ -9,6 +9,8 @@ import pytest
 
 from tests.kernel.lab import FEW_FUNCTIONS, PWRU, Lab
 
+pytestmark = pytest.mark.representative("5.10", "newest")
+
 SECONDS = 40.0
 """What "within seconds" means in an emulated guest, for a tracer of few probes."""
 
@@ -28,7 +30,6 @@ def _nothing_left(lab: Lab) -> None:
     assert lab.attached_probes() == ""
 
 
-@pytest.mark.representative("5.10", "newest")
 @pytest.mark.parametrize("delay", [0.0, 0.5, 1.0, 2.0, 4.0])
 def test_sigterm_while_starting(lab: Lab, delay: float) -> None:
     """At any moment once Python runs us: compiling, planning, loading, attaching, tracing."""
@@ -41,7 +42,6 @@ def test_sigterm_while_starting(lab: Lab, delay: float) -> None:
     assert lab.attached_probes() == ""
 
 
-@pytest.mark.representative("5.10", "newest")
 @pytest.mark.parametrize("signo", [signal.SIGTERM, signal.SIGINT])
 def test_signal_while_flooded(lab: Lab, signo: int) -> None:
     lab.guest.write_file("/tmp/flood.py", FLOOD.encode())
@@ -57,7 +57,6 @@ def test_signal_while_flooded(lab: Lab, signo: int) -> None:
     flood.stop()
 
 
-@pytest.mark.representative("5.10", "newest")
 def test_a_hangup_ends_it_in_order_and_quit_asks_where_it_is(lab: Lab) -> None:
     """It has the few capabilities left that reading and detaching need, and detaches."""
     tracing = lab.listen("-w", "/tmp/hangup", "--filter-func", FEW_FUNCTIONS, "icmp")
@@ -173,7 +172,6 @@ def test_one_kprobe_a_function(lab: Lab) -> None:
     lab.run("rm -f /tmp/all-attached")
 
 
-@pytest.mark.representative("5.10", "newest")
 def test_line_limit_ends_the_session(lab: Lab) -> None:
     tracing = lab.listen("-c", "3", "--filter-func", FEW_FUNCTIONS, "icmp")
     lab.inside("a", "ping -c1 -W5 10.1.0.2")
@@ -181,7 +179,6 @@ def test_line_limit_ends_the_session(lab: Lab) -> None:
     assert len(tracing.process.stdout().splitlines()) == 4  # with the header
 
 
-@pytest.mark.representative("5.10", "newest")
 def test_reader_that_leaves_ends_the_session_quietly(lab: Lab) -> None:
     command = f"{PWRU} --ready-file /tmp/pipe --filter-func ip_rcv icmp | head -n1"
     command += "; echo ${PIPESTATUS[0]}"
@@ -208,7 +205,6 @@ with Tracer(Config(filter="icmp", filter_func="ip_rcv|icmp_rcv")) as tracer:
 """
 
 
-@pytest.mark.representative("5.10", "newest")
 def test_library(lab: Lab) -> None:
     lab.guest.write_file("/tmp/library.py", LIBRARY.encode())
     done = lab.run("python3 /tmp/library.py", timeout=90)
@@ -257,7 +253,6 @@ left_open = Tracer(CONFIG).__enter__()
 """
 
 
-@pytest.mark.representative("5.10", "newest")
 def test_a_tracer_that_is_forgotten_and_one_that_forks(lab: Lab) -> None:
     lab.guest.write_file("/tmp/misuse.py", MISUSE.encode())
     done = lab.run("python3 /tmp/misuse.py", timeout=90)

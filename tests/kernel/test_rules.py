@@ -81,6 +81,7 @@ add table ip w; add chain ip w in { type filter hook input priority 0; };
 add rule ip w in udp dport 7094 drop comment "%s"'"""
 
 
+@pytest.mark.representative("6.12")
 def test_a_namespace_that_has_the_number_of_one_that_is_gone(lab: Lab) -> None:
     """Its rule has the same handles, and is not that of the drop before."""
     lab.guest.run("modprobe nf_tables")
@@ -114,6 +115,7 @@ WAYS: dict[int, Way] = {
 }
 
 
+@pytest.mark.representative("5.10", "newest")
 @pytest.mark.parametrize("how", ["drops", "functions"])
 def test_every_rule_that_a_packet_meets(lab: Lab, how: str) -> None:
     """And what drops it is certain where registers do not tell: a verdict map, a policy."""

@@ -120,7 +120,7 @@ def test_queue_gives_what_the_ring_gives(lab: Lab) -> None:
     assert [trace.rc for trace in traces] == [0, 0]
 
 
-@pytest.mark.representative("5.10", "newest")
+@pytest.mark.representative("5.10")
 def test_what_is_remembered_is_what_is_there(lab: Lab) -> None:
     """The list of functions, from the system and from the notes of the start before."""
     listing = "pwru-py --list-funcs --backend kprobe"

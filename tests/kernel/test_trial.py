@@ -16,6 +16,8 @@ import pytest
 
 from tests.kernel.lab import FEW_FUNCTIONS, Lab
 
+pytestmark = pytest.mark.representative("6.1", "newest")
+
 SOAK = bool(os.environ.get("PWRU_SOAK"))
 KILLS = 80 if SOAK else 2
 FLOOD_PACKETS = 50_000 if SOAK else 3_000
@@ -24,7 +26,7 @@ DETACHED_S = 60  # the kernel detaches as it buries the process, slowly on a bus
 SEED = int(os.environ.get("PWRU_SEED", "0")) or random.randrange(1 << 32)
 
 
-@pytest.mark.representative("5.10", "newest")
+@pytest.mark.representative("6.12")
 def test_kills_at_random_moments_leave_nothing_attached(lab: Lab) -> None:
     moments = random.Random(SEED)
     assert lab.armed_probes() == [], "of an earlier test"
@@ -146,7 +148,7 @@ for name in (b"\x1b[31mred\x07", "\u202eevil".encode(), "日本".encode(), b"\xf
 STRANGE = "$(printf '\\033[2Jx\\u202ey')"
 
 
-@pytest.mark.representative("5.10", "newest")
+@pytest.mark.representative("6.12")
 def test_strange_names_do_not_reach_the_terminal(lab: Lab) -> None:
     lab.guest.write_file("/tmp/names.py", NAMES.encode())
     assert lab.run(
@@ -232,7 +234,7 @@ asyncio.run(main())
 """
 
 
-@pytest.mark.representative("5.10", "newest")
+@pytest.mark.representative("6.12")
 def test_users_of_the_library(lab: Lab) -> None:
     lab.guest.write_file("/tmp/library.py", LIBRARY.encode())
     done = lab.run("python3 /tmp/library.py", timeout=120)
@@ -254,7 +256,7 @@ for sent in itertools.count():
 """
 
 
-@pytest.mark.representative("5.10", "newest")
+@pytest.mark.representative("6.12")
 def test_memory_is_flat_under_a_steady_load(lab: Lab) -> None:
     tracing = lab.listen("-w", "/dev/null", *lab.few, "udp and dst port 4447")
     lab.guest.write_file("/tmp/load.py", STEADY.encode())
