@@ -12,7 +12,7 @@ import pytest
 from tests.kernel.lab import FEW_FUNCTIONS, PWRU, Lab
 from tests.kernel.test_journey import BACK, BRIDGED, way
 
-pytestmark = pytest.mark.representative("6.1", "newest")
+pytestmark = pytest.mark.representative("6.1")
 
 
 def run(lab: Lab, *words: str, status: int = 0) -> list[dict[str, Any]]:

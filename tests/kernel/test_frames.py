@@ -9,7 +9,7 @@ import pytest
 
 from tests.kernel.lab import Lab, Trace
 
-pytestmark = pytest.mark.representative("5.10", "newest")
+pytestmark = pytest.mark.representative("5.10", "6.12")
 
 # c and d: a pair with IPsec without encryption, MPLS, PPPoE, tags that no device has taken off.
 NETWORK = """

@@ -30,7 +30,7 @@ def _nothing_left(lab: Lab) -> None:
     assert lab.attached_probes() == ""
 
 
-@pytest.mark.parametrize("delay", [0.0, 0.5, 1.0, 2.0, 4.0])
+@pytest.mark.parametrize("delay", [0.0, 0.7, 2.0])
 def test_sigterm_while_starting(lab: Lab, delay: float) -> None:
     """At any moment once Python runs us: compiling, planning, loading, attaching, tracing."""
     tracing = lab.start(*lab.few, "icmp")
