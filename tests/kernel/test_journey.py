@@ -96,6 +96,7 @@ def said(journey: dict[str, Any]) -> list[str]:
 def test_what_tables_say(lab: Lab) -> None:
     """nf_tables where a sends, iptables and ip6tables where b receives."""
     lab.guest.run("modprobe -a nf_tables iptable_mangle ip6table_mangle")
+    lab.inside("b", "nft delete table ip filter")  # iptables-nft of another test leaves it, empty
     for name, rules in TABLES.items():
         lab.inside(name, rules)
     try:
