@@ -38,8 +38,8 @@ PINGS = f"ping -c2 -i0.2 -W5 -e 77 {B4} && ping -6 -c2 -i0.2 -W5 -e 78 {B6}"
 @pytest.fixture(scope="module")
 def arrived(lab: Lab) -> list[dict[str, Any]]:
     """The tuples of all packets that either side received."""
-    lab.run("ip -n a neigh flush all; ip -n b neigh flush all")
     with lab.tracing("--filter-func", FUNCTIONS, f"host {A4} or net fd00:1::/64") as tracing:
+        lab.run("ip -n a neigh flush all; ip -n b neigh flush all")
         done = lab.inside("a", f"{PINGS} && python -c '{SEND}' && ping -c1 -W5 {B4}")
         assert done.rc == 0, done.stdout + done.stderr
     assert tracing.trace is not None
