@@ -50,26 +50,17 @@ struct {
 	__type(value, __u64);
 } contexts SEC(".maps");
 
-/* Where the function's return address lies, see return_address(); 0: not known. */
+/* Where the function's return address lies, see find_caller(); 0: not known. */
 static __always_inline __u64 entered_at(struct pt_regs *ctx, __u64 *caller)
 {
-	__u64 slots = bpf_get_func_arg_cnt(ctx), func = bpf_get_func_ip(ctx), words[4], *at;
+	__u64 behind = find_caller(ctx, bpf_get_func_ip(ctx), caller), *at;
 	__u32 zero = 0;
 
-	slots &= 0xf;
 	at = bpf_map_lookup_elem(&contexts, &zero);
-	if (!at || bpf_probe_read_kernel(words, sizeof(words), (void *)ctx + 8 * slots))
+	if (!at || !behind)
 		return 0;
 	*at = (__u64)ctx;
-	if (words[1] - func <= FTRACE_CALL_END_MAX) {
-		*caller = words[2];
-		return *(volatile __u64 *)at + 8 * slots + 16;
-	}
-	if (words[2] - func <= FTRACE_CALL_END_MAX) {
-		*caller = words[3];
-		return *(volatile __u64 *)at + 8 * slots + 24;
-	}
-	return 0;
+	return *(volatile __u64 *)at + behind;
 }
 
 #else

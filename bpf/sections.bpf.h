@@ -9,20 +9,32 @@
  * Behind its arguments a trampoline has the frame pointer, where ftrace's call in the function
  * returns to, and then where the function does (arch/x86/net/bpf_jit_comp.c). A slot for a returned
  * value may come first. One that runs the function itself may have been jumped to and not called
- * (7.0): then nothing is certain, and 0 is.
+ * (7.0): then nothing is certain. Bytes from ctx to where the address of the caller lies; 0: unknown.
  */
-static __always_inline __u64 return_address(struct pt_regs *ctx, __u64 func)
+static __always_inline __u64 find_caller(struct pt_regs *ctx, __u64 func, __u64 *caller)
 {
 	__u64 slots = bpf_get_func_arg_cnt(ctx), words[4];
 
 	slots &= 0xf; /* 12 at most; the verifier wants a bound */
 	if (bpf_probe_read_kernel(words, sizeof(words), (void *)ctx + 8 * slots))
 		return 0;
-	if (words[1] - func <= FTRACE_CALL_END_MAX)
-		return words[2];
-	if (words[2] - func <= FTRACE_CALL_END_MAX)
-		return words[3];
+	if (words[1] - func <= FTRACE_CALL_END_MAX) {
+		*caller = words[2];
+		return 8 * slots + 16;
+	}
+	if (words[2] - func <= FTRACE_CALL_END_MAX) {
+		*caller = words[3];
+		return 8 * slots + 24;
+	}
 	return 0;
+}
+
+static __always_inline __u64 return_address(struct pt_regs *ctx, __u64 func)
+{
+	__u64 caller = 0;
+
+	find_caller(ctx, func, &caller);
+	return caller;
 }
 
 #else

@@ -92,6 +92,13 @@ class Attachable:
     blacklist: frozenset[str] = frozenset()
     clones: Mapping[tuple[str, str], Sequence[str]] = field(default_factory=dict)
 
+    def refuses(self, name: str, module: str) -> str:
+        """Why no function of this name can be probed; '' where one can."""
+        if (name, module) not in self.functions:
+            clones = self.clones.get((name, module))
+            return _only(clones) if clones else f"not in {self.source}"
+        return "on the kprobe blacklist" if name in self.blacklist else ""
+
 
 def _rank(target: Target) -> int:
     for rank, pattern in enumerate(FIRST):
@@ -137,12 +144,10 @@ def _decide(
     attachable: Attachable,
     decide: Callable[[Collection[Arguments], int, bool], Arguments | str],
 ) -> list[Target] | Skipped:
-    addrs = attachable.functions.get((name, module))
-    if addrs is None:
-        clones = attachable.clones.get((name, module))
-        return Skipped(name, module, _only(clones) if clones else f"not in {attachable.source}")
-    if name in attachable.blacklist:
-        return Skipped(name, module, "on the kprobe blacklist")
+    why = attachable.refuses(name, module)
+    if why:
+        return Skipped(name, module, why)
+    addrs = attachable.functions[name, module]
     protos = functions.candidates[name]
     decided = decide(protos, len(addrs), functions.consistent)
     if isinstance(decided, str):

@@ -129,13 +129,12 @@ def _decide(
     attachable: Attachable,
     slots: bool,
 ) -> list[Target] | Skipped:
-    addrs = attachable.functions.get((name, module))
-    if addrs is None:
-        return Skipped(name, module, f"not in {attachable.source}")
+    why = attachable.refuses(name, module)
+    if why:
+        return Skipped(name, module, why)
+    addrs = attachable.functions[name, module]
     if LOCKS.fullmatch(name):
         return Skipped(name, module, "a lock that the whole kernel takes: it would stand still")
-    if name in attachable.blacklist:
-        return Skipped(name, module, "on the kprobe blacklist")
     if slots and (len(types) > 1 or len(addrs) > 1):
         return Skipped(name, module, "several functions of this name")
     if slots and not types[0][1]:
