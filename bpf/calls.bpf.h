@@ -18,6 +18,7 @@ struct call {
 struct entered {
 	__u64 ts_ns; /* of the event at the entry */
 	__u64 skb;
+	struct found found; /* of a function of BPF maps */
 };
 
 /*
@@ -39,13 +40,18 @@ static __always_inline void begin_call(struct call_section *section)
 	section->thread = bpf_get_current_pid_tgid();
 }
 
-/* Of the event at a function's entry: false where its return cannot be waited for. */
-static __noinline bool note_call(struct pt_regs *ctx, struct event *ev)
+/*
+ * Of the event at a function's entry: false where its return cannot be waited for. map: enum
+ * map_function.
+ */
+static __noinline bool note_call(struct pt_regs *ctx, struct event *ev, __u32 map)
 {
 	struct call_section *section = SECTION(ev, SECTION_CALL);
 	struct call call = {.sp = RETURN_ADDRESS_AT(ctx), .func = ev->func};
 	struct entered entered = {.ts_ns = ev->ts_ns, .skb = ev->skb};
 
+	if (TELLS_MAPS)
+		expect_value(&entered.found, ev, ctx, map);
 	if (bpf_map_update_elem(&calls, &call, &entered, BPF_ANY))
 		return false;
 	section->sp = call.sp;

@@ -17,6 +17,7 @@ struct contract {
 	enum event_l3 l3;
 	enum event_ids ids;
 	enum ct_state ct_state;
+	enum map_function map_function;
 	enum cookie cookie;
 	enum copy copy;
 	enum session session;

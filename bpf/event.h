@@ -18,6 +18,8 @@ enum limits {
 	SHARED_MAX = 1024, /* what they really have is config.skb_bytes, config.shared_bytes */
 	ENTRY_MAX = 512,   /* of struct nf_conn, likewise */
 	RETURN_TRAMPOLINES = 4,
+	MAP_KEY_MAX = 128,   /* bytes kept of a BPF map's key, */
+	MAP_VALUE_MAX = 512, /* of its value */
 };
 
 #define FRAME_MAX 256   /* bytes of a packet that a filter may have copied */
@@ -130,6 +132,7 @@ enum section {
 	SECTION_ENTRY, /* struct nf_conn, config.conntrack.bytes of it; undefined unless has_entry */
 	SECTION_OWNER, /* struct socket_owner */
 	SECTION_CALL,  /* struct call_section */
+	SECTION_MAP,   /* struct map_access; undefined but with EVENT_INSIDE and EVENT_RETURN */
 	SECTION_MAX,
 };
 
@@ -180,6 +183,30 @@ struct call_section {
 	__u64 value;      /* with EVENT_RETURN: the register of returned values */
 	__u32 thread;     /* 0: a CPU's idle one */
 	__u32 unused;
+};
+
+/* What a function of BPF maps, whose first argument is the map, has beside it. */
+enum map_function {
+	MAP_NONE,      /* it is no such function */
+	MAP_KEY,       /* (map, key) */
+	MAP_KEY_VALUE, /* (map, key, value) */
+	MAP_VALUE,     /* (map, value) */
+	MAP_FILLS,     /* the same: the value is there when it returns 0 */
+	MAP_FINDS,     /* (map, key): it returns where the value is */
+	MAP_ELEMENT,   /* the same: where the element of a hash table is that has key and value */
+};
+
+/* The map that such a function works on; with EVENT_RETURN the value alone is told. */
+struct map_access {
+	__u32 id;       /* 0: there is none, as the function is another one */
+	__u32 key_size; /* bytes, of the whole key, of the whole value */
+	__u32 value_size;
+	bool has_key; /* the first MAP_KEY_MAX bytes of it are there, the first MAP_VALUE_MAX */
+	bool has_value;
+	__u8 unused[2];
+	char name[16];
+	__u8 key[MAP_KEY_MAX];
+	__u8 value[MAP_VALUE_MAX];
 };
 
 /* Which process has made the packet's socket; all zeros: not known. */
@@ -245,6 +272,7 @@ struct record { /* with every section, as long as it can be */
 	__u8 entry[ENTRY_MAX];
 	struct socket_owner owner;
 	struct call_section call;
+	struct map_access map;
 };
 
 /* IEEE 802.1Q: priority, drop eligible, identifier. */
@@ -373,7 +401,8 @@ struct config {
 enum cookie {
 	COOKIE_REASON_SHIFT = 4,
 	COOKIE_TARGET_SHIFT = 8,
-	COOKIE_NO_SKB = 15,    /* as its COOKIE_SKB_ARG: the function takes none */
+	COOKIE_NO_SKB = 15,    /* as its COOKIE_SKB_ARG: the function takes none; then */
+			       /* COOKIE_REASON_ARG is of enum map_function */
 	COOKIE_NO_REASON = 15, /* as its COOKIE_REASON_ARG: frees, and says not why */
 };
 #define COOKIE_TARGET(cookie) ((__u32)((cookie) >> COOKIE_TARGET_SHIFT))

@@ -210,7 +210,9 @@ static __noinline int emit_inside(struct pt_regs *ctx, __u64 cookie)
 		*(__u64 *)SECTION(ev, SECTION_CALLER) = caller;
 	if (HAS_SECTION(SECTION_STACK))
 		fill_stack(ev, ctx);
-	if (TRACES_CALLS && note_call(ctx, ev))
+	if (TELLS_MAPS)
+		fill_map(ev, ctx, COOKIE_REASON_ARG(cookie));
+	if (TRACES_CALLS && note_call(ctx, ev, COOKIE_REASON_ARG(cookie)))
 		emitted = EMITTED_CALL;
 	submit_record(ev);
 	return emitted;

@@ -193,6 +193,17 @@ struct task_struct {
 	struct css_set *cgroups;
 };
 
+struct bpf_map {
+	unsigned int id;
+	unsigned int key_size;
+	unsigned int value_size;
+	char name[16];
+};
+
+struct htab_elem {
+	char key[0];
+};
+
 struct task_struct___rt {
 	int softirq_disable_cnt;
 };

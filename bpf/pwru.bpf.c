@@ -24,6 +24,7 @@
 #include "conntrack.bpf.h"
 #include "sections.bpf.h"
 #include "sockets.bpf.h"
+#include "maps.bpf.h"
 #include "calls.bpf.h"
 #include "lives.bpf.h"
 #include "record.bpf.h"

@@ -248,7 +248,7 @@ static __noinline int emit(struct pt_regs *ctx, __u64 addr, __u64 verdict, struc
 	fill(ev, addr, view, verdict == FOLLOWED, place, own);
 	fill_function(ev, ctx, cookie, VIEW((struct sk_buff *)addr), view);
 	/* Who frees the packet is told by the return address, which stays as it is then. */
-	if (TRACES_CALLS && !COOKIE_REASON_ARG(cookie) && note_call(ctx, ev))
+	if (TRACES_CALLS && !COOKIE_REASON_ARG(cookie) && note_call(ctx, ev, MAP_NONE))
 		emitted = EMITTED_CALL;
 	send_record(ev, ctx);
 	return emitted;

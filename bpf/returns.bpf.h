@@ -51,11 +51,11 @@ static __always_inline __u64 returned_func(struct pt_regs *ctx)
 /* Whether the function's return is waited for. */
 static __always_inline bool enter_call(struct pt_regs *ctx)
 {
+	__u64 addr, verdict, cookie = cfg.inside ? find_cookie(ctx) : 0;
 	struct place place = {};
-	__u64 addr, verdict;
 
-	if (cfg.inside && COOKIE_SKB_ARG(find_cookie(ctx)) == COOKIE_NO_SKB)
-		return emit_inside(ctx, 0) == EMITTED_CALL;
+	if (cfg.inside && COOKIE_SKB_ARG(cookie) == COOKIE_NO_SKB)
+		return emit_inside(ctx, cookie) == EMITTED_CALL;
 	if (!find_skb(ctx, &addr)) {
 		count(COUNT_UNKNOWN);
 		return false;
@@ -103,6 +103,8 @@ static __noinline int leave_call(struct pt_regs *ctx, __u64 sp)
 	section->sp = sp;
 	section->entered_ns = entered.ts_ns;
 	section->value = CTX_FIELD(ctx, ax);
+	if (TELLS_MAPS)
+		fill_found(ev, &entered.found, section->value);
 	submit_record(ev);
 	return 0;
 }

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         Frame,
         Icmp,
         Losses,
+        MapAccess,
         Owner,
         Placed,
         Returned,
@@ -56,10 +57,10 @@ __all__ = [
     "Conntrack", "Context", "CtState", "Dropped", "DroppedBy", "End", "Ended", "Event",
     "ExpressionError", "FeatureUnsupportedError", "FilterError", "Flow", "Frame", "Hop", "Icmp",
     "InputError",
-    "Journey", "Journeys", "Judged", "LoadError", "Losses", "Mark", "NotFoundError", "OutputError",
-    "Owner", "Placed", "Plan", "PrivilegeError", "PwruError", "Returned", "Rules", "SkbValue",
-    "Skipped", "Step", "Structure", "Summary", "Target", "TcpFlag", "Timestamp", "Tracer",
-    "Transport", "Tuple", "UsageError", "Verdict", "Way", "__version__",
+    "Journey", "Journeys", "Judged", "LoadError", "Losses", "MapAccess", "Mark", "NotFoundError",
+    "OutputError", "Owner", "Placed", "Plan", "PrivilegeError", "PwruError", "Returned", "Rules",
+    "SkbValue", "Skipped", "Step", "Structure", "Summary", "Target", "TcpFlag", "Timestamp",
+    "Tracer", "Transport", "Tuple", "UsageError", "Verdict", "Way", "__version__",
 ]  # fmt: skip
 
 _HOMES = {
@@ -74,8 +75,8 @@ _HOMES = {
     "plan.functions": ("Plan", "Skipped", "Target"),
     "record.event": (
         "BpfProgram", "Conntrack", "Context", "Dropped", "DroppedBy", "Event", "Flow", "Frame",
-        "Icmp", "Losses", "Owner", "Placed", "Returned", "SkbValue", "Step", "Summary", "TcpFlag",
-        "Tuple", "Verdict",
+        "Icmp", "Losses", "MapAccess", "Owner", "Placed", "Returned", "SkbValue", "Step", "Summary",
+        "TcpFlag", "Tuple", "Verdict",
     ),
     "packets.journey": ("Journeys",),
     "record.journey": ("Change", "Changed", "End", "Ended", "Hop", "Journey", "Judged", "Way"),

@@ -229,6 +229,7 @@ def _view(options: Options) -> View:
         nf_path=options.config.output_nf_path,
         returns=options.config.sees_returns,
         inside=options.config.traces_inside,
+        maps=options.config.output_bpfmap,
         skb_metadata=options.config.output_skb_metadata,
         xdp_metadata=options.config.output_xdp_metadata,
         drops=options.config.drops,

@@ -31,16 +31,16 @@ FPROBE_IPS: for ftrace itself."""
 
 
 def _arguments(target: Target) -> int:
-    reason = target.reason_arg
-    if not reason and target.name == DROP_FUNCTION:
-        reason = COOKIE_NO_REASON
-    return reason << COOKIE_REASON_SHIFT | (target.arg or COOKIE_NO_SKB)
+    second: int = target.reason_arg or target.map
+    if not second and target.name == DROP_FUNCTION:
+        second = COOKIE_NO_REASON
+    return second << COOKIE_REASON_SHIFT | (target.arg or COOKIE_NO_SKB)
 
 
 def tells_caller(target: Target) -> bool:
     """Whether it says who has called it, by its return address: then its return is not traced,
     as that puts another address there."""
-    return _arguments(target) >> COOKIE_REASON_SHIFT != 0
+    return target.reason_arg != 0 or target.name == DROP_FUNCTION
 
 
 def cookie(index: int, target: Target) -> int:

@@ -273,6 +273,7 @@ class Config:
     output_conntrack: bool = False
     output_owner: bool = False
     output_return: bool = False
+    output_bpfmap: bool = False
     output_frame: bool = False
     limit_events: int = 0
     buffer_bytes: int = 16 << 20
@@ -292,7 +293,8 @@ class Config:
     @property
     def traces_inside(self) -> bool:
         """Whether functions without an sk_buff are traced."""
-        return bool(self.filter_non_skb_funcs) or self.filter_track_bpf_helpers
+        helpers = self.filter_track_bpf_helpers or self.output_bpfmap
+        return bool(self.filter_non_skb_funcs) or helpers
 
     @property
     def knows_stacks(self) -> bool:
@@ -317,7 +319,7 @@ class Config:
     @property
     def sees_returns(self) -> bool:
         """Whether functions are traced where they return, too."""
-        return self.output_return or bool(self.filter_return)
+        return self.output_return or bool(self.filter_return) or self.output_bpfmap
 
     @property
     def tells_verdicts(self) -> bool:
@@ -417,15 +419,15 @@ class Config:
         if self.knows_stacks and (self.drops or self.journey or self.backend is Backend.TRACEPOINT):
             raise UsageError(
                 "functions run within others, and tracepoints do not: leave "
-                "`filter_non_skb_funcs`, `filter_track_bpf_helpers` and "
+                "`filter_non_skb_funcs`, `filter_track_bpf_helpers`, `output_bpfmap` and "
                 "`filter_track_skb_by_stackid`, or `drops`, `journey` and `backend` out"
             )
         if self.filter_return:
             ReturnFilter.parse(self.filter_return)
         if self.sees_returns and (self.drops or self.journey):
             raise UsageError(
-                "functions return, and tracepoints do not: leave `output_return` and "
-                "`filter_return`, or `drops` and `journey` out"
+                "functions return, and tracepoints do not: leave `output_return`, `filter_return` "
+                "and `output_bpfmap`, or `drops` and `journey` out"
             )
         if self.journey and (self.output_caller or self.output_tunnel or self.has_structures):
             raise UsageError(

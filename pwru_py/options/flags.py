@@ -343,6 +343,7 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
         _switch("--output-tcp-flags", "output_tcp_flags", "TCP flags inside the tuple"),
         _switch("--output-caller", "output_caller", "who called the function"),
         _switch("--output-return", "output_return", "what each function returned, and how long"),
+        _switch("--output-bpfmap", "output_bpfmap", "keys and values of BPF maps, with returns"),
         _switch("--output-stack", "output_stack", "the callers, beneath each event"),
         Flag("--output-skb-metadata", "F,...", "output_skb_metadata", expressions,
              "values of fields, as skb->mark", many=True),
@@ -406,7 +407,7 @@ BY_NAME = {name: flag for flag in FLAGS for name in flag.names}
 
 # pwru's own flags that are still to come, so that the answer is not "unknown".
 PWRU_ONLY = """
-    --filter-kprobe-batch --output-bpfmap --set-percpu-buf
+    --filter-kprobe-batch --set-percpu-buf
 """
 
 # What a library reads of a Tracer or of an error, and the flag that shows it.

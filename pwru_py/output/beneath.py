@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Lines beneath an event: rules of netfilter, its stack, raw parts of its sk_buff."""
+"""Lines beneath an event: rules of netfilter, its stack, a BPF map, raw parts of its sk_buff."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from ..record.dropped_by import dropped_by_text
 from ..record.event import Event
 from .fields import View
 from .formats import format_frame
+from .maps import map_text
 from .verdicts import step_text
 
 INDENT = "    "
@@ -21,6 +22,7 @@ def beneath_names(view: View) -> list[str]:
         "nf_path": view.nf_path,
         "dropped_by": view.rules,
         "stack": view.stack,
+        "bpf_map": view.maps,
         "cb": view.cb,
         "sk_buff": view.sk_buff,
         "shared_info": view.shared_info,
@@ -42,7 +44,9 @@ def stack_lines(event: Event) -> Iterator[str]:
 
 
 def structure_lines(event: Event) -> Iterator[str]:
-    """The control block, then the structures, of those that the event has."""
+    """The BPF map, the control block, then the structures, of those that the event has."""
+    if event.bpf_map is not None:
+        yield INDENT + map_text(event.bpf_map)
     if event.cb:
         yield f"{INDENT}cb [{','.join(f'0x{word:08x}' for word in event.cb)}]"
     for structure in (event.sk_buff, event.shared_info):

@@ -35,6 +35,7 @@ from .formats import (
 )
 from .json_frame import FRAME_SCHEMA, json_frame
 from .json_tuple import TUNNEL_SCHEMA, TUPLE_SCHEMA, json_tunnel, json_tuple
+from .maps import MAP_SCHEMA, json_map
 from .stamp import EPOCH_CHARS, ISO_CHARS, RFC3339_PATTERN, TIME_OF_DAY_CHARS, Stamp
 from .verdicts import DROPPED_BY_SCHEMA, STEP_SCHEMA, json_dropped_by, json_step
 
@@ -48,7 +49,8 @@ class View:
     ``rules``: what in netfilter dropped a packet, ``nf_path``: which rules it met.
     ``programs``: BPF programs are traced, too. ``inside``: functions without an sk_buff, too.
     ``skb_metadata``, ``xdp_metadata``: field expressions, a column each. ``returns``: functions
-    also where they return. ``counts``: no event is shown, counts are.
+    also where they return. ``maps``: what functions of BPF maps are given. ``counts``: no event is
+    shown, counts are.
     """
 
     meta: bool = True
@@ -70,6 +72,7 @@ class View:
     nf_path: bool = False
     returns: bool = False
     inside: bool = False
+    maps: bool = False
     skb_metadata: builtins.tuple[str, ...] = ()
     xdp_metadata: builtins.tuple[str, ...] = ()
     drops: bool = False
@@ -320,7 +323,7 @@ FIELDS: tuple[Field, ...] = (
             _plain(
                 "depth",
                 "How many traced functions of the thread are under way, this one not counted. Only "
-                "with --output-return or --filter-return, as the next three.",
+                "with --output-return, --filter-return or --output-bpfmap, as the next three.",
                 _INTEGER,
             ),
             _made(
@@ -358,8 +361,8 @@ FIELDS: tuple[Field, ...] = (
             _plain(
                 "inside",
                 "Whether the function takes no sk_buff and runs within one that does: what is told "
-                "of the packet is as it was last seen. Only with --filter-non-skb-funcs or "
-                "--filter-track-bpf-helpers.",
+                "of the packet is as it was last seen. Only with --filter-non-skb-funcs, "
+                "--filter-track-bpf-helpers or --output-bpfmap.",
                 {"type": "boolean"},
             ),
         ),
@@ -831,6 +834,12 @@ FIELDS: tuple[Field, ...] = (
             ),
         ),
         shown=lambda view: view.cb,
+    ),
+    Field(
+        "bpf_map",
+        Group.STACK,
+        (Member("bpf_map", json_map, ("bpf_map",), MAP_SCHEMA),),
+        shown=lambda view: view.maps,
     ),
     Field(
         "sk_buff",

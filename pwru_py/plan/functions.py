@@ -23,7 +23,7 @@ class Target(NamedTuple):
     ``reason_arg``: the one that holds a drop reason, 0 without. ``location_arg``: of a tracepoint,
     which has its arguments in an array, the one that holds the address of its caller. ``addr``: the
     entry as ftrace or kallsyms gives it, 0 when unknown. ``btf_id``: in a plan for trampolines the
-    function's.
+    function's. ``map``: of a function of BPF maps what it is given, a ``MapFunction``.
     """
 
     name: str
@@ -33,6 +33,7 @@ class Target(NamedTuple):
     reason_arg: int
     btf_id: int = 0
     location_arg: int = 0
+    map: int = 0
 
 
 class Skipped(NamedTuple):

@@ -10,6 +10,7 @@ from difflib import get_close_matches
 from ..errors import NotFoundError, UsageError
 from ..escape import quote
 from ..facts.btf import Btf, Kind, TypeId
+from ..facts.map_functions import MapFunction
 from ..facts.roles import LOCKS, NETWORKING
 from .arguments import argument_slots
 from .functions import Attachable, Plan, Skipped, Target
@@ -99,12 +100,14 @@ def add_inside(
     attachable: Attachable,
     asked: Iterable[str],
     *,
+    maps: Mapping[str, MapFunction],
     slots: bool,
 ) -> Plan:
     """The plan with targets that have no sk_buff, behind those that have one.
 
     ``sources``: (module, its functions). ``asked``: names of which each that cannot be traced is
-    told. ``slots``: the plan is for trampolines.
+    told. ``maps``: functions of BPF maps, of which what they are given is told. ``slots``: the plan
+    is for trampolines.
     """
     traced = {(target.name, target.module) for target in plan.targets}
     told = frozenset(asked)
@@ -116,7 +119,8 @@ def add_inside(
                 continue
             decided = _decide(name, module, types, attachable, slots)
             if not isinstance(decided, Skipped):
-                targets += decided
+                kind = MapFunction.NONE if module else maps.get(name, MapFunction.NONE)
+                targets += (target._replace(map=kind) for target in decided)
             elif name in told:
                 skipped.append(decided)
     return plan.with_inside(tuple(targets), tuple(skipped))

@@ -66,7 +66,7 @@ def _no_returns(config: Config, why: PwruError | None) -> PwruError:
     if why is None:
         why = FeatureUnsupportedError(
             f"`backend`={config.backend} does not see where functions return: leave it, or "
-            "`output_return` and `filter_return` out",
+            "`output_return`, `filter_return` and `output_bpfmap` out",
             feature="returns",
         )
     return why

@@ -12,6 +12,7 @@ from ..attach.tracepoints import attachable
 from ..errors import FeatureUnsupportedError, NotFoundError, PrivilegeError, UsageError
 from ..facts.features import Features
 from ..facts.function_sets import matcher
+from ..facts.map_functions import find_map_functions
 from ..facts.return_filter import ReturnFilter
 from ..facts.returned import has_name
 from ..facts.roles import DROP_TRACEPOINT, JOURNEY_POINTS, RELEASES
@@ -168,12 +169,14 @@ def _with_inside(plan: Plan, config: Config, types: KernelTypes, way: type[Probe
     """Raises NotFoundError for a name that no function has."""
     wanted = Wanted(config.filter_non_skb_funcs)
     helpers = frozenset(helper_names(symbol_names()) if config.filter_track_bpf_helpers else ())
+    maps = find_map_functions(types.btf) if config.output_bpfmap else {}
     modules = config.kmods or config.all_kmods
     btfs = [types.btf]
     if modules:
         btfs += system.module_btfs(types.btf, config.kmods, config.all_kmods)
     sources = [
-        (btf.name if btf.base is not None else "", find_plain(btf, wanted, helpers)) for btf in btfs
+        (btf.name if btf.base is not None else "", find_plain(btf, wanted, helpers | maps.keys()))
+        for btf in btfs
     ]
     check_met(wanted, lambda: (f.name for btf in btfs for f in btf.functions()))
     probed = find_attachable(
@@ -182,7 +185,7 @@ def _with_inside(plan: Plan, config: Config, types: KernelTypes, way: type[Probe
         kprobes=way.entries,
         ids=way.trampoline,
     )
-    return add_inside(plan, sources, probed, wanted.texts, slots=way.trampoline)
+    return add_inside(plan, sources, probed, wanted.texts, maps=maps, slots=way.trampoline)
 
 
 def _table_functions(types: KernelTypes) -> tuple[str, ...]:

@@ -163,7 +163,7 @@ def _current_kprobe(prepared: Prepared) -> int:
     if len(found) < 2:
         raise FeatureUnsupportedError(
             "the kernel does not list its variable current_kprobe, which tells which function "
-            "returns: leave `output_return` and `filter_return` out",
+            "returns: leave `output_return`, `filter_return` and `output_bpfmap` out",
             feature="kretprobes",
         )
     return found[_KPROBE]
@@ -207,6 +207,7 @@ def _sections(config: Config, tables: TableLayout) -> list[int]:
         contract.SECTION_CONNTRACK: config.output_conntrack,
         contract.SECTION_OWNER: config.output_owner,
         contract.SECTION_CALL: config.sees_returns,
+        contract.SECTION_MAP: config.output_bpfmap,
     }
     return [section for section, asked in wanted.items() if asked]
 

@@ -115,8 +115,22 @@ CALL_SECTION: Final[Members] = (
     ("unused", 28, "I"),
 )
 
+# struct map_access
+MAP_ACCESS_BYTES: Final = 672
+MAP_ACCESS: Final[Members] = (
+    ("id", 0, "I"),
+    ("key_size", 4, "I"),
+    ("value_size", 8, "I"),
+    ("has_key", 12, "?"),
+    ("has_value", 13, "?"),
+    ("unused", 14, "2s"),
+    ("name", 16, "16s"),
+    ("key", 32, "128s"),
+    ("value", 160, "512s"),
+)
+
 # struct record
-RECORD_BYTES: Final = 5384
+RECORD_BYTES: Final = 6056
 RECORD: Final[Members] = (
     ("event", 0, "136s"),
     ("stack", 136, "64Q"),
@@ -135,6 +149,7 @@ RECORD: Final[Members] = (
     ("entry", 4816, "512s"),
     ("owner", 5328, "24s"),
     ("call", 5352, "32s"),
+    ("map", 5384, "672s"),
 )
 
 # struct needs
@@ -199,13 +214,13 @@ CONFIG: Final[Members] = (
     ("mark", 8, "I"),
     ("mark_mask", 12, "I"),
     ("record_bytes", 16, "I"),
-    ("section_at", 20, "16H"),
-    ("skb_bytes", 52, "H"),
-    ("shared_bytes", 54, "H"),
-    ("filter", 56, "6s"),
-    ("inner_l2", 62, "6s"),
-    ("inner_l3", 68, "6s"),
-    ("tables", 74, "48s"),
+    ("section_at", 20, "17H"),
+    ("skb_bytes", 54, "H"),
+    ("shared_bytes", 56, "H"),
+    ("filter", 58, "6s"),
+    ("inner_l2", 64, "6s"),
+    ("inner_l3", 70, "6s"),
+    ("tables", 76, "48s"),
     ("conntrack", 124, "20s"),
     ("meta", 144, "?"),
     ("adjacent", 145, "?"),
@@ -267,6 +282,8 @@ SKB_MAX: Final = 512
 SHARED_MAX: Final = 1024
 ENTRY_MAX: Final = 512
 RETURN_TRAMPOLINES: Final = 4
+MAP_KEY_MAX: Final = 128
+MAP_VALUE_MAX: Final = 512
 
 # enum section
 SECTION_STACK: Final = 0
@@ -285,7 +302,8 @@ SECTION_CONNTRACK: Final = 12
 SECTION_ENTRY: Final = 13
 SECTION_OWNER: Final = 14
 SECTION_CALL: Final = 15
-SECTION_MAX: Final = 16
+SECTION_MAP: Final = 16
+SECTION_MAX: Final = 17
 
 # enum vlan_section
 VLAN_ID: Final = 4095
@@ -344,6 +362,15 @@ CT_UNTRACKED: Final = 6
 CT_TEMPLATE: Final = 7
 CT_SNAT: Final = 8
 CT_DNAT: Final = 9
+
+# enum map_function
+MAP_NONE: Final = 0
+MAP_KEY: Final = 1
+MAP_KEY_VALUE: Final = 2
+MAP_VALUE: Final = 3
+MAP_FILLS: Final = 4
+MAP_FINDS: Final = 5
+MAP_ELEMENT: Final = 6
 
 # enum cookie
 COOKIE_REASON_SHIFT: Final = 4

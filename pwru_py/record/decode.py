@@ -28,7 +28,18 @@ from ..facts.tables import family_name, hook_name, table_function, verdict_name,
 from ..plan.functions import Target
 from . import contract, layout
 from .details import NO_DETAILS, NO_SHAPES, Details, Shapes, behind_tracepoint, from_entry
-from .event import BpfProgram, Context, Event, Frame, Icmp, Placed, SkbValue, Tuple, Verdict
+from .event import (
+    BpfProgram,
+    Context,
+    Event,
+    Frame,
+    Icmp,
+    MapAccess,
+    Placed,
+    SkbValue,
+    Tuple,
+    Verdict,
+)
 
 _CACHE_MAX = 16384
 
@@ -37,6 +48,7 @@ _SPECIAL = (
     contract.EVENT_LINK | contract.EVENT_DROP | contract.EVENT_TRACEPOINT | contract.EVENT_VERDICT
 )
 _VERDICT_VALUES = len(layout.TABLE_VERDICT.names)
+_MAP_VALUES = len(layout.MAP_ACCESS.names)
 _STEPS = {contract.STEP_POLICY: "policy", contract.STEP_END: "rule", contract.STEP_RULE: "rule"}
 _DNS_PORT, _UDP = 53, 17
 _NO_ADDRESSES = bytes(12)
@@ -256,6 +268,7 @@ class Decoder:
         self._unread, self._none_at_xdp = _unread(metadata), _unread(xdp_metadata)
         self._call_at = record.value_at[contract.SECTION_CALL]
         self._calls = calls
+        self._map_at = record.value_at[contract.SECTION_MAP]
         self._last: dict[int, Event] | None = {} if inside else None  # by sk_buff
         self._head_at = record.value_at[contract.SECTION_HEAD]
         self._targets = (("", ""), *((t.name, t.module) for t in targets))
@@ -375,13 +388,13 @@ class Decoder:
                     length, addresses, tcp_flags, reason, reason_name, frames, drop,
                     location, packet, parent, said, dns,
                     called(netns) if called is not None else "", vlan, None, fields, *details,
-                    frame, (), 0, None, False, program, at_xdp,
+                    frame, (), 0, None, False, program, at_xdp, None,
                 ))
             )  # fmt: skip
             if last is not None:
                 last[skb] = events[-1]
             if calls is not None:
-                sp, _entered_ns, _value, thread, _unused = sections[self._call_at :]
+                sp, _entered_ns, _value, thread = self._call(sections)
                 events[-1] = calls.enter(events[-1], sp, thread)
         return events
 
@@ -397,24 +410,55 @@ class Decoder:
         return known._replace(
             reason=-1, reason_name="", drop=False, location=None, caller=None, cb=(),
             sk_buff=None, shared_info=None, frame=b"", depth=0, returned=None, program=None,
+            bpf_map=None,
         )  # fmt: skip
 
     def _inside(self, event: Event, sections: Sequence[Any]) -> Event:
         """The rest of an event of a function without an sk_buff."""
         caller = self._caller(sections) if self._caller is not None else None
         event = event._replace(inside=True, caller=caller, depth=1)
+        if self._map_at >= 0:
+            event = event._replace(bpf_map=self._map(sections))
         if self._calls is None:
             return event
-        sp, _entered_ns, _value, thread, _unused = sections[self._call_at :]
+        sp, _entered_ns, _value, thread = self._call(sections)
         return self._calls.enter(event, sp, thread)
 
     def _returned(self, sections: Sequence[Any], ts_ns: int, wall_ns: int, cpu: int) -> list[Event]:
         """At most one."""
         if self._calls is None:
             return []
-        sp, entered_ns, value, _thread, _unused = sections[self._call_at :]
+        sp, entered_ns, value, _thread = self._call(sections)
         event = self._calls.leave(sp, entered_ns, value, ts_ns, wall_ns, cpu)
-        return [] if event is None else [event]
+        if event is None:
+            return []
+        if event.bpf_map is not None:
+            event = event._replace(bpf_map=self._found(event.bpf_map, sections))
+        return [event]
+
+    def _call(self, sections: Sequence[Any]) -> Sequence[Any]:
+        """Of struct call_section sp, entered_ns, value, thread."""
+        return sections[self._call_at : self._call_at + 4]
+
+    def _map(self, sections: Sequence[Any]) -> MapAccess | None:
+        number, key_size, value_size, has_key, has_value, _unused, name, key, value = sections[
+            self._map_at : self._map_at + _MAP_VALUES
+        ]
+        if not number:
+            return None
+        return MapAccess(
+            number,
+            self._names[name],
+            key_size,
+            value_size,
+            key[:key_size] if has_key else None,
+            value[:value_size] if has_value else None,
+        )
+
+    def _found(self, access: MapAccess, sections: Sequence[Any]) -> MapAccess:
+        """With the value that a function has found."""
+        has_value, value = sections[self._map_at + 4], sections[self._map_at + _MAP_VALUES - 1]
+        return access._replace(value=value[: access.value_size]) if has_value else access
 
     def _table_section(self, sections: Sequence[Any]) -> tuple[Any, ...]:
         return tuple(sections[self._table_at : self._table_at + _VERDICT_VALUES])

@@ -227,6 +227,22 @@ class Returned(NamedTuple):
     duration_ns: int
 
 
+class MapAccess(NamedTuple):
+    """What a function works on that is given a BPF map.
+
+    ``id``, ``name``: as bpftool has them, the name escaped. ``key_size``, ``value_size``: bytes.
+    ``key``: its first 128 bytes; ``value``: the first 512 that it is to write or has found; None
+    where it has none, or none yet.
+    """
+
+    id: int
+    name: str
+    key_size: int
+    value_size: int
+    key: bytes | None
+    value: bytes | None
+
+
 class Event(NamedTuple):
     """One packet in one function.
 
@@ -275,7 +291,8 @@ class Event(NamedTuple):
     says of it is as it was at the function's entry.
 
     ``inside``: the function takes no sk_buff; it runs within one that does, whose packet this is,
-    as it was when it was last seen.
+    as it was when it was last seen. ``bpf_map``: with ``output_bpfmap``, of a function that is
+    given a BPF map; where it returns, with the value that it has found. None of every other event.
     """
 
     skb: int
@@ -325,6 +342,7 @@ class Event(NamedTuple):
     inside: bool = False
     program: BpfProgram | None = None
     xdp_metadata: builtins.tuple[SkbValue, ...] = ()
+    bpf_map: MapAccess | None = None
 
 
 @dataclass(frozen=True, slots=True)

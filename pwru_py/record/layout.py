@@ -43,6 +43,7 @@ PACKET_HEAD = Layout(contract.PACKET_HEAD, contract.PACKET_HEAD_BYTES)
 CONNTRACKED = Layout(contract.CONNTRACKED, contract.CONNTRACKED_BYTES)
 CONNTRACK = Layout(contract.CONNTRACK, contract.CONNTRACK_BYTES)
 SOCKET_OWNER = Layout(contract.SOCKET_OWNER, contract.SOCKET_OWNER_BYTES)
+MAP_ACCESS = Layout(contract.MAP_ACCESS, contract.MAP_ACCESS_BYTES)
 CONFIG = Layout(contract.CONFIG, contract.CONFIG_BYTES)
 
 STACK = struct.Struct(f"={contract.STACK_MAX}Q")
@@ -60,6 +61,7 @@ _SECTIONS: dict[int, struct.Struct] = {
     contract.SECTION_HEAD: struct.Struct(f"={contract.PACKET_HEAD_BYTES}s"),
     contract.SECTION_OWNER: SOCKET_OWNER,
     contract.SECTION_CALL: CALL,
+    contract.SECTION_MAP: MAP_ACCESS,
 }
 
 

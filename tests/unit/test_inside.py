@@ -5,8 +5,9 @@ from collections.abc import Iterable
 
 import pytest
 
-from pwru_py.attach.argument_table import argument_table, cookie, place
+from pwru_py.attach.argument_table import argument_table, cookie, place, tells_caller
 from pwru_py.errors import NotFoundError, UsageError
+from pwru_py.facts.map_functions import MapFunction, find_map_functions
 from pwru_py.options.config import Backend, Config
 from pwru_py.plan.functions import Attachable, Plan, Skipped, Target
 from pwru_py.plan.inside import Wanted, add_inside, check_met, find_plain, helper_names
@@ -67,7 +68,7 @@ def test_targets_come_behind_those_with_an_sk_buff() -> None:
     )
     first = Plan((Target("nothing", "", 0x40, 1, 0),), ())
     asked = ["kmalloc", "many"]
-    found = add_inside(first, [("", functions)], probed, asked, slots=False)
+    found = add_inside(first, [("", functions)], probed, asked, maps={}, slots=False)
     assert [(target.name, target.addr, target.arg) for target in found.targets] == [
         ("nothing", 0x40, 1),
         ("fib_lookup", 0x10, 0),
@@ -83,13 +84,13 @@ def test_trampolines_take_what_has_one_type_and_few_arguments() -> None:
     btf = kernel().btf()
     functions = find_plain(btf, Wanted(["kmalloc", "many", "nothing"]))
     probed = Attachable({(name, ""): [0] for name in functions}, "kallsyms")
-    found = add_inside(NONE, [("", functions)], probed, ["many"], slots=True)
+    found = add_inside(NONE, [("", functions)], probed, ["many"], maps={}, slots=True)
     assert {target.name for target in found.targets} == {"kmalloc", "nothing"}
     assert all(target.btf_id for target in found.targets)
     assert found.skipped == (Skipped("many", "", "no trampoline takes its arguments"),)
     twice = Attachable({("kmalloc", ""): [0x20, 0x30]}, "kallsyms")
     one = {"kmalloc": functions["kmalloc"]}
-    told = add_inside(NONE, [("", one)], twice, ["kmalloc"], slots=True).skipped
+    told = add_inside(NONE, [("", one)], twice, ["kmalloc"], maps={}, slots=True).skipped
     assert told == (Skipped("kmalloc", "", "several functions of this name"),)
 
 
@@ -121,3 +122,40 @@ def test_tracepoints_do_not_lie_within_functions(
 ) -> None:
     with pytest.raises(UsageError, match="tracepoints do not"):
         Config(**asked, **other)  # type: ignore[arg-type]
+
+
+def test_functions_of_maps() -> None:
+    k = Kernel()
+    bpf_map = k.ptr(k.struct("bpf_map", 8))
+    for name in ("__htab_map_lookup_elem", "htab_lru_map_lookup_elem", "htab_map_update_elem",
+                 "trie_delete_elem", "array_of_map_lookup_elem", "queue_map_pop_elem",
+                 "bloom_map_push_elem", "htab_map_get_next_key"):  # fmt: skip
+        k.func(name, bpf_map, k.ptr(k.number))
+    k.func("bpf_map_lookup_elem", k.number, k.number)
+    k.func("array_map_alloc_check", bpf_map)
+    found = find_map_functions(k.btf())
+    assert found == {
+        "__htab_map_lookup_elem": MapFunction.ELEMENT,
+        "htab_lru_map_lookup_elem": MapFunction.FINDS,
+        "htab_map_update_elem": MapFunction.KEY_VALUE,
+        "trie_delete_elem": MapFunction.KEY,
+        "array_of_map_lookup_elem": MapFunction.KEY,
+        "queue_map_pop_elem": MapFunction.FILLS,
+        "bloom_map_push_elem": MapFunction.VALUE,
+    }
+    plain = find_plain(k.btf(), Wanted([]), found)
+    probed = Attachable({(name, ""): [n << 8] for n, name in enumerate(plain, 1)}, "kallsyms")
+    plan = add_inside(NONE, [("", plain)], probed, [], maps=found, slots=False)
+    assert {target.name: target.map for target in plan.targets} == found
+    (lookup,) = (target for target in plan.targets if target.map is MapFunction.ELEMENT)
+    second = contract.MAP_ELEMENT << contract.COOKIE_REASON_SHIFT
+    assert cookie(0, lookup) & 0xFF == second | contract.COOKIE_NO_SKB
+    assert not tells_caller(lookup), "its return is traced"
+
+
+def test_the_programs_know_functions_of_maps_by_the_same_numbers() -> None:
+    assert {kind.name: kind.value for kind in MapFunction} == {
+        name.removeprefix("MAP_"): value
+        for name, value in vars(contract).items()
+        if name.startswith("MAP_") and not name.startswith("MAP_ACCESS") and "MAX" not in name
+    }

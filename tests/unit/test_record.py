@@ -11,7 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pwru_py.facts.returned import ReturnTypes
 from pwru_py.facts.roles import LIST_FREES
+from pwru_py.packets.calls import Calls
 from pwru_py.packets.identity import Identity
 from pwru_py.plan.functions import Target
 from pwru_py.record import contract, decode, layout
@@ -22,11 +24,13 @@ from pwru_py.record.event import (
     Event,
     Frame,
     Icmp,
+    MapAccess,
     Placed,
     SkbValue,
     Tuple,
     Verdict,
 )
+from pwru_py.record.layout import RecordLayout
 
 TARGETS = (
     Target("ip_rcv", "", 0xFFFFFFFF81000000, 1, 0),
@@ -686,3 +690,39 @@ def test_a_function_without_an_sk_buff_tells_the_packet_around_it() -> None:
     assert not around.inside
     (alone,) = decoder(inside=True).decode(within, WALL_OFFSET_NS)
     assert (alone.packet, alone.func, alone.tuple, alone.netns) == (1, "veth_xmit", None, 0)
+
+
+def _map_section(number: int, *, value: bytes | None, key: bytes | None = b"\1\2\3\4") -> bytes:
+    found = (key is not None, value is not None)
+    return struct.pack(
+        "=III??2x16s128s512s", number, 4, 600, *found, b"svc\n", key or b"", value or b""
+    )
+
+
+def test_a_bpf_map_and_what_is_found_in_it() -> None:
+    layout = RecordLayout.of(contract.SECTION_CALL, contract.SECTION_MAP)
+    call = struct.pack("=QQQII", 0x1000, 0, 0, 7, 0)
+    entry = record(flags=contract.EVENT_INSIDE, target=2, ts_ns=5) + call
+    left = record(flags=contract.EVENT_RETURN, target=2, ts_ns=9)
+    left += struct.pack("=QQQII", 0x1000, 5, 0xFFFF, 7, 0)
+    names = Names(lambda addr: None, str, lambda value: False, locate)
+    of_maps = Decoder(
+        TARGETS, names, DropRules(True, True), Identity(), stride=layout.bytes, record=layout,
+        calls=Calls(ReturnTypes(lambda module: None)), inside=True,
+    )  # fmt: skip
+    asked, found = of_maps.decode(
+        entry + _map_section(12, value=None) + left + _map_section(0, key=None, value=b"\7" * 512),
+        WALL_OFFSET_NS,
+    )
+    assert asked.bpf_map == MapAccess(12, "svc\\x0a", 4, 600, b"\1\2\3\4", None)
+    assert found.bpf_map == asked.bpf_map._replace(value=b"\7" * 512)
+    assert found.returned is not None
+    wrote, done, other = of_maps.decode(
+        entry + _map_section(12, value=b"v") + left + _map_section(0, key=None, value=None)
+        + entry + _map_section(0, key=None, value=None),
+        WALL_OFFSET_NS,
+    )  # fmt: skip
+    assert wrote.bpf_map is not None
+    assert wrote.bpf_map.value == b"v" + bytes(511)
+    assert done.bpf_map == wrote.bpf_map, "what was written"
+    assert other.bpf_map is None, "a function of no map"

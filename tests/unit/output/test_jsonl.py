@@ -196,7 +196,7 @@ def test_the_schema_knows_every_key_and_no_other() -> None:
     everything = replace(VIEW, netns_names=True, rules=True, skb_metadata=("skb->mark",),
                          caller=True, tunnel=True, cb=True, sk_buff=True,
                          shared_info=True, nf_path=True, conntrack=True,
-                         owner=True, programs=True, returns=True, inside=True,
+                         owner=True, programs=True, returns=True, inside=True, maps=True,
                          xdp_metadata=("xdp->frame_sz",))  # fmt: skip
     values = (SkbValue("skb->mark", 16), SkbValue("skb->dev->name", None))
     met = Step(Verdict("ip", "t", "in", "INPUT", "JUMP", 1, 7, step="rule"), "in", "jump web")

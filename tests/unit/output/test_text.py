@@ -12,7 +12,7 @@ import pytest
 from pwru_py.options.config import Timestamp
 from pwru_py.output import View, text_sink
 from pwru_py.output.text import CACHE_ENTRIES, keep
-from pwru_py.record.event import DroppedBy, Event, Losses, Returned, SkbValue, Verdict
+from pwru_py.record.event import DroppedBy, Event, Losses, MapAccess, Returned, SkbValue, Verdict
 
 from .samples import JOURNEY, LOSSES, SKB, STACK, SUMMARY, TCP4, TCP6, drop, event
 
@@ -216,3 +216,26 @@ def test_rich_is_not_imported_for_text_and_json() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+def test_a_bpf_map_has_a_line_beneath() -> None:
+    view = View(meta=False, tuple=False, returns=True, maps=True)
+    asked = MapAccess(12, "services", 6, 600, b"\x0a\0\0\1\0\x50", None)
+    batch = [
+        event(func="htab_map_lookup_elem", depth=1, inside=True, bpf_map=asked),
+        event(
+            func="htab_map_lookup_elem",
+            depth=1,
+            inside=True,
+            bpf_map=asked._replace(value=b"\xff" * 5),
+            returned=Returned(None, "0xffff", 870),
+        ),
+        event(func="trie_delete_elem", bpf_map=MapAccess(7, "", 4, 4, None, None)),
+        event(func="ip_rcv"),
+    ]
+    tails = [line[len(line) - len(line.lstrip(" ")) :] for line in show(batch, view).splitlines()]
+    assert [line for line in tails if line.startswith("map")] == [
+        "map 12 services: key 0a000001 0050",
+        "map 12 services: key 0a000001 0050, value ffffffff ff…",
+        "map 7",
+    ]

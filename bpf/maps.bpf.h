@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* --output-bpfmap: what functions of BPF maps are given, and what they find. */
+#ifndef PWRU_MAPS_BPF_H
+#define PWRU_MAPS_BPF_H
+
+/* Functions are seen to return, too: a trampoline's program sees entries alone. */
+#define TELLS_MAPS (!TRAMPOLINE && HAS_SECTION(SECTION_MAP))
+#define ROUND_UP_8(size) (((size) + 7) & ~7U)
+
+/* Where a value is when the function returns. */
+struct found {
+	__u64 at;     /* 0: behind what it returns */
+	__u32 behind; /* so many bytes */
+	__u32 bytes;  /* 0: there will be none */
+};
+
+/* At most `most` bytes. */
+static __always_inline bool read_bytes(void *into, __u32 most, __u32 size, __u64 from)
+{
+	if (size > most)
+		size = most;
+	return !bpf_probe_read_kernel(into, size, (const void *)from);
+}
+
+/* At the function's entry. kind: enum map_function. */
+static __noinline int fill_map(struct event *ev, struct pt_regs *ctx, __u32 kind)
+{
+	struct map_access *access = SECTION(ev, SECTION_MAP);
+	__u64 value = kind == MAP_KEY_VALUE ? ARG3(ctx) : kind == MAP_VALUE ? ARG2(ctx) : 0;
+	__u64 key = kind == MAP_VALUE || kind == MAP_FILLS ? 0 : ARG2(ctx);
+	const struct bpf_map *map = (const void *)ARG1(ctx);
+
+	access->id = 0;
+	if (!kind)
+		return 0;
+	bpf_core_read(&access->id, sizeof(access->id), &map->id);
+	bpf_core_read(&access->key_size, sizeof(access->key_size), &map->key_size);
+	bpf_core_read(&access->value_size, sizeof(access->value_size), &map->value_size);
+	bpf_core_read(access->name, sizeof(access->name), &map->name);
+	access->has_key = key && read_bytes(access->key, MAP_KEY_MAX, access->key_size, key);
+	access->has_value = value &&
+			    read_bytes(access->value, MAP_VALUE_MAX, access->value_size, value);
+	return 0;
+}
+
+/* What to look for when it returns. */
+static __always_inline void expect_value(struct found *found, struct event *ev, struct pt_regs *ctx,
+					 __u32 kind)
+{
+	struct map_access *access = SECTION(ev, SECTION_MAP);
+
+	if (kind < MAP_FILLS)
+		return;
+	found->bytes = access->value_size;
+	if (kind == MAP_FILLS)
+		found->at = ARG2(ctx);
+	if (kind == MAP_ELEMENT)
+		found->behind =
+			bpf_core_field_offset(struct htab_elem, key) + ROUND_UP_8(access->key_size);
+}
+
+/* Where it returns. */
+static __always_inline void fill_found(struct event *ev, const struct found *found, __u64 returned)
+{
+	struct map_access *access = SECTION(ev, SECTION_MAP);
+	__u64 from = found->at ? found->at : returned + found->behind;
+	bool done = found->at ? !returned : returned;
+
+	access->has_value = done && found->bytes &&
+			    read_bytes(access->value, MAP_VALUE_MAX, found->bytes, from);
+}
+
+#endif
