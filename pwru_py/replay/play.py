@@ -12,7 +12,8 @@ from ..escape import quote
 from ..options.flags import Options
 from ..output import Sink, View
 from ..record.event import Event, Summary
-from ..record.saved import Record, SavedError, event_of, losses_of, summary_of
+from ..record.saved import event_of, losses_of, summary_of
+from ..record.saved_values import Record, SavedError
 from .account import Account
 from .select import Selection
 from .source import Line, Source, chunks, parsed
@@ -55,6 +56,12 @@ def view_of(options: Options, base: View, first: Record | None) -> View:
         caller="caller_func" in first,
         programs="program" in first,
         tunnel="tunnel_tuple" in first,
+        conntrack="conntrack" in first,
+        owner="owner" in first,
+        inside="inside" in first,
+        returns="depth" in first,
+        maps="bpf_map" in first,
+        nf_path="nf_path" in first,
         cb="cb" in first,
         sk_buff="sk_buff" in first,
         shared_info="skb_shared_info" in first,
@@ -99,7 +106,7 @@ class Replay:
         notes = []
         kinds = ", ".join(sorted(map(quote, self.others)))
         if kinds:
-            notes.append(f"only events are read again, no lines of type {kinds}")
+            notes.append(f"only events and returns are read again, no lines of type {kinds}")
         if self._ended and not self.account.whole:
             notes.append("the trace has no summary: what was lost is told up to its last line")
         return notes
@@ -118,7 +125,7 @@ class Replay:
         for number, text in lines:
             try:
                 record = parsed(text)
-                if record["type"] != "event":
+                if record["type"] not in ("event", "return"):
                     self._other(record)
                     continue
                 event = event_of(record)

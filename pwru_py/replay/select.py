@@ -19,7 +19,7 @@ from ..options.flags import Options
 from ..output.schema import schema
 from ..record.event import Event, Tuple
 from ..record.known_frame import known_frame
-from ..record.saved import Record
+from ..record.saved_values import Record
 
 # What is no byte that a saved trace may have, but a tag in front of them all.
 _TAGS = re.compile(r"\b(vlan|mpls|pppoed|pppoes|geneve|vxlan)\b")

@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 
 from ..errors import InputError, reason
 from ..escape import quote
-from ..record.saved import Record, SavedError
+from ..record.saved_values import Record, SavedError
 
 _CHUNK_BYTES = 1 << 16
 _LINE_MAX = 1 << 22

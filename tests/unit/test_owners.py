@@ -25,7 +25,8 @@ from pwru_py.record import contract
 from pwru_py.record.details import NO_SHAPES, Details
 from pwru_py.record.event import Owner
 from pwru_py.record.layout import SOCKET_OWNER, KernelConfig, RecordLayout
-from pwru_py.record.saved import SavedError, event_of
+from pwru_py.record.saved import event_of
+from pwru_py.record.saved_values import SavedError
 
 from .output.samples import event
 

@@ -16,10 +16,21 @@ from typing import Any
 
 import pytest
 
+from pwru_py.facts.conntrack import CtState
 from pwru_py.output import View, json_sink
 from pwru_py.output.jsonl import json_line
 from pwru_py.output.summary import json_losses, json_summary
-from pwru_py.record.event import Event, Losses, Summary
+from pwru_py.record.event import (
+    Conntrack,
+    Event,
+    Losses,
+    MapAccess,
+    Owner,
+    Returned,
+    Step,
+    Summary,
+    Verdict,
+)
 
 from .output.samples import ARP, PING, STACK, TCP6, drop, event
 from .test_cli import ROOT, Done, Run, kernel, run
@@ -63,6 +74,25 @@ def test_json_is_written_as_it_was(run: Run, file: Path) -> None:
     done = run("-r", str(file), "--output-json")
     assert done.status == 0
     assert [json.loads(line) for line in done.lines] == [json.loads(line) for line in lines]
+
+
+def test_returns_owners_and_what_stands_beneath(run: Run, file: Path) -> None:
+    view = View(returns=True, maps=True, owner=True, conntrack=True, nf_path=True)
+    step = Step(Verdict("ip", "t", "", "INPUT", "ACCEPT", rule=7, step="rule"), "in", "accept")
+    entry = EVENTS[0]._replace(
+        bpf_map=MapAccess(3, "svc", 1, 1, b"\7", None), owner=Owner(7, "curl"), nf_path=(step,),
+        conntrack=Conntrack(CtState.NEW),
+    )  # fmt: skip
+    lines = saved([entry, entry._replace(returned=Returned(0, "NULL", 1200))], view)
+    file.write_text("\n".join(lines) + "\n")
+    done = run("-r", str(file))
+    assert {"OWNER", "CONNTRACK"} <= set(done.lines[0].split())
+    assert "curl:7" in done.lines[1]
+    assert done.out.count("map 3 svc: key 07") == done.out.count("chain in, rule 7: accept") == 2
+    assert "= NULL  1.2 µs" in done.out
+    assert "only events" not in done.err
+    again = run("-r", str(file), "--output-json")
+    assert [json.loads(line) for line in again.lines] == [json.loads(line) for line in lines]
 
 
 def test_text_shows_what_the_trace_has(run: Run, file: Path) -> None:
@@ -214,7 +244,7 @@ def test_lines_that_are_no_events(run: Run, file: Path) -> None:
     file.write_text('{"type":"journey"}\n{"type":"paths"}\n')
     done = run("-r", str(file))
     assert done.status == 0
-    assert "only events are read again, no lines of type 'journey', 'paths'" in done.err
+    assert "only events and returns are read again, no lines of type 'journey', 'paths'" in done.err
 
 
 @pytest.mark.parametrize(

@@ -14,20 +14,27 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pwru_filters import Judge
 
+from pwru_py.facts.conntrack import CtState
 from pwru_py.output import View, json_sink, text_sink
 from pwru_py.output.summary import json_losses, json_summary
 from pwru_py.record.event import (
     BpfProgram,
+    Conntrack,
     DroppedBy,
     Event,
     Frame,
     Icmp,
+    MapAccess,
+    Owner,
+    Returned,
     SkbValue,
+    Step,
     Tuple,
     Verdict,
 )
 from pwru_py.record.known_frame import known_frame
-from pwru_py.record.saved import SavedError, event_of, losses_of, summary_of
+from pwru_py.record.saved import event_of, losses_of, summary_of
+from pwru_py.record.saved_values import SavedError
 
 from .output.samples import (
     ARP,
@@ -58,6 +65,12 @@ EVERYTHING = View(
     skb_metadata=("skb->mark", "skb->dev->name"),
     xdp_metadata=("xdp->frame_sz",),
     programs=True,
+    conntrack=True,
+    owner=True,
+    returns=True,
+    inside=True,
+    maps=True,
+    nf_path=True,
 )
 
 
@@ -86,8 +99,37 @@ def test_every_field_comes_back() -> None:
         dropped_by=DroppedBy(said, 8, "in", "udp dport 9 drop", by_policy=False),
         skb_metadata=(SkbValue("skb->mark", 16), SkbValue("skb->dev->name", None)),
         xdp_metadata=(SkbValue("xdp->frame_sz", 2048),),
+        conntrack=Conntrack(
+            CtState.ESTABLISHED, True, ("assured", "snat"), 7, 0, "SYN_SENT", TCP4, TCP6, ""
+        ),
+        owner=Owner(7, "curl"),
+        nf_path=(
+            Step(Verdict("ip", "t", "", "INPUT", "JUMP", rule=7, step="rule"), "in", "jump web"),
+            Step(Verdict("ip", "t", "in", "INPUT", "DROP", step="policy")),
+        ),
+        depth=3,
+        inside=True,
+        bpf_map=MapAccess(12, "services", 4, 600, b"\1\2\3\4", None),
     )
     assert event_of(line(one, EVERYTHING)) == one
+    invalid = one._replace(conntrack=Conntrack(CtState.INVALID, why="bad checksum"))
+    assert event_of(line(invalid, EVERYTHING)) == invalid
+
+
+@pytest.mark.parametrize(
+    "returned",
+    [
+        Returned(-1, "-EPERM", 1200),
+        Returned(0, "NULL", 1),
+        Returned(7, "7", 1),
+        Returned(None, "", 1),
+        Returned(1 << 63, "0x8000000000000000", 1),
+        Returned(-2, "ERR_PTR(-ENOENT)", 1),
+    ],
+)
+def test_what_a_function_returned_comes_back(returned: Returned) -> None:
+    one = event(returned=returned, bpf_map=MapAccess(1, "", 0, 2, None, b"\0\xff"))
+    assert event_of(line(one, View(returns=True, maps=True))) == one
 
 
 def test_a_bpf_program_comes_back() -> None:
@@ -137,6 +179,15 @@ def test_the_account_comes_back() -> None:
     [
         ({"cpu": "1"}, "'cpu' cannot be str"),
         ({"cpu": True}, "'cpu' cannot be bool"),
+        ({"conntrack": {"state": "odd", "status": []}}, "there is no state 'odd' of conntrack"),
+        ({"conntrack": {"state": "new", "direction": "up"}}, "there is no direction 'up'"),
+        ({"conntrack": {"state": "new", "status": [1]}}, "'status' is no list of words"),
+        ({"nf_path": [1]}, "'nf_path' is no list of objects"),
+        (
+            {"bpf_map": {"id": 1, "name": "", "key_size": 1, "value_size": 1, "key": "x"}},
+            "'key' is not in hexadecimal",
+        ),
+        ({"type": "return", "duration_ns": 1, "returned": 0.5}, "'returned' cannot be float"),
         ({"cpu": 1 << 64}, "'cpu' is not from 0 to 18446744073709551615"),
         ({"len": -1}, "'len' is not from 0 to 18446744073709551615"),
         ({"time_ns": 10**21}, "'time_ns' is not from 0 to 253402214400000000000"),
