@@ -138,6 +138,16 @@ def line_limit(text: str) -> int:
     return _number(text, "lines")
 
 
+def functions_at_once(text: str) -> int:
+    """A number from 1 up."""
+    return _number(text, "functions")
+
+
+def buffered(text: str) -> int:
+    """A number from 1 up."""
+    return _number(text, "bytes")
+
+
 def followed_packets(text: str) -> int:
     """A number from 1 up."""
     return _number(text, "packets")
@@ -387,6 +397,10 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
         Flag("--buffer-size", "SIZE", "buffer_bytes", buffer_bytes,
              "MiB or with K, M, G; up to a power of 2"),
         Flag("--kernel-btf", "FILE", "kernel_btf", str, "BTF for a kernel that carries none"),
+        Flag("--filter-kprobe-batch", "N", "kprobe_batch", functions_at_once,
+             "of pwru, nothing changes: attaching is one step"),
+        Flag("--set-percpu-buf", "N", "percpu_buffer", buffered,
+             "of pwru, nothing changes: structures are whole"),
     ),
     "other": (
         _switch("--list-funcs", "list_funcs", "print what would be traced, and exit"),
@@ -404,11 +418,6 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
 }  # fmt: skip
 FLAGS = tuple(flag for flags in GROUPS.values() for flag in flags)
 BY_NAME = {name: flag for flag in FLAGS for name in flag.names}
-
-# pwru's own flags that are still to come, so that the answer is not "unknown".
-PWRU_ONLY = """
-    --filter-kprobe-batch --set-percpu-buf
-"""
 
 # What a library reads of a Tracer or of an error, and the flag that shows it.
 _SHOWN_BY = {"plan": "--list-funcs", "failures": "--debug", "log": "--debug"}

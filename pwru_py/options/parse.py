@@ -15,7 +15,7 @@ from ..escape import printable
 from ..facts.function_sets import SETS
 from .config import Config, Rules, Timestamp, is_arp
 from .filter_file import read_filter
-from .flags import BY_NAME, GROUPS, PWRU_ONLY, Flag, Options
+from .flags import BY_NAME, GROUPS, Flag, Options
 
 USAGE = """\
 usage: pwru-py [flag ...] [filter ...]
@@ -192,8 +192,6 @@ def _value(flag: Flag, texts: list[str]) -> object:
 
 
 def _unknown(name: str) -> str:
-    if name in PWRU_ONLY.split():
-        return f"{name} is a flag of pwru that pwru-py {__version__} does not have yet{_SEE}"
     from difflib import get_close_matches
 
     known = sorted(known for known in BY_NAME if known.startswith("--"))

@@ -13,7 +13,7 @@ import pytest
 from pwru_py.errors import UsageError
 from pwru_py.facts.conntrack import CtState
 from pwru_py.options.config import Backend, Config, Mark, Timestamp, Transport
-from pwru_py.options.flags import BY_NAME, FLAGS, PWRU_ONLY, Options, spell
+from pwru_py.options.flags import BY_NAME, FLAGS, Options, spell
 from pwru_py.options.parse import HelpRequested, VersionRequested, parse
 
 
@@ -298,10 +298,9 @@ def test_a_pattern_that_python_warns_about_prints_nothing(
     assert capsys.readouterr() == ("", "")
 
 
-@pytest.mark.parametrize("flag", PWRU_ONLY.split())
-def test_flags_of_pwru_that_are_to_come_are_named_as_such(flag: str) -> None:
-    assert flag not in BY_NAME
-    assert "is a flag of pwru that pwru-py 0.1.0 does not have yet" in error(f"{flag}=x")
+def test_flags_of_pwru_that_change_nothing_are_taken() -> None:
+    assert options("--filter-kprobe-batch 10 --set-percpu-buf=4096 tcp") == options("tcp")
+    assert "functions" in error("--filter-kprobe-batch 0")
 
 
 @pytest.mark.parametrize("line", ["-h", "tcp --help", "--help --unknown", "--version -h"])
@@ -337,7 +336,8 @@ def test_every_flag_has_a_field_to_go_to() -> None:
     known = {column.name for kind in (Config, Options) for column in fields(kind)}
     assert {flag.target for flag in FLAGS} - known == {
         *("help", "version"),
-        *("filter_file", "numeric"),  # parse() reads the one, the other changes nothing
+        "filter_file",  # parse() reads it
+        *("numeric", "kprobe_batch", "percpu_buffer"),  # they change nothing
     }
 
 
