@@ -36,8 +36,7 @@ def fetch_others() -> Path:
     if not (root / "usr" / "bin" / "bpftrace").exists():
         suite = Suite("bookworm", lab / "apt")
         suite.update()
-        for name in _PACKAGES:
-            suite.unpack([name], suite.newest(name).version, root)
+        suite.unpack({name: suite.newest(name).version for name in _PACKAGES}, root)
     return root
 
 

@@ -126,7 +126,7 @@ def _fetch_libpcap() -> Path:
         suite.update()
         for name in LIBPCAP_PACKAGES:
             try:
-                suite.unpack([name], suite.newest(name).version, unpacked)
+                suite.unpack({name: suite.newest(name).version}, unpacked)
                 break
             except ArchiveError:
                 continue

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Completion as a shell does it, and the manual page as man(1) shows it.
 
-bash is everywhere. zsh and fish are asked where they are installed; what is in their scripts is
-compared with the table of flags in any case.
+bash is everywhere. zsh and fish are Debian's, in the lab.
 """
 
 from __future__ import annotations
@@ -26,13 +25,14 @@ from pwru_py.options.completion import script
 from pwru_py.options.config import Backend, Timestamp
 from pwru_py.options.flags import FILES, FLAGS, Shell
 from pwru_py.options.manual import manual
+from tests.vm.shells import fetch_shell
 
 PATH = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
 NAMES = [name for flag in FLAGS for name in flag.names]
 
 
-def has(shell: str) -> pytest.MarkDecorator:
-    return pytest.mark.skipif(shutil.which(shell) is None, reason=f"{shell} is not installed")
+def has(program: str) -> pytest.MarkDecorator:
+    return pytest.mark.skipif(shutil.which(program) is None, reason=f"{program} is not installed")
 
 
 # What is offered
@@ -172,7 +172,6 @@ def test_bash_completes_the_last_of_several(completion: Path) -> None:
 
 
 def test_zsh_and_fish_have_every_flag() -> None:
-    """Also where neither is installed."""
     zsh, fish = script(Shell.ZSH), script(Shell.FISH)
     for flag in FLAGS:
         for name in flag.names:
@@ -183,7 +182,6 @@ def test_zsh_and_fish_have_every_flag() -> None:
     assert zsh.startswith("#compdef pwru-py\n")
 
 
-@has("zsh")
 @pytest.mark.parametrize(
     ("typed", "expected"),
     [
@@ -199,16 +197,17 @@ def test_zsh_and_fish_have_every_flag() -> None:
 )
 def test_zsh_on_a_terminal(tmp_path: Path, typed: str, expected: str) -> None:
     (tmp_path / "_pwru-py").write_text(script(Shell.ZSH))
-    terminal = Terminal("zsh", "-f", "-i")
+    shell = fetch_shell("zsh")
+    functions = f"{tmp_path} {shell.root}/usr/share/zsh/functions/**/*(/)"
+    terminal = Terminal(str(shell.program), "-f", "-i")
     try:
-        begin = f"fpath=({tmp_path} $fpath); autoload -U compinit; compinit -u -D; PS1='ready> '\n"
+        begin = f"fpath=({functions}); autoload -U compinit; compinit -u -D; PS1='ready> '\n"
         terminal.type(begin, r"ready> [^']*$")
         assert terminal.type(f"pwru-py {typed}\t", expected)
     finally:
         terminal.close()
 
 
-@has("fish")
 @pytest.mark.parametrize(
     ("typed", "expected"),
     [
@@ -225,8 +224,9 @@ def test_zsh_on_a_terminal(tmp_path: Path, typed: str, expected: str) -> None:
 def test_fish(tmp_path: Path, typed: str, expected: list[str]) -> None:
     (tmp_path / "script").write_text(script(Shell.FISH))
     program = f"source {tmp_path}/script; complete -C 'pwru-py {typed}'"
-    environment = {"PATH": PATH, "HOME": str(tmp_path)}
-    command = ["fish", "--no-config", "-c", program]
+    shell = fetch_shell("fish")
+    environment = {"PATH": PATH, "HOME": str(tmp_path), **shell.environment}
+    command = [str(shell.program), "--no-config", "-c", program]
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
     assert [line.split("\t")[0] for line in done.stdout.splitlines()] == expected
 

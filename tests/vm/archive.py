@@ -11,7 +11,7 @@ import functools
 import os
 import re
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -92,10 +92,10 @@ class Suite:
 
         return max(packages, key=functools.cmp_to_key(order))
 
-    def unpack(self, packages: Sequence[str], version: str, into: Path) -> None:
-        """Download `packages` in `version` and unpack them all below `into`."""
+    def unpack(self, versions: Mapping[str, str], into: Path) -> None:
+        """Download packages, each in its version, and unpack them all below `into`."""
         into.mkdir(parents=True, exist_ok=True)
-        wanted = [f"{name}={version}" for name in packages]
+        wanted = [f"{name}={version}" for name, version in versions.items()]
         _apt(["apt-get", *self._options, "-q", "download", *wanted], cwd=into)
         for deb in sorted(into.glob("*.deb")):
             _apt(["dpkg", "-x", deb.name, "."], cwd=into)

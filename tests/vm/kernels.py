@@ -106,7 +106,7 @@ def fetch(name: str, lab: Path | None = None) -> Kernel:
         raise LabError(f"fetch kernel {name}: not one of {', '.join(ALL)}")
     lab = lab or lab_directory()
     record = lab / "kernels" / f"{name}.json"
-    with _locked(lab):
+    with locked(lab):
         cached = _load(name, record)
         if cached and time.time() - record.stat().st_mtime < FRESH_S:
             return cached
@@ -126,12 +126,12 @@ def fetch_peer(lab: Path | None = None) -> Path:
     """Debian's `pwru` (Go) from trixie, to compare with; runs on Debian 12's libraries too."""
     lab = lab or lab_directory()
     program = lab / "peer" / "pwru"
-    with _locked(lab):
+    with locked(lab):
         if not program.exists():
             suite = Suite("trixie", lab / "apt")
             suite.update()
             unpacked = lab / "peer" / "unpacked"
-            suite.unpack(["pwru"], suite.newest("pwru").version, unpacked)
+            suite.unpack({"pwru": suite.newest("pwru").version}, unpacked)
             shutil.copy2(next(unpacked.glob("usr/*bin/pwru")), program)
             shutil.rmtree(unpacked)
     return program
@@ -145,7 +145,7 @@ def _resolve_and_unpack(name: str, lab: Path) -> Kernel:
     if not root.exists():
         partial = root.with_name(f".{found.release}.partial")
         shutil.rmtree(partial, ignore_errors=True)
-        found.suite.unpack(found.packages(), version, partial)
+        found.suite.unpack(dict.fromkeys(found.packages(), version), partial)
         _finish(partial, found.release)
         partial.rename(root)
     return Kernel(name, found.release, version, found.suite.name, root, spec.boot_args)
@@ -196,10 +196,12 @@ def _load(name: str, record: Path) -> Kernel | None:
 
 
 @contextlib.contextmanager
-def _locked(lab: Path) -> Iterator[None]:
+def locked(lab: Path) -> Iterator[None]:
+    """The lab is this process's alone; its folders are there."""
     lab.mkdir(parents=True, exist_ok=True)
     (lab / "kernels").mkdir(exist_ok=True)
     (lab / "peer").mkdir(exist_ok=True)
+    (lab / "shells").mkdir(exist_ok=True)
     with (lab / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
