@@ -79,11 +79,11 @@ class Row:
 
     @property
     def ratio(self) -> float | None:
-        """ours / theirs; None where one of them is no number."""
+        """ours / theirs; None where one of them is no number, or a cost below nothing: noise."""
         if isinstance(self.ours, (str, NoneType)) or isinstance(self.theirs, (str, NoneType)):
             return None
         found = ratio(self.ours, self.theirs)
-        return found if found == found else None
+        return found if found > 0 else None
 
     @property
     def holds(self) -> bool | None:
