@@ -95,6 +95,7 @@ struct sock_cgroup_data___flags {
 struct sock_common {
 	unsigned short skc_family;
 	unsigned char skc_state; /* volatile there */
+	unsigned char skc_reuseport : 1;
 	possible_net_t skc_net;
 	struct sock *skc_listener; /* of a connection that is being made */
 };

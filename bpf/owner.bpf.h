@@ -7,7 +7,8 @@
  * accepts; of which process it is, sockets.bpf.h tells. A packet that comes in has no socket yet: it
  * is an answer when a packet of the group or process has gone the other way, in the same namespace
  * and between the same addresses and ports. Every one that is followed tells of its way, so that
- * answers are known on both sides of a translation.
+ * answers are known on both sides of a translation. One that nobody was sent for, to a server, is
+ * known by where the kernel has found its socket, and those that come there later by that.
  */
 #ifndef PWRU_OWNER_BPF_H
 #define PWRU_OWNER_BPF_H
@@ -66,9 +67,8 @@ static __always_inline bool is_chosen(const struct socket_owner *owner)
 	return !wanted[0] || (name[0] == wanted[0] && name[1] == wanted[1]);
 }
 
-static __always_inline bool socket_is_owned(struct sk_buff *skb)
+static __always_inline bool socket_is_owned(struct sock *sk)
 {
-	struct sock *sk = packet_socket(skb);
 	struct socket_owner *owner;
 
 	if (!sk)
@@ -162,23 +162,27 @@ static __always_inline void remember_both(struct flow_of *flow)
 }
 
 /*
- * Where the packet is, and where its headers are; 0: neither is known. A function of its own: its
- * variables and those of read_tuple_at() would not fit on the stack together.
+ * Where the packet is, and where its headers are; 0: neither is known. netns: the former, if that is
+ * known. A function of its own: its variables and those of read_tuple_at() would not fit on the
+ * stack together.
  */
-static __noinline __u32 find_headers(__u64 addr, struct place *place)
+static __noinline __u32 find_headers(__u64 addr, struct place *place, __u32 netns)
 {
 	struct sk_buff *skb = VIEW((struct sk_buff *)addr);
-	struct where where;
+	struct where where = {.netns = netns};
 	struct headers h;
 
-	if (!look_where(skb, &where))
+	if (!netns && !look_where(skb, &where))
 		return 0;
 	read_headers(skb, &h);
 	find_place(skb, &h, place);
 	return where.netns;
 }
 
-/* Where and what the packet is; NULL: it has no headers yet. `place`: where they are. */
+/*
+ * Where and what the packet is; NULL: it has no headers yet. `place`: where they are. flow->netns: 0,
+ * or where the packet is known to be.
+ */
 static __always_inline struct event *read_flow(__u64 addr, __u32 slot, struct flow_of *flow,
 					       struct place *place)
 {
@@ -186,17 +190,59 @@ static __always_inline struct event *read_flow(__u64 addr, __u32 slot, struct fl
 
 	if (!ev)
 		return NULL;
-	flow->netns = find_headers(addr, place);
+	flow->netns = find_headers(addr, place, flow->netns);
+	ev->tcp_flags = 0;
 	read_tuple_at(place, ev);
 	flow->tuple = ev->tuple;
 	return ev->tuple.l3 ? ev : NULL;
+}
+
+/*
+ * The kernel has found the socket that a packet comes to: sk_filter_trim_cap(sk, skb, …), which every
+ * protocol's reception runs. TCP has cleared skb->dev by then, but the socket has the namespace.
+ * Where several sockets share the port, nobody knows which one the next packet comes to.
+ */
+static __noinline int note_receiver(__u64 socket, __u64 addr, __u32 slot)
+{
+	struct sk_buff *skb = VIEW((struct sk_buff *)addr);
+	struct sock *sk = VIEW((struct sock *)socket);
+	struct socket_owner *owner;
+	struct flow_of flow = {};
+	struct place place = {};
+	struct event *ev;
+	bool ours, first;
+
+	if (!FIELD(skb, skb_iif))
+		return 0;
+	flow.netns = net_inum(FIELD(sk, __sk_common.skc_net.net));
+	ev = read_flow(addr, slot, &flow, &place);
+	if (!ev || flow.tuple.ids != IDS_PORTS)
+		return 0;
+	first = begins(&flow.tuple, ev->tcp_flags) &&
+		!BPF_CORE_READ_BITFIELD_PROBED(&sk->__sk_common, skc_reuseport);
+	owner = socket_owner(sk);
+	if (owner && HAS_SECTION(SECTION_OWNER))
+		bpf_map_update_elem(&receivers, &flow, owner, BPF_ANY);
+	ours = cfg.owned && socket_is_owned(sk);
+	if (ours)
+		remember_both(&flow);
+	if (!first)
+		return 0;
+	forget_source(&flow);
+	if (ours)
+		remember(&flow);
+	else if (cfg.owned)
+		bpf_map_delete_elem(&owned, &flow);
+	if (owner && HAS_SECTION(SECTION_OWNER))
+		bpf_map_update_elem(&receivers, &flow, owner, BPF_ANY);
+	return 0;
 }
 
 /* Is it one of their packets, or an answer to one? */
 static __noinline bool is_owned(__u64 addr, __u32 slot)
 {
 	struct sk_buff *skb = VIEW((struct sk_buff *)addr);
-	bool ours = socket_is_owned(skb);
+	bool ours = socket_is_owned(packet_socket(skb));
 	struct place place = {};
 	struct flow_of flow = {};
 	struct event *ev = read_flow(addr, slot, &flow, &place);
@@ -211,6 +257,10 @@ static __noinline bool is_owned(__u64 addr, __u32 slot)
 	}
 	if (bpf_map_lookup_elem(&owned, &flow))
 		return true;
+	if (begins(&flow.tuple, ev->tcp_flags)) {
+		forget_source(&flow);
+		return bpf_map_lookup_elem(&owned, &flow);
+	}
 	if (!is_icmp_error(&flow.tuple))
 		return false;
 	enter_quoted(&place);

@@ -354,6 +354,18 @@ int note_socket(struct pt_regs *ctx)
 	return 0;
 }
 
+SEC("?kprobe")
+int note_taker(struct pt_regs *ctx)
+{
+	__u32 slot = begin_tracepoint();
+
+	if (!slot)
+		return 0;
+	note_receiver(ARG1(ctx), ARG2(ctx), slot);
+	end_tracepoint();
+	return 0;
+}
+
 SEC("?raw_tp/sys_exit")
 int note_syscall(struct bpf_raw_tracepoint_args *ctx)
 {

@@ -27,8 +27,9 @@ struct flow_of {
 };
 
 /*
- * Who made the socket that packets which look so come to: learnt of what was sent the other way.
- * Written again with each packet; full: the least recently used gives way.
+ * Who made the socket that packets which look so come to: learnt of what was sent the other way, and
+ * of what has come to it; without a source, of those that begin something, see begins(). Written
+ * again with each packet; full: the least recently used gives way.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
@@ -166,6 +167,26 @@ static __always_inline void turn(struct event_tuple *t)
 	}
 }
 
+#define TCP_SYN 0x02 /* RFC 9293, section 3.1 */
+#define TCP_ACK 0x10
+
+/* A datagram, or the first packet of a connection: which socket it comes to, its target alone says. */
+static __always_inline bool begins(const struct event_tuple *t, __u8 tcp_flags)
+{
+	if (t->ids != IDS_PORTS)
+		return false;
+	if (t->l4 == IPPROTO_TCP)
+		return (tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
+	return t->l4 == IPPROTO_UDP || t->l4 == IPPROTO_UDPLITE;
+}
+
+/* Of such a packet: all that go to the same address and port. */
+static __always_inline void forget_source(struct flow_of *flow)
+{
+	__builtin_memset(flow->tuple.saddr, 0, sizeof(flow->tuple.saddr));
+	flow->tuple.sport = 0;
+}
+
 /*
  * By the packet's socket. Where it has none yet or no more, or one that no process has: by what was
  * sent the other way: to this end, or without a device that received it (the kernel notes that late)
@@ -200,6 +221,10 @@ static __noinline int fill_owner(struct event *ev, __u64 addr)
 	}
 	if (!held && !found && flow.tuple.l3)
 		found = bpf_map_lookup_elem(&receivers, &flow);
+	if (!held && !found && received && begins(&flow.tuple, ev->tcp_flags)) {
+		forget_source(&flow);
+		found = bpf_map_lookup_elem(&receivers, &flow);
+	}
 	if (found)
 		__builtin_memcpy(owner, found, sizeof(*owner));
 	return 0;

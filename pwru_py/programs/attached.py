@@ -219,7 +219,7 @@ def attach(loaded: Loaded, wake: Wake, warnings: tuple[str, ...]) -> Attached:
         sees_ends, unseen = _attach_end(loaded, stack)
         drops, more = _attach_drops(loaded, stack)
         more += unseen
-        if loaded.owners is not None:
+        if loaded.owners:
             more += tuple(note_owners(loaded.owners, loaded.makers, config, stack))
         points = Tracepoints.beside(prepared.plan, prepared.features, wake)
         for each, programs in ((points, loaded.points), (probes, loaded.programs)):

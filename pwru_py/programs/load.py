@@ -29,7 +29,7 @@ from ..kernel.wake import Wake
 from ..options.config import Backend, Config
 from ..record.layout import KernelConfig, RecordLayout
 from .choose import ftrace_off
-from .owners import OWNERS_MAX, owner_program
+from .owners import OWNERS_MAX, owner_programs
 from .prepare import Prepared
 from .settings import make_settings
 from .sites import find_sites
@@ -59,8 +59,8 @@ class Loaded:
     ``programs`` go to the plan's targets, ``points`` to the tracepoints beside them. ``followers``,
     ``drops`` (None: this kernel has no such tracepoint) and, last, ``enders`` go where their
     sections say. ``tables`` go to the plan's tables, and to the ``sites`` in some of them,
-    ``conntrack`` to conntrack, ``owners`` where sockets are made, ``end`` where the plan says
-    that packets end. ``entries``: what BPF programs of each kind get copies of.
+    ``conntrack`` to conntrack, ``owners`` where sockets are made and where they are found, ``end``
+    where the plan says that packets end. ``entries``: what BPF programs of each kind get copies of.
     ``resources`` frees all.
     """
 
@@ -72,7 +72,7 @@ class Loaded:
     drops: Program | None
     tables: TablePrograms | None
     conntrack: ConntrackPrograms | None
-    owners: Program | None
+    owners: tuple[Program, ...]
     end: Program | None
     entries: dict[str, Program]
     sites: dict[str, Site]
@@ -204,7 +204,7 @@ class _Chosen(NamedTuple):
     drops: Program | None
     tables: TablePrograms | None
     conntrack: ConntrackPrograms | None
-    owners: Program | None
+    owners: tuple[Program, ...]
     end: Program | None
     entries: dict[str, Program]
 
@@ -230,8 +230,8 @@ def _choose_programs(bpf_object: BpfObject, prepared: Prepared, settings: Kernel
     judges = settings.conntrack.judges
     if judges:
         loaded |= {*CONNTRACK_PROGRAMS}
-    if prepared.config.knows_owners:
-        loaded.add(owner_program())
+    owners = owner_programs(prepared.config)
+    loaded |= {*owners}
     if settings.lives:
         loaded.add(_END)
     entries = _entries(prepared.config)
@@ -249,7 +249,7 @@ def _choose_programs(bpf_object: BpfObject, prepared: Prepared, settings: Kernel
         drops,
         TablePrograms(*map(programs.__getitem__, TABLE_PROGRAMS)) if settings.tables.on else None,
         ConntrackPrograms(*map(programs.__getitem__, CONNTRACK_PROGRAMS)) if judges else None,
-        programs[owner_program()] if prepared.config.knows_owners else None,
+        tuple(programs[name] for name in owners),
         programs[_END] if settings.lives else None,
         {kind: programs[name] for kind, name in entries.items()},
     )

@@ -22,6 +22,8 @@ OWNERS_MAX = 65536
 """Sockets whose owner is remembered: that which was not looked for longest gives way."""
 
 _MAKES = "sock_alloc_file"  # net/socket.c: of every socket that a process gets, before it has it
+_TAKES = "sk_filter_trim_cap"  # net/core/filter.c: of every packet, once its socket is found
+RECEIVER_PROGRAM = "note_taker"
 _KEY = struct.Struct("=Q")
 
 
@@ -32,10 +34,16 @@ class Makers(Protocol):
         """Sets one."""
 
 
-def owner_program() -> str:
-    """The one that sees sockets being made: where no function can be probed, at system calls."""
+def owner_programs(config: Config) -> tuple[str, ...]:
+    """Those that tell whose sockets are; none where nobody asks.
+
+    The first sees sockets being made: where no function can be probed, at system calls. With
+    ``RECEIVER_PROGRAM`` packets that nobody was sent for are known by where their socket is found.
+    """
     probed = system.kprobe_pmu() is not None and ftrace_off() is None
-    return "note_socket" if probed else "note_syscall"
+    makers = ("note_socket" if probed else "note_syscall",) if config.knows_owners else ()
+    receivers = probed and (config.knows_owners or config.filter_cgroup)
+    return (*makers, RECEIVER_PROGRAM) if receivers else makers
 
 
 def checked_pid(config: Config) -> int:
@@ -52,29 +60,49 @@ def checked_pid(config: Config) -> int:
     return config.filter_pid
 
 
-def note_owners(program: Program, makers: Makers, config: Config, release: ExitStack) -> list[str]:
+def note_owners(
+    programs: Iterable[Program], makers: Makers, config: Config, release: ExitStack
+) -> list[str]:
     """Attached before what traces; then the sockets that are there. A line for what is not known.
 
     Raises AttachError where only packets of some process are wanted, and it cannot be told.
     """
-    attach: Callable[[], None]
-    try:
-        if program.name == "note_socket":
-            attach = attach_named_kprobe(program, _MAKES, leaves=False)
-        else:
-            attach = program.attach().destroy
-    except AttachError as error:
-        if config.chooses_owners:
-            raise
-        return [f"owners of sockets are not known, as nobody sees them made: {_MAKES}: {error}"]
-    release.callback(attach)
-    if not pidns.in_initial():
-        return [
+    unknown: list[str] = []
+    sees_made = config.knows_owners
+    for program in programs:
+        try:
+            release.callback(_attach(program))
+        except AttachError as error:
+            if program.name != RECEIVER_PROGRAM:
+                if config.chooses_owners:
+                    raise
+                sees_made = False
+            unknown.append(f"{_UNKNOWN[program.name]}: {error}")
+    if sees_made and pidns.in_initial():
+        add_holders(makers, sockets.holders(), config)
+    elif sees_made:
+        unknown.append(
             "whose sockets are that were made before the start is not known: this process is in a "
             "PID namespace of its own"
-        ]
-    add_holders(makers, sockets.holders(), config)
-    return []
+        )
+    return unknown
+
+
+_UNMADE = "owners of sockets are not known, as nobody sees them made"
+_UNKNOWN = {
+    "note_socket": f"{_UNMADE}: {_MAKES}",
+    "note_syscall": _UNMADE,
+    RECEIVER_PROGRAM: f"whose the first packet to a server is is not known: {_TAKES}",
+}
+_FUNCTIONS = {"note_socket": _MAKES, RECEIVER_PROGRAM: _TAKES}
+
+
+def _attach(program: Program) -> Callable[[], None]:
+    """What detaches it. Raises AttachError."""
+    function = _FUNCTIONS.get(program.name)
+    if function is None:
+        return program.attach().destroy
+    return attach_named_kprobe(program, function, leaves=False)
 
 
 def add_holders(makers: Makers, found: Iterable[Holder], config: Config) -> None:

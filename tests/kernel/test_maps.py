@@ -57,9 +57,10 @@ def test_what_a_program_asks_and_finds(lab: Lab) -> None:
     assert sizes == {"services": 4, "large_ones": 4, "networks": 8, "waiting": 0}
     assert len({each["bpf_map"]["id"] for each in known}) == len(sizes)
     large = _told(records, "return", "large_ones")
-    assert [func for func, _key, _value in large][::3] == ["htab_percpu_map_update_elem"] * 2
     assert {key for _func, key, _value in large} == {_KEY}
-    assert [value for _func, _key, value in large] == ["00" * 512, "00" * 512, None] * 2
+    for verb, kept in (("update", "00" * 512), ("lookup", "00" * 512), ("delete", None)):
+        values = [value for func, _key, value in large if f"_{verb}_elem" in func]
+        assert values.count(kept) == len(values) >= 2, (verb, large)
     assert {each["bpf_map"]["value_size"] for each in known if "percpu" in each["func"]} == {600}
     networks = _told(records, "return", "networks")
     found = [value for func, _key, value in networks if func == "trie_lookup_elem"]

@@ -65,3 +65,56 @@ def test_one_of_two_processes(lab: Lab) -> None:
     assert owners == {"owner-one", "python3"}, "the server answers"
     missing = lab.run(f"{PWRU} --filter-pid {one}")
     assert (missing.rc, missing.stderr) == (1, f"pwru-py: no process {one} is there now\n")
+
+
+_SINK = """
+import socket
+open("/proc/self/comm", "w").write("owner-sink")
+udp = socket.socket(2, 2); udp.bind(("10.1.0.2", 7061))
+tcp = socket.create_server(("10.1.0.2", 7062))
+open("/tmp/owners-sink", "w").close()
+udp.recv(9); udp.recv(9)
+for _ in range(2):
+    tcp.accept()[0].close()
+"""
+_FEED = """
+import socket
+open("/proc/self/comm", "w").write("owner-feed")
+for port in (7071, 7072):
+    udp = socket.socket(2, 2); udp.bind(("10.1.0.1", port))
+    udp.sendto(b"x", ("10.1.0.2", 7063)); udp.sendto(b"x", ("10.1.0.2", 7061))
+for port in (7073, 7074):
+    tcp = socket.socket(); tcp.bind(("10.1.0.1", port))
+    tcp.settimeout(20); tcp.connect(("10.1.0.2", 7062)); tcp.recv(1); tcp.close()
+"""
+
+
+def test_a_server_that_is_sent_to(lab: Lab) -> None:
+    """The first packet to it is known once its socket is found, the others from the device on."""
+    python = f"exec ip netns exec b /usr/bin/python3 -I -S -c {shlex.quote(_SINK)}"
+    sink = lab.guest.start(python)
+    try:
+        lab.guest.wait_file("/tmp/owners-sink", 30)
+        functions = ("--filter-func", f"{FEW_FUNCTIONS}|tcp_v4_do_rcv|__udp_enqueue_schedule_skb")
+        with lab.tracing("--filter-comm", "owner-sink", "--output-owner", *functions) as tracing:
+            done = lab.inside("a", f"/usr/bin/python3 -I -S -c {shlex.quote(_FEED)}")
+            assert done.rc == 0, done.stderr
+    finally:
+        sink.stop()
+    assert tracing.trace is not None
+    events = [e for e in tracing.trace.events if e["tuple"] and e["tuple"]["proto"] in (6, 17)]
+    ports = {frozenset((e["tuple"]["sport"], e["tuple"]["dport"])) for e in events}
+    assert ports == {frozenset(each) for each in ((7071, 7061), (7072, 7061), (7073, 7062),
+                                                  (7074, 7062))}  # fmt: skip
+    came = [e for e in events if e["tuple"]["dport"] in (7061, 7062)]
+    assert {e["netns"] for e in came} == {lab.inode("b")}, "the sender's are another process's"
+    firsts = [e["func"] for e in came if e["tuple"]["sport"] == 7071]
+    assert "__udp_enqueue_schedule_skb" in firsts
+    assert "ip_rcv" not in firsts, "its socket was not found yet"
+    assert "ip_rcv" in [e["func"] for e in came if e["tuple"]["sport"] == 7072]
+    begins = [e for e in came if e["tuple"]["flags"] == "SYN"]
+    assert "ip_rcv" in [e["func"] for e in begins if e["tuple"]["sport"] == 7074]
+    assert "tcp_v4_do_rcv" in [e["func"] for e in begins if e["tuple"]["sport"] == 7073]
+    known = [e["owner"]["comm"] for e in begins if e["owner"]]
+    assert set(known) == {"owner-sink"}
+    assert len(known) == len(begins)

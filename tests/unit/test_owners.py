@@ -106,10 +106,8 @@ def test_a_pid_namespace_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
 class Kernel:
     """Attaches the program, or refuses."""
 
-    name = "note_syscall"
-
-    def __init__(self, *, refuses: bool = False) -> None:
-        self.refuses, self.attached = refuses, False
+    def __init__(self, name: str = "note_syscall", *, refuses: bool = False) -> None:
+        self.name, self.refuses, self.attached = name, refuses, False
 
     def attach(self) -> Kernel:
         if self.refuses:
@@ -121,12 +119,15 @@ class Kernel:
         self.attached = False
 
 
-def note(kernel: Kernel, config: Config) -> tuple[list[str], dict[int, tuple[int, bytes]]]:
+def note(
+    kernel: Kernel, config: Config, *more: Kernel
+) -> tuple[list[str], dict[int, tuple[int, bytes]]]:
     makers = Makers()
+    programs = (kernel, *more)
     with ExitStack() as release:
-        told = owners.note_owners(cast(Program, kernel), makers, config, release)
-        assert kernel.attached != kernel.refuses
-    assert not kernel.attached, "it goes with the session"
+        told = owners.note_owners(cast(tuple[Program, ...], programs), makers, config, release)
+        assert all(each.attached != each.refuses for each in programs)
+    assert not any(each.attached for each in programs), "they go with the session"
     return told, makers.found
 
 
@@ -149,9 +150,23 @@ def test_what_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_where_sockets_are_seen_being_made(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(system, "ftrace_disabled", lambda: False)
     monkeypatch.setattr(system, "kprobe_pmu", lambda: 8)
-    assert owners.owner_program() == "note_socket"
+    process, group = Config(output_owner=True), Config(filter_cgroup="/sys/fs/cgroup")
+    assert owners.owner_programs(process) == ("note_socket", "note_taker")
+    assert owners.owner_programs(group) == ("note_taker",)
+    assert owners.owner_programs(Config()) == ()
     monkeypatch.setattr(system, "kprobe_pmu", lambda: None)
-    assert owners.owner_program() == "note_syscall"
+    assert owners.owner_programs(process) == ("note_syscall",)
+    assert owners.owner_programs(group) == ()
+
+
+def test_what_a_function_that_is_not_there_leaves_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pidns, "in_initial", lambda: True)
+    monkeypatch.setattr(sockets, "holders", lambda: HELD)
+    monkeypatch.setattr(owners, "_FUNCTIONS", {})
+    takes = Kernel("note_taker", refuses=True)
+    told, found = note(Kernel(), Config(filter_comm="x"), takes)
+    assert told == ["whose the first packet to a server is is not known: sk_filter_trim_cap: no"]
+    assert len(found) == 3, "all else is"
 
 
 def test_settings() -> None:
