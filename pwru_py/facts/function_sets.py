@@ -108,6 +108,26 @@ def matcher(pattern: str) -> Callable[[str], re.Match[str] | None]:
     return re.compile(expand(pattern) or ".*").fullmatch
 
 
+INSIDE = "@inside"
+"""Of functions without an sk_buff: every one that takes one of networking's structures."""
+
+
+def plain_matcher(pattern: str) -> Callable[[str], re.Match[str] | None]:
+    """The same of functions without an sk_buff, of which there is no set but ``INSIDE``.
+
+    Raises UsageError for another set, and for what is no regular expression.
+    """
+    if pattern.startswith("@"):
+        raise UsageError(
+            f"there is no set {quote(pattern)} of functions without an sk_buff: give {INSIDE}, "
+            "names, or regular expressions"
+        )
+    try:
+        return re.compile(pattern).fullmatch
+    except (re.error, OverflowError, RecursionError) as error:
+        raise UsageError(f"cannot read the pattern {quote(pattern)}: {error}") from None
+
+
 def _set(name: str) -> FunctionSet:
     try:
         return SETS[name]

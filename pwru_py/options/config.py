@@ -12,7 +12,7 @@ from enum import StrEnum
 from ..errors import UsageError
 from ..escape import quote
 from ..facts.conntrack import CtState
-from ..facts.function_sets import matcher
+from ..facts.function_sets import INSIDE, matcher, plain_matcher
 from ..facts.return_filter import ReturnFilter
 
 PID_MAX = 1 << 22  # PID_MAX_LIMIT, include/linux/threads.h
@@ -467,5 +467,8 @@ class Config:
             raise UsageError(
                 f"cannot read the pattern {quote(self.filter_func)}: {error}"
             ) from None
+        for text in self.filter_non_skb_funcs:
+            if text != INSIDE:
+                plain_matcher(text)
         if not 1 <= self.track_entries <= 1 << 24:
             raise UsageError("the number of followed packets must be from 1 to 16777216")

@@ -3,20 +3,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 
-from ..errors import NotFoundError, UsageError
+from ..errors import NotFoundError
 from ..escape import quote
 from ..facts.btf import Btf, Kind, TypeId
+from ..facts.function_sets import INSIDE, plain_matcher
 from ..facts.map_functions import MapFunction
 from ..facts.roles import LOCKS, NETWORKING
 from .arguments import argument_slots
 from .functions import Attachable, Plan, Skipped, Target
-
-INSIDE = "@inside"
-"""Every function that takes one of networking's structures."""
 
 Plain = Mapping[str, Sequence[tuple[TypeId, bool]]]
 """Functions by name: of each of that name its type, and whether trampolines take its arguments."""
@@ -31,7 +28,7 @@ class Wanted:
     def __init__(self, texts: Iterable[str]) -> None:
         self.texts = tuple(texts)
         self.networking = INSIDE in self.texts
-        self._patterns = {text: _pattern(text) for text in self.texts if text != INSIDE}
+        self._patterns = {text: plain_matcher(text) for text in self.texts if text != INSIDE}
         self._found: set[str] = set()
 
     def __call__(self, name: str) -> bool:
@@ -43,18 +40,6 @@ class Wanted:
     def unmet(self) -> tuple[str, ...]:
         """Those that no function has matched so far."""
         return tuple(text for text in self._patterns if text not in self._found)
-
-
-def _pattern(text: str) -> Callable[[str], object]:
-    if text.startswith("@"):
-        raise UsageError(
-            f"there is no set {quote(text)} of functions without an sk_buff: give {INSIDE}, names, "
-            "or regular expressions"
-        )
-    try:
-        return re.compile(text).fullmatch
-    except (re.error, OverflowError, RecursionError) as error:
-        raise UsageError(f"cannot read the pattern {quote(text)}: {error}") from None
 
 
 def find_plain(

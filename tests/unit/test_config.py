@@ -151,3 +151,10 @@ def test_values_of_fields_are_of_events() -> None:
         assert Config(filter_skb_expr="skb->mark", **counted)
         with pytest.raises(UsageError, match="`output_skb_metadata` is of events"):
             Config(output_skb_metadata=values, **counted)
+
+
+@pytest.mark.parametrize("text", ["@core", "fib_("])
+def test_functions_without_an_sk_buff_are_read_at_once(text: str) -> None:
+    with pytest.raises(UsageError):
+        Config(filter_non_skb_funcs=("fib_lookup", text))
+    assert Config(filter_non_skb_funcs=("@inside", "fib_.*")).traces_inside
