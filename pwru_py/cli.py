@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .command import Command
     from .output import Sink, View
     from .record.empty import Explanation
-    from .record.event import Summary
+    from .record.event import BpfProgram, Summary
     from .session import Tracer
 
 _STATUS_OK, _STATUS_FAILED = 0, 1
@@ -171,7 +171,9 @@ def _list_functions(tracer: Tracer) -> int:
     plan = tracer.plan()
     if not plan.targets and not plan.skipped:
         raise tracer.nothing_to_trace()
+    programs = _bpf_programs(tracer.config)
     names = [target.name for target in plan.traced] + [skipped.name for skipped in plan.skipped]
+    names += [program.name for program, _why in programs]
     width = max(map(len, names))
     lines = [f"{'FUNC':<{width}}  ARG  MODULE"]
     for target in sorted(plan.targets + plan.tracepoints):
@@ -181,6 +183,9 @@ def _list_functions(tracer: Tracer) -> int:
         lines.append(f"{plan.ends:<{width}}  -    vmlinux  for the ends of packets")
     for name in plan.tables:
         lines.append(f"{name:<{width}}  -    {TABLE_FUNCTIONS[name]}  for its verdicts")
+    for program, why in programs:
+        more = f"  skipped: {why}" if why else ""
+        lines.append(f"{program.name:<{width}}  -    bpf  {program.kind}, id {program.id}{more}")
     for skipped in sorted(plan.skipped):
         module = skipped.module or "vmlinux"
         lines.append(f"{skipped.name:<{width}}  -    {module}  skipped: {skipped.why}")
@@ -194,6 +199,15 @@ def _list_functions(tracer: Tracer) -> int:
     traced = f"{plural(len(plan.targets), tracer.target)}{more}"
     _notices.write(f"{traced}, {len(plan.skipped)} skipped\n")
     return _STATUS_OK
+
+
+def _bpf_programs(config: Config) -> list[tuple[BpfProgram, str]]:
+    """Those that are there and would be traced; why each cannot be, or ''."""
+    if not config.traces_programs:
+        return []
+    from .attach.bpf_programs import loaded_programs
+
+    return [*loaded_programs(config.program_kinds)]
 
 
 def _sink(tracer: Tracer, options: Options, stream: TextIO) -> Sink:
@@ -289,8 +303,11 @@ def _trace(
                 points = len(tracer.plan().tracepoints)
                 if tracer.target == "tracepoint":
                     total, points = total + points, 0
-                more = f" and {plural(points, 'tracepoint')}" if points else ""
-                traced = f"{plural(total, tracer.target)}{more}"
+                parts = [plural(total, tracer.target)]
+                parts += [plural(points, "tracepoint")] if points else []
+                if options.config.traces_programs:
+                    parts.append(plural(len(tracer.bpf_programs), "BPF program"))
+                traced = " and ".join(parts)
                 _notices.write(f"listening on {traced}, Ctrl-C ends it\n")
             if options.config.top and not options.summary_only:
                 from .top import show_top

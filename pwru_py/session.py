@@ -34,7 +34,7 @@ from .programs.prepare import Prepared, prepare
 from .programs.start import start
 from .record.decode import Decoder, DropRules, Names
 from .record.dropped_by import NoRules
-from .record.event import Dropped, Event, Losses, Summary
+from .record.event import BpfProgram, Dropped, Event, Losses, Summary
 
 if TYPE_CHECKING:
     from .kernel.rules import RuleBook
@@ -380,6 +380,11 @@ class Tracer:
                 tell(self.summary, attached.dropped(), self._lists(attached))
             self.summary.failed = len(attached.failed)
             self.summary.attached = attached.probes.attached
+
+    @property
+    def bpf_programs(self) -> tuple[BpfProgram, ...]:
+        """Those that are traced so far, see ``Config.filter_trace_tc``."""
+        return tuple(self._running().programs.traced)
 
     @property
     def progress(self) -> tuple[int, int]:

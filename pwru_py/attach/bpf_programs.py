@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from collections.abc import Mapping
+from collections.abc import Container, Iterator, Mapping
 
 from ..errors import AttachError, FeatureUnsupportedError
 from ..escape import printable
@@ -25,6 +25,34 @@ from .numbered import numbered
 
 KINDS = {3: "tc", 4: "tc", 6: "xdp"}
 """BPF_PROG_TYPE_SCHED_CLS, _SCHED_ACT, _XDP to what they are called."""
+
+
+_NO_BTF = "it has no BTF"
+
+
+def loaded_programs(kinds: Container[str]) -> Iterator[tuple[BpfProgram, str]]:
+    """Those that are there, of these kinds; why each cannot be traced, '' where that is not known
+    before it is tried. Raises AttachError.
+    """
+    for number in loaded.ids_after(0):
+        with contextlib.ExitStack() as stack:
+            try:
+                fd = loaded.open_program(number)
+            except AttachError as error:
+                if error.errno == errno.ENOENT:
+                    continue
+                raise
+            stack.callback(os.close, fd)
+            found = loaded.describe(fd)
+            kind, name, why = KINDS.get(found.kind, ""), found.name, _NO_BTF
+            if kind not in kinds:
+                continue
+            if found.function:
+                try:
+                    name, why = loaded.whole_name(found), ""
+                except (AttachError, FeatureUnsupportedError) as error:
+                    why = str(error)
+            yield BpfProgram(kind, number, printable(name), found.addr), why
 
 
 class BpfPrograms:
@@ -69,7 +97,7 @@ class BpfPrograms:
         name, number = found.name, len(self.traced)
         try:
             if not found.function:
-                raise AttachError("it has no BTF")
+                raise AttachError(_NO_BTF)
             name = loaded.whole_name(found)
             ours = self._ours[kind]
             code = numbered(ours.instructions(), number)

@@ -304,7 +304,13 @@ class Config:
     @property
     def traces_programs(self) -> bool:
         """Whether BPF programs are traced beside functions."""
-        return self.filter_trace_tc or self.filter_trace_xdp
+        return bool(self.program_kinds)
+
+    @property
+    def program_kinds(self) -> tuple[str, ...]:
+        """Of them those that are: ``tc``, ``xdp``."""
+        wanted = {"tc": self.filter_trace_tc, "xdp": self.filter_trace_xdp}
+        return tuple(kind for kind, asked in wanted.items() if asked)
 
     @property
     def has_field_expressions(self) -> bool:

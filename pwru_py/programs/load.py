@@ -257,8 +257,7 @@ def _choose_programs(bpf_object: BpfObject, prepared: Prepared, settings: Kernel
 
 def _entries(config: Config) -> dict[str, str]:
     """What runs where BPF programs of these kinds begin."""
-    wanted = {"tc": config.filter_trace_tc, "xdp": config.filter_trace_xdp}
-    return {kind: f"enter_{kind}" for kind, asked in wanted.items() if asked}
+    return {kind: f"enter_{kind}" for kind in config.program_kinds}
 
 
 def _followers(prepared: Prepared, settings: KernelConfig, names: Iterable[str]) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from tests.kernel.lab import Lab
+from tests.kernel.lab import PWRU, Lab
 
 _SOURCE = Path(__file__).parent / "inside" / "programs.bpf.c"
 # a's device gives packets to a program on their way out, to one without BTF on their way in.
@@ -49,6 +49,7 @@ def test_programs_that_are_there_and_that_come(lab: Lab) -> None:
         with lab.tracing(*flags, "--filter-func", "icmp_rcv", "icmp[0] == 8") as tracing:
             lab.inside("a", _PINGS.format(size=100))
             before = int(lab.run(_ATTACHED).stdout)
+            listed = lab.run(f"{PWRU} --filter-trace-tc --list-funcs").stdout.splitlines()
             loaded = lab.run(_LATE)
             assert loaded.rc == 0, loaded.stderr
             assert lab.run(_AWAIT.format(count=before + 2), timeout=90).rc == 0, "not noticed"
@@ -83,6 +84,11 @@ def test_programs_that_are_there_and_that_come(lab: Lab) -> None:
     assert callers == {"cls_bpf_classify"}
     assert re.match("(do_xdp_generic|bpf_prog_run_generic_xdp|netif_receive_generic_xdp)",
                     frames[0]["caller_func"])  # fmt: skip
+    known = [" ".join(line.split()) for line in listed if " bpf " in line]
+    (early_id,) = {event["program"]["id"] for event in early}
+    assert f"early_program_of_tc - bpf tc, id {early_id}" in known
+    assert any(re.fullmatch(r"early_program_o - bpf tc, id \d+ skipped: it has no BTF", line)
+               for line in known)  # fmt: skip
     assert "early_program_o (id" in trace.stderr
     assert "is not traced: it has no BTF" in trace.stderr
     assert not trace.summary["losses"]["recursion"], "5.10 counts none"

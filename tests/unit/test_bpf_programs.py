@@ -11,7 +11,7 @@ from typing import cast
 
 import pytest
 
-from pwru_py.attach.bpf_programs import BpfPrograms
+from pwru_py.attach.bpf_programs import BpfPrograms, loaded_programs
 from pwru_py.errors import AttachError, PrivilegeError, UsageError
 from pwru_py.kernel import bpf, loaded, system
 from pwru_py.kernel.libbpf import Program
@@ -102,6 +102,20 @@ def kernel(monkeypatch: pytest.MonkeyPatch) -> Kernel:
 
 def tracing(*kinds: str) -> BpfPrograms:
     return BpfPrograms({kind: cast(Program, Ours()) for kind in kinds}, Wake())
+
+
+def test_those_that_are_there_are_listed(kernel: Kernel) -> None:
+    kernel.add(4, SOCKET_FILTER)
+    kernel.add(5, CLS)
+    kernel.add(6, XDP)
+    kernel.add(7, ACT, "bare", btf=False)
+    kernel.add(8, CLS)
+    kernel.gone.add(8)
+    assert list(loaded_programs(["tc"])) == [
+        (BpfProgram("tc", 5, "main_of_5", 5 << 12), ""),
+        (BpfProgram("tc", 7, "bare", 7 << 12), "it has no BTF"),
+    ]
+    assert not kernel.left()
 
 
 def test_those_that_are_there_and_those_that_come(kernel: Kernel) -> None:
