@@ -195,6 +195,7 @@ struct task_struct {
 };
 
 struct bpf_map {
+	__u32 map_type;
 	unsigned int id;
 	unsigned int key_size;
 	unsigned int value_size;

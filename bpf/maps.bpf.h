@@ -10,7 +10,8 @@
 /* Where a value is when the function returns. */
 struct found {
 	__u64 at;     /* 0: behind what it returns */
-	__u32 behind; /* so many bytes */
+	__u16 behind; /* so many bytes */
+	bool per_cpu; /* there is the address of what every CPU has one of */
 	__u32 bytes;  /* 0: there will be none */
 };
 
@@ -43,15 +44,21 @@ static __noinline int fill_map(struct event *ev, struct pt_regs *ctx, __u32 kind
 	return 0;
 }
 
-/* What to look for when it returns. */
+/* What to look for when it returns. The value of a map of maps is one, of which programs get nothing. */
 static __always_inline void expect_value(struct found *found, struct event *ev, struct pt_regs *ctx,
 					 __u32 kind)
 {
 	struct map_access *access = SECTION(ev, SECTION_MAP);
+	const struct bpf_map *map = (const void *)ARG1(ctx);
+	__u32 type = 0;
 
-	if (kind < MAP_FILLS)
+	bpf_core_read(&type, sizeof(type), &map->map_type);
+	if (kind < MAP_FILLS || type == BPF_MAP_TYPE_ARRAY_OF_MAPS ||
+	    type == BPF_MAP_TYPE_HASH_OF_MAPS)
 		return;
 	found->bytes = access->value_size;
+	found->per_cpu = kind == MAP_ELEMENT &&
+			 (type == BPF_MAP_TYPE_PERCPU_HASH || type == BPF_MAP_TYPE_LRU_PERCPU_HASH);
 	if (kind == MAP_FILLS)
 		found->at = ARG2(ctx);
 	if (kind == MAP_ELEMENT)
@@ -63,9 +70,16 @@ static __always_inline void expect_value(struct found *found, struct event *ev, 
 static __always_inline void fill_found(struct event *ev, const struct found *found, __u64 returned)
 {
 	struct map_access *access = SECTION(ev, SECTION_MAP);
-	__u64 from = found->at ? found->at : returned + found->behind;
+	__u64 from = found->at ? found->at : returned + found->behind, area = 0;
 	bool done = found->at ? !returned : returned;
 
+	if (found->per_cpu) {
+		read_words(&from, (const void *)from, 1);
+		read_words(&area,
+			   (const void *)(cfg.per_cpu_offset + 8 * bpf_get_smp_processor_id()), 1);
+		from += area;
+		done = done && cfg.per_cpu_offset;
+	}
 	access->has_value = done && found->bytes &&
 			    read_bytes(access->value, MAP_VALUE_MAX, found->bytes, from);
 }

@@ -154,6 +154,7 @@ static __always_inline void remember(const struct flow_of *flow)
 		bpf_map_update_elem(&owned, flow, &none, BPF_ANY);
 }
 
+/* The flow is turned then. */
 static __always_inline void remember_both(struct flow_of *flow)
 {
 	remember(flow);
@@ -224,8 +225,10 @@ static __noinline int note_receiver(__u64 socket, __u64 addr, __u32 slot)
 	if (owner && HAS_SECTION(SECTION_OWNER))
 		bpf_map_update_elem(&receivers, &flow, owner, BPF_ANY);
 	ours = cfg.owned && socket_is_owned(sk);
-	if (ours)
+	if (ours) {
 		remember_both(&flow);
+		turn(&flow.tuple);
+	}
 	if (!first)
 		return 0;
 	forget_source(&flow);

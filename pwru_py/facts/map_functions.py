@@ -26,7 +26,7 @@ _KINDS = (
     (MapFunction.FINDS, r"htab(_lru)?(_percpu)?_map_lookup(_percpu)?_elem"),
     (MapFunction.FILLS, r"(queue|stack)_map_(pop|peek)_elem"),
     (MapFunction.VALUE, r"(queue_stack|bloom)_map_(push|peek)_elem"),
-    (MapFunction.KEY_VALUE, r"\w+_update_elem"),
+    (MapFunction.KEY_VALUE, r"(?!bpf_fd_)\w+_update_elem"),
     (MapFunction.KEY, r"\w+_(lookup|delete)_elem"),
 )
 """By their names (kernel/bpf/hashtab.c, arraymap.c, lpm_trie.c, queue_stack_maps.c,

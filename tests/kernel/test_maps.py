@@ -18,7 +18,7 @@ tc -n a qdisc add dev eth0 clsact
 tc -n a filter add dev eth0 egress bpf da obj maps.o sec tc/maps
 """
 _CLEAN = "tc -n a qdisc del dev eth0 clsact"
-_KEY, _VALUE, _NETWORK, _PUSHED = "07000000", "1122334455667788", "080000000a000000", "11223344"
+_KEY, _VALUE, _NETWORK, _PUSHED = "07000000", "1122334455667788", "0800000007000000", "11223344"
 
 
 def _told(records: list[dict[str, Any]], kind: str, name: str) -> list[tuple[str, Any, Any]]:

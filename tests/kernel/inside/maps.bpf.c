@@ -49,7 +49,7 @@ SEC("tc/maps")
 int program_with_maps(struct __sk_buff *skb)
 {
 	__u32 zero = 0, key = skb->mark, pushed = 0x44332211, popped = 0;
-	__u64 value = 0x8877665544332211, network = 0x0000000a00000008; /* 10.0.0.0/8 */
+	__u64 value = 0x8877665544332211, network = 8 | (__u64)skb->mark << 32; /* a byte */
 	void *large = bpf_map_lookup_elem(&filled, &zero);
 
 	if (!bpf_map_lookup_elem(&services, &key))
