@@ -194,18 +194,6 @@ struct task_struct {
 	struct css_set *cgroups;
 };
 
-struct bpf_map {
-	__u32 map_type;
-	unsigned int id;
-	unsigned int key_size;
-	unsigned int value_size;
-	char name[16];
-};
-
-struct htab_elem {
-	char key[0];
-};
-
 struct task_struct___rt {
 	int softirq_disable_cnt;
 };

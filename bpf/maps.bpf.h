@@ -3,6 +3,18 @@
 #ifndef PWRU_MAPS_BPF_H
 #define PWRU_MAPS_BPF_H
 
+struct bpf_map {
+	enum bpf_map_type map_type;
+	__u32 id;
+	__u32 key_size;
+	__u32 value_size;
+	char name[16];
+} __attribute__((preserve_access_index));
+
+struct htab_elem {
+	char key[0];
+} __attribute__((preserve_access_index));
+
 /* Functions are seen to return, too: a trampoline's program sees entries alone. */
 #define TELLS_MAPS (!TRAMPOLINE && HAS_SECTION(SECTION_MAP))
 #define ROUND_UP_8(size) (((size) + 7) & ~7U)
