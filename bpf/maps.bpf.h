@@ -27,12 +27,13 @@ struct found {
 	__u32 bytes;  /* 0: there will be none */
 };
 
-/* At most `most` bytes. */
-static __always_inline bool read_bytes(void *into, __u32 most, __u32 size, __u64 from)
+/* At most `most` bytes, a power of 2. The verifier of 5.10 wants the mask, and clang not. */
+static __always_inline bool read_bytes(void *into, const __u32 most, __u64 size, __u64 from)
 {
-	if (size > most)
-		size = most;
-	return !bpf_probe_read_kernel(into, size, (const void *)from);
+	if (size >= most)
+		return !bpf_probe_read_kernel(into, most, (const void *)from);
+	asm volatile("" : "+r"(size));
+	return !bpf_probe_read_kernel(into, size & (most - 1), (const void *)from);
 }
 
 /* At the function's entry. kind: enum map_function. */
