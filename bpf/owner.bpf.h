@@ -177,7 +177,7 @@ static __noinline __u32 find_headers(__u64 addr, struct place *place, __u32 netn
 		return 0;
 	read_headers(skb, &h);
 	find_place(skb, &h, place);
-	return where.netns;
+	return where.netns ?: taken_in(addr);
 }
 
 /*
@@ -219,6 +219,7 @@ static __noinline int note_receiver(__u64 socket, __u64 addr, __u32 slot)
 	ev = read_flow(addr, slot, &flow, &place);
 	if (!ev || flow.tuple.ids != IDS_PORTS)
 		return 0;
+	bpf_map_update_elem(&taken, &addr, &flow.netns, BPF_ANY);
 	first = begins(&flow.tuple, ev->tcp_flags) &&
 		!BPF_CORE_READ_BITFIELD_PROBED(&sk->__sk_common, skc_reuseport);
 	owner = socket_owner(sk);

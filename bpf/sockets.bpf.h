@@ -38,6 +38,25 @@ struct {
 	__type(value, struct socket_owner);
 } receivers SEC(".maps");
 
+/*
+ * Where a packet is whose socket was found, by its address: TCP clears skb->dev then, and the packet
+ * has no socket of its own. Asked where nothing else tells, and believed if the packet's flow is
+ * known there. Full: the least recently used gives way.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 1); /* set by Python */
+	__type(key, __u64);
+	__type(value, __u32);
+} taken SEC(".maps");
+
+static __always_inline __u32 taken_in(__u64 addr)
+{
+	__u32 *netns = bpf_map_lookup_elem(&taken, &addr);
+
+	return netns ? *netns : 0;
+}
+
 static __always_inline __u16 socket_family(struct sock *sk)
 {
 	return FIELD(sk, __sk_common.skc_family);
@@ -203,7 +222,7 @@ static __noinline int fill_owner(struct event *ev, __u64 addr)
 	bool held = false;
 
 	__builtin_memset(owner, 0, sizeof(*owner));
-	flow.netns = ev->netns;
+	flow.netns = ev->netns ?: taken_in(addr);
 	__builtin_memcpy(&flow.tuple, &ev->tuple, sizeof(flow.tuple));
 	if (!sk && flow.tuple.l3)
 		found = bpf_map_lookup_elem(&receivers, &flow);

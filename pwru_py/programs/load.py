@@ -29,7 +29,7 @@ from ..kernel.wake import Wake
 from ..options.config import Backend, Config
 from ..record.layout import KernelConfig, RecordLayout
 from .choose import ftrace_off
-from .owners import OWNERS_MAX, owner_programs
+from .owners import OWNERS_MAX, RECEIVER_PROGRAM, owner_programs
 from .prepare import Prepared
 from .settings import make_settings
 from .sites import find_sites
@@ -43,6 +43,7 @@ _PLACES = 4096  # where drops are counted by namespace and interface, too
 _IN_TABLES = 4096  # packets in a table of netfilter at once
 _JUDGED = 16384  # packets that conntrack has found invalid, until their memory is used anew
 _CALLS = 16384  # of functions that have not returned, at once
+_TAKEN = 16384  # packets whose socket was found
 _OWNED_FLOWS = 65536  # of a group or a process, both directions in each namespace on the way
 _TASKS = 4096  # in functions with an sk_buff at once
 _LIVES = 65536  # packets under way
@@ -314,6 +315,9 @@ def _fit_maps(bpf_object: BpfObject, prepared: Prepared, settings: KernelConfig)
         bpf_object.map(judged).set_max_entries(_JUDGED if settings.conntrack.judges else 1)
     bpf_object.map("calls").set_max_entries(_CALLS if prepared.way.returns else 1)
     bpf_object.map("owned").set_max_entries(_OWNED_FLOWS if settings.owned else 1)
+    bpf_object.map("taken").set_max_entries(
+        _TAKEN if RECEIVER_PROGRAM in owner_programs(config) else 1
+    )
     bpf_object.map("owners").set_max_entries(OWNERS_MAX if config.knows_owners else 1)
     bpf_object.map("levels_of").set_max_entries(_TASKS if settings.inside else 1)
     bpf_object.map("lives").set_max_entries(_LIVES if settings.lives else 1)
