@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench import drops, filter, flood, growth, journey, kprobes, options, stacks, start
+from bench import drops, filter, flood, growth, journey, kprobes, options, rules, stacks, start
 from bench.picture import draw
 from bench.table import Row, markdown
 from bench.tools import Tool, peer, pwru_py
@@ -39,6 +39,7 @@ QUESTIONS = {
     "drops": drops.QUESTION,
     "journey": journey.QUESTION,
     "options": options.QUESTION,
+    "rules": rules.QUESTION,
 }
 HEAD = """\
 # pwru-py beside pwru
