@@ -162,8 +162,8 @@ struct table_verdict {
 	__u8 hot;       /* x_tables: a match dropped it, and not a rule's target */
 	__u8 step;      /* enum nft_step; 0: the verdict of the whole */
 	__u8 by_policy; /* of nf_tables: seen to have decided */
-	__u32 replaced; /* x_tables: how many sets of rules had been replaced; */
-			/* 0: one was, meanwhile */
+	__u32 replaced; /* x_tables: how many sets of rules had been replaced, nf_tables: how many */
+			/* transactions had been; 0: one was, meanwhile */
 };
 
 /* The packet that a tunnel's packet carries. */

@@ -274,6 +274,19 @@ int note_rejects(struct pt_regs *ctx)
 }
 
 SEC("?kprobe")
+int begin_expression(struct pt_regs *ctx)
+{
+	enter_expression(ctx);
+	return 0;
+}
+
+SEC("?kprobe")
+int end_expression(struct pt_regs *ctx)
+{
+	return leave_expression(ctx);
+}
+
+SEC("?kprobe")
 int note_steps(struct pt_regs *ctx)
 {
 	return note_step(ctx);
@@ -299,14 +312,29 @@ int note_site6(struct pt_regs *ctx)
 SEC("?kprobe")
 int begin_replacing(struct pt_regs *ctx)
 {
-	__sync_fetch_and_add(&replacing.begun, 1);
+	__sync_fetch_and_add(&replacing[0].begun, 1);
 	return 0;
 }
 
 SEC("?kprobe")
 int end_replacing(struct pt_regs *ctx)
 {
-	__sync_fetch_and_add(&replacing.over, 1);
+	__sync_fetch_and_add(&replacing[0].over, 1);
+	return 0;
+}
+
+/* nf_tables_commit() is. */
+SEC("?kprobe")
+int begin_commit(struct pt_regs *ctx)
+{
+	__sync_fetch_and_add(&replacing[1].begun, 1);
+	return 0;
+}
+
+SEC("?kprobe")
+int end_commit(struct pt_regs *ctx)
+{
+	__sync_fetch_and_add(&replacing[1].over, 1);
 	return 0;
 }
 

@@ -13,11 +13,14 @@
 
 /* A packet in a table. */
 struct inside {
-	__u64 sp;    /* of the function's return address: it tells one call from all others */
-	__u64 base;  /* struct xt_table or struct nft_chain */
-	__u64 state; /* struct nf_hook_state */
-	__u64 rule;  /* handle of the rule that has decided so far */
-	__u64 ts_ns; /* CLOCK_MONOTONIC */
+	__u64 sp;     /* of the function's return address: it tells one call from all others */
+	__u64 base;   /* struct xt_table or struct nft_chain */
+	__u64 state;  /* struct nf_hook_state */
+	__u64 rule;   /* handle of the rule that has decided so far */
+	__u64 ts_ns;  /* CLOCK_MONOTONIC */
+	__u64 expr;   /* the expression that is evaluated, in a call that is watched, */
+	__u64 regs;   /* with struct nft_regs, whose first word is the verdict, */
+	__u64 within; /* and `sp` of that call; 0: in none */
 	__u32 cpu;
 	__u32 replaced; /* see struct table_verdict */
 	__u8 nft;
@@ -28,21 +31,22 @@ struct inside {
 };
 
 /*
- * Calls that replace a set of rules of x_tables, and how many of them are over. While one is under
- * way, nobody knows which set a packet meets.
+ * Calls that replace rules, and how many of them are over: a set of x_tables, a transaction of
+ * nf_tables. While one is under way, nobody knows which rules a packet meets.
  */
 struct replacing {
 	__u32 begun;
 	__u32 over;
 };
 
-volatile struct replacing replacing SEC(".bss.replacing");
+volatile struct replacing replacing[2] SEC(".bss.replacing"); /* x_tables, nf_tables */
 
-static __always_inline __u32 replaced(void)
+static __always_inline __u32 replaced(__u32 nft)
 {
-	__u32 over = replacing.over;
+	volatile struct replacing *calls = &replacing[nft ? 1 : 0];
+	__u32 over = calls->over;
 
-	return over == replacing.begun ? over + 1 : 0;
+	return over == calls->begun ? over + 1 : 0;
 }
 
 /*
@@ -73,7 +77,7 @@ static __noinline int note_inside(__u64 addr, __u64 base, __u64 state, __u32 nft
 		.state = state,
 		.ts_ns = bpf_ktime_get_ns(),
 		.cpu = bpf_get_smp_processor_id(),
-		.replaced = replaced(),
+		.replaced = replaced(nft),
 		.nft = nft,
 	};
 
@@ -120,6 +124,8 @@ static __always_inline void fill_names(struct table_verdict *v, const struct ins
 		read_name(v->table, (const void *)(in->base + cfg.tables.xt_name));
 		return;
 	}
+	if (in->within || v->replaced != replaced(1)) /* a return was not seen */
+		v->replaced = 0;
 	table = read_pointer(in->base + cfg.tables.chain_table);
 	read_name(v->chain, (const void *)read_pointer(in->base + cfg.tables.chain_name));
 	read_name(v->table, (const void *)read_pointer(table + cfg.tables.table_name));
@@ -309,6 +315,42 @@ static __always_inline void note_rule(struct pt_regs *ctx, const bool always)
 }
 
 /*
+ * Whether a verdict map or a target of x_tables decides, only its return tells: its registers of
+ * those that calls preserve are nft_do_chain()'s again.
+ */
+static __always_inline void enter_expression(struct pt_regs *ctx)
+{
+	__u64 addr = read_pointer(ARG3(ctx)), sp = CTX_FIELD(ctx, sp);
+	struct inside *in = bpf_map_lookup_elem(&inside_of, &addr);
+
+	if (!in || !in->nft)
+		return;
+	in->expr = ARG1(ctx);
+	in->regs = ARG2(ctx);
+	in->within = sp;
+	bpf_map_update_elem(&inside_at, &sp, &addr, BPF_ANY);
+}
+
+static __noinline int leave_expression(struct pt_regs *ctx)
+{
+	__u64 sp = CTX_FIELD(ctx, sp) - sizeof(__u64), addr;
+	__u64 *at = bpf_map_lookup_elem(&inside_at, &sp);
+	struct inside *in;
+
+	if (!at)
+		return 0;
+	addr = *at;
+	bpf_map_delete_elem(&inside_at, &sp);
+	in = bpf_map_lookup_elem(&inside_of, &addr);
+	if (!in || in->within != sp)
+		return 0;
+	in->within = 0;
+	if ((__s32)read_u32((const void *)in->regs) >= 0) /* enum nft_verdicts is below */
+		in->rule = find_rule(ctx, in->expr);
+	return 0;
+}
+
+/*
  * __nft_trace_packet() tells what a packet meets, once the kernel traces rules at all: before it looks
  * whether this one is to be traced.
  */
@@ -388,7 +430,7 @@ static __noinline int note_site(struct pt_regs *ctx, __u64 entry, __u16 frame, _
 	if (!in || in->sp != key)
 		return 0;
 	in->hot = read_u8((const void *)(sp + hot));
-	if (!in->replaced || in->replaced != replaced()) {
+	if (!in->replaced || in->replaced != replaced(0)) {
 		in->replaced = 0;
 		return 0;
 	}

@@ -60,7 +60,7 @@ class JourneySink:
         notices: TextIO,
         enough: Callable[[], None],
         *,
-        replaced: Callable[[], int] | None = None,
+        replaced: Callable[[str], int] | None = None,
     ) -> None:
         self._stream = stream
         self._json = options.output_json
@@ -165,7 +165,7 @@ class PathSink(JourneySink):
         notices: TextIO,
         enough: Callable[[], None],
         *,
-        replaced: Callable[[], int] | None = None,
+        replaced: Callable[[str], int] | None = None,
     ) -> None:
         super().__init__(stream, options, notices, enough, replaced=replaced)
         self._left = options.report_count

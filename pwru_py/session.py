@@ -355,13 +355,14 @@ class Tracer:
         attached = self._reading()
         return [*attached.dropped()] if attached.tells_drops else []
 
-    def rules_replaced(self) -> int:
-        """How many sets of x_tables' rules have been replaced since the session's start, from 1 up.
+    def rules_replaced(self, what: str = "xtables") -> int:
+        """How many sets of x_tables' rules have been replaced since the session's start, from 1 up;
+        of ``nft``, how many transactions there have been.
 
         0: one is just now, or the session is over. What a ``Placed`` says means the same rule as
         long as this number is its ``replaced``.
         """
-        return self._attached.replaced() if self._attached is not None else 0
+        return self._attached.replaced(what) if self._attached is not None else 0
 
     def hits(self) -> int:
         """Runs of the programs so far, if the kernel counts them (``kernel.bpf.count_runs``)."""

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from ..arch.x86_64_sites import FUNCTIONS, REPLACE, Site
 from ..errors import AttachError
-from ..facts.tables import NFTABLES, REJECTS, RULES, STEPS
+from ..facts.tables import COMMIT, NFTABLES, REJECTS, RETURNS, RULES, STEPS
 from ..kernel import system
 from ..kernel.libbpf import Program
 from ..kernel.rule_tracing import RuleTracing
@@ -18,6 +18,7 @@ from .probes import attach_named_kprobe
 NAMES = (
     "enter_xtables", "enter_nftables", "leave_tables", "note_rules", "note_rejects", "note_steps",
     "note_site4", "note_site6", "begin_replacing", "end_replacing",
+    "begin_commit", "end_commit", "begin_expression", "end_expression",
 )  # fmt: skip
 """The programs, in the order of ``TablePrograms``."""
 
@@ -26,7 +27,8 @@ class TablePrograms(NamedTuple):
     """What runs where x_tables are entered, where nf_tables are, where either is left, where a rule
     of nf_tables decides, and where one rejects; where a rule is traced; where ipt_do_table() and
     ip6t_do_table() have decided; where a set of x_tables' rules begins to be replaced, and where
-    that is over.
+    that is over; the same of nf_tables' transactions; where an expression is evaluated that tells
+    by its return what it decides, and where it returns.
     """
 
     xtables: Program
@@ -39,6 +41,10 @@ class TablePrograms(NamedTuple):
     site6: Program
     begin: Program
     over: Program
+    begin_commit: Program
+    end_commit: Program
+    begin_expression: Program
+    end_expression: Program
 
 
 def attach_tables(
@@ -58,16 +64,28 @@ def attach_tables(
     for function in functions:
         enter = programs.nftables if function == NFTABLES else programs.xtables
         try:
-            # Left first: who enters before both are there is not taken for somebody else.
+            # Entered last: who enters before all are there is not noted.
+            if function == NFTABLES:
+                _attach_rules(programs, release)
             for program, leaves in ((programs.leave, True), (enter, False)):
                 release.callback(attach_named_kprobe(program, function, leaves=leaves))
-            if function == NFTABLES:
-                release.callback(attach_named_kprobe(programs.rules, RULES, leaves=False))
-                for reject in loaded_rejects():
-                    release.callback(attach_named_kprobe(programs.rejects, reject, leaves=False))
         except AttachError as error:
             refused.append(f"verdicts of {function} are not seen, it cannot be probed: {error}")
+    refused += _unwatched(functions)
     return refused + (_trace_rules(programs, functions, release) if trace else [])
+
+
+def _unwatched(functions: Sequence[str]) -> list[str]:
+    """Tables of x_tables whose rules are not known."""
+    told = []
+    if "ebtables" in system.loaded_modules():
+        told.append(
+            "what legacy ebtables drops names no rule: its tables are not watched, as those of "
+            "ebtables-nft are"
+        )
+    if "arpt_do_table" in functions:
+        told.append("what legacy arptables drops names its table, and no rule")
+    return told
 
 
 def _trace_rules(
@@ -107,7 +125,19 @@ def _attach_sites(
     return []
 
 
-def loaded_rejects() -> list[str]:
-    """Functions of rules that reject, as far as their modules are loaded."""
+def _attach_rules(programs: TablePrograms, release: ExitStack) -> None:
+    """What rules of nf_tables decide, as far as their modules are loaded; what changes them."""
+    begin, end = programs.begin_expression, programs.end_expression
+    wanted = [(programs.end_commit, COMMIT, True), (programs.begin_commit, COMMIT, False)]
+    wanted.append((programs.rules, RULES, False))
+    wanted += [(programs.rejects, reject, False) for reject in _loaded(REJECTS)]
+    for function in _loaded(RETURNS):
+        wanted += [(end, function, True), (begin, function, False)]
+    for program, function, leaves in wanted:
+        release.callback(attach_named_kprobe(program, function, leaves=leaves))
+
+
+def _loaded(functions: Mapping[str, str]) -> list[str]:
+    """Those whose modules are loaded."""
     loaded = system.loaded_modules()
-    return [function for function, module in REJECTS.items() if module in loaded]
+    return [function for function, module in functions.items() if module in loaded]

@@ -16,11 +16,35 @@ RULES = "nft_immediate_eval"
 (net/netfilter/nft_immediate.c).
 """
 
+COMMIT = "nf_tables_commit"
+"""Puts a transaction's rules in place (net/netfilter/nf_tables_api.c)."""
+
 REJECTS = {
     f"nft_reject_{family}_eval": f"nft_reject_{family}"
     for family in ("ipv4", "ipv6", "inet", "bridge", "netdev")
+} | {"nft_queue_eval": "nft_queue", "nft_queue_sreg_eval": "nft_queue"}
+"""A rule's reject, its queue, with the same arguments, to their modules
+(net/*/netfilter/nft_reject_*.c, net/netfilter/nft_queue.c).
+"""
+
+QUEUES = frozenset(
+    (
+        "nf_queue", "nf_reinject", "nfqnl_reinject", "nfqnl_recv_verdict",
+        "nfqnl_recv_verdict_batch",
+    )
+)  # fmt: skip
+"""Functions that drop what is queued: no program listens, it is full, or the program says so
+(net/netfilter/nf_queue.c, nfnetlink_queue.c; the last ones where others are inlined in them).
+"""
+
+RETURNS = {
+    "nft_lookup_eval": "nf_tables",
+    "nft_target_eval_xt": "nft_compat",
+    "nft_target_eval_bridge": "nft_compat",
 }
-"""A rule's reject, with the same arguments, to its module (net/*/netfilter/nft_reject_*.c)."""
+"""A rule's look at a set or a map, its target of x_tables: what they decide stands in the registers
+when they return. To their modules (net/netfilter/nft_lookup.c, nft_compat.c).
+"""
 
 STEPS = "__nft_trace_packet"
 """What a packet meets in nf_tables, while the kernel traces rules: (nft_pktinfo *, nft_verdict *,

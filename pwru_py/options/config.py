@@ -206,10 +206,10 @@ class Config:
     ``with_tracepoints``: the kernel's tracepoints that have an sk_buff are traced beside functions.
     ``rules``: of a packet that netfilter drops, which rule or policy did it (``Event.dropped_by``);
     packets that pass its tables cost more then. A journey knows it anyway. True, False or
-    ``Rules.TRACE``, which knows it for verdict maps and targets of x_tables, too, and switches on
-    that the kernel traces the rules of nf_tables, in a namespace of its own: every packet there
-    costs more, whoever's it is. ``output_nf_path``: each rule of nf_tables that matched, in the
-    same way (``Event.nf_path``).
+    ``Rules.TRACE``, which knows a policy for certain, too, and what is decided by a module that
+    came later, and switches on that the kernel traces the rules of nf_tables, in a namespace of its
+    own: every packet there costs more, whoever's it is. ``output_nf_path``: each rule of nf_tables
+    that matched, in the same way (``Event.nf_path``).
     ``kmods``: modules whose functions are traced too; ``all_kmods``: every loaded one.
     ``output_caller``: who called, ``output_tunnel``: the packet within a tunnel's packet,
     ``output_skb_cb``, ``output_skb``, ``output_skb_shared_info``: skb->cb and the structures; see

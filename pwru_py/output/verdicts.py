@@ -73,8 +73,8 @@ VERDICT_MEMBERS: dict[str, dict[str, Any]] = {
     "policy": {**_TEXT_OR_NULL, "description": "Of nf_tables' base chain then: ACCEPT, DROP."},
 }
 DROPPED_BY_SCHEMA: dict[str, Any] = {
-    "description": "What netfilter said that dropped the packet; null: it did not, or its tables "
-    "cannot be probed.",
+    "description": "What netfilter said that dropped the packet, or queued it, where no program "
+    "takes it or one drops it; null: nothing, or its tables cannot be probed.",
     "type": ["object", "null"],
     "properties": {
         **VERDICT_MEMBERS,

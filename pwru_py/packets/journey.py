@@ -26,6 +26,7 @@ from ..facts.roles import (
     taker,
     unwanted,
 )
+from ..record.dropped_by import is_droppers
 from ..record.event import Context, Event, TcpFlag, Tuple, Verdict
 from ..record.journey import Change, Changed, End, Ended, Hop, Journey, Judged, Way
 from .identity import LIVE_MAX
@@ -279,7 +280,7 @@ class Journeys:
         target = event.tuple.daddr if event.tuple is not None else ""
         note = live.told or unwanted(event.reason_name, by, target)
         end = _end(event, Ended.DROPPED, by=place, reason=event.reason_name, note=note)
-        return end._replace(verdict=_dropped_by(live.journey), conntrack=event.conntrack)
+        return end._replace(verdict=_dropped_by(live.journey, by), conntrack=event.conntrack)
 
     def _silent(self, packet: int, why: str) -> Journey:
         """Nothing more comes of it."""
@@ -331,10 +332,10 @@ def _end(
     return End(how, event.ts_ns, event.netns, by, reason, waited_ns, sure, note)
 
 
-def _dropped_by(journey: Journey) -> Verdict | None:
+def _dropped_by(journey: Journey, by: str) -> Verdict | None:
     """The verdict that has dropped it, if one has."""
     last = journey.judged[-1].verdict if journey.judged else None
-    return last if last is not None and last.verdict == "DROP" else None
+    return last if last is not None and is_droppers(last, by) else None
 
 
 def _is_unread_copy(event: Event) -> bool:

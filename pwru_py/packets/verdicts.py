@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from ..record.dropped_by import Rules, dropped_by, step_of
+from ..record.dropped_by import Rules, dropped_by, is_droppers, step_of
 from ..record.event import Event, Step
 
 _DROPS_MAX = 4096  # verdicts whose packets are not freed yet, and packets on their way
@@ -21,7 +21,7 @@ class Verdicts:
     def __init__(self, rules: Rules, *, drops: bool = False) -> None:
         self._rules = rules
         self._drops = drops
-        self._last: dict[int, Event] = {}  # of a packet, its last verdict, which is DROP
+        self._last: dict[int, Event] = {}  # of a packet, its last verdict, which may drop it
         self._paths: dict[int, list[Step]] = {}
 
     def join(self, events: Iterable[Event]) -> Iterator[Event]:
@@ -50,7 +50,7 @@ class Verdicts:
     def _note(self, event: Event) -> None:
         assert event.verdict is not None
         self._last.pop(event.packet, None)
-        if event.verdict.verdict == "DROP":
+        if event.verdict.verdict in ("DROP", "QUEUE"):
             self._last[event.packet] = event
             if len(self._last) > _DROPS_MAX:
                 del self._last[next(iter(self._last))]
@@ -58,7 +58,8 @@ class Verdicts:
     def _told(self, event: Event) -> Event:
         said = self._last.pop(event.packet, None)
         event = event._replace(nf_path=tuple(self._paths.pop(event.packet, ())))
-        if said is None or said.verdict is None:
+        by = event.location.symbol if event.location is not None else ""
+        if said is None or said.verdict is None or not is_droppers(said.verdict, by):
             return event
         told = dropped_by(said.netns, said.verdict, self._rules)
         return event._replace(netns=event.netns or said.netns, dropped_by=told)

@@ -190,11 +190,14 @@ class Attached:
             return max(0, came - self._loaded.tracked.count())
         return max(0, came - self.prepared.config.track_entries)
 
-    def replaced(self) -> int:
-        """How many sets of rules of x_tables have been replaced, from 1 up; 0: one is just now."""
+    def replaced(self, what: str) -> int:
+        """How many sets of rules of ``xtables`` have been replaced, from 1 up, or how many
+        transactions of ``nft`` have been; 0: one is just now, or that cannot be told.
+        """
         if self.closed:
             return 0
-        begun, over = struct.unpack("=II", self._loaded.replacing.value(0, 8))
+        counts = struct.unpack("=IIII", self._loaded.replacing.value(0, 16))
+        begun, over = counts[2:] if what == "nft" else counts[:2]
         return over + 1 if begun == over else 0
 
     def close(self) -> None:

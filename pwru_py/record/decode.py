@@ -111,6 +111,7 @@ def _decode_verdict(values: tuple[Any, ...]) -> tuple[str, Verdict]:
         said = Verdict(
             family_name(family), *names, table_handle, rule, verdict_name(policy),
             net_cookie=cookie, step=_STEPS.get(step, ""), by_policy=bool(by_policy),
+            replaced=replaced,
         )  # fmt: skip
         if step == contract.STEP_POLICY:
             said = said._replace(verdict=said.policy)

@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from ..facts.ruleset import Netns, Rule
+from ..facts.tables import QUEUES
 from ..facts.xtables import Place, XtRule
 from .event import DroppedBy, Step, Verdict
 
@@ -16,8 +17,13 @@ class Rules(Protocol):
     def find(self, netns: Netns, table: int, rule: int) -> Rule | None:
         """By namespace and the handles of table and rule; None where nothing tells."""
 
-    def is_plain(self, netns: Netns, table: int) -> bool:
-        """Whether in a table nothing but verdicts of rules, and policies, decides."""
+    def is_gone(self, netns: Netns, table: int, rule: int) -> bool:
+        """Whether it is certain that there is no such rule now."""
+
+    def is_plain(self, netns: Netns, table: int, replaced: int) -> bool:
+        """Whether in a table nothing but what is watched, and policies, decided, when so many
+        transactions had been.
+        """
 
     def find_placed(self, netns: Netns, place: Place, replaced: int) -> XtRule | None:
         """Of x_tables, when so many sets of rules had been replaced; None where nothing tells."""
@@ -29,7 +35,10 @@ class NoRules:
     def find(self, netns: Netns, table: int, rule: int) -> Rule | None:
         return None
 
-    def is_plain(self, netns: Netns, table: int) -> bool:
+    def is_gone(self, netns: Netns, table: int, rule: int) -> bool:
+        return False
+
+    def is_plain(self, netns: Netns, table: int, replaced: int) -> bool:
         return False
 
     def find_placed(self, netns: Netns, place: Place, replaced: int) -> XtRule | None:
@@ -37,6 +46,12 @@ class NoRules:
 
 
 _UNKNOWN = "by a rule that is not known"
+_QUEUE = "QUEUE"
+
+
+def is_droppers(verdict: Verdict, by: str) -> bool:
+    """Whether a packet that the function ``by`` has dropped was so by its last ``verdict``."""
+    return verdict.verdict == "DROP" or (verdict.verdict == _QUEUE and by in QUEUES)
 
 
 def dropped_by(inode: int, verdict: Verdict, rules: Rules) -> DroppedBy:
@@ -55,7 +70,8 @@ def dropped_by_text(dropped: DroppedBy) -> str:
         chain, policy = verdict.chain, "drop"
     if dropped.by_policy:
         return f"{table}, by its policy, {policy}"
-    rule = f"rule {dropped.rule}" if dropped.rule else ""
+    queued = "queued by " if verdict.verdict == _QUEUE else ""
+    rule = f"{queued}rule {dropped.rule}" if dropped.rule else ""
     if dropped.why:
         return f"{table}, {rule} {dropped.why}" if rule else f"{table}, {dropped.why}"
     of = f" of chain {dropped.chain}" if dropped.chain != chain else ""
@@ -72,16 +88,20 @@ def step_of(inode: int, verdict: Verdict, rules: Rules) -> Step:
 
 def _of_nftables(netns: Netns, verdict: Verdict, rules: Rules) -> DroppedBy:
     if not verdict.rule:
+        if verdict.verdict == _QUEUE:
+            return DroppedBy(verdict, why=f"queued {_UNKNOWN}")
         if verdict.by_policy:
             return DroppedBy(verdict, by_policy=True)
         if verdict.policy != "DROP":
             return DroppedBy(verdict, why=_UNKNOWN)
-        if rules.is_plain(netns, verdict.table_handle):
+        if rules.is_plain(netns, verdict.table_handle, verdict.replaced):
             return DroppedBy(verdict, by_policy=True)
         return DroppedBy(verdict, why="by its policy, drop, or a rule that is not known")
     rule = rules.find(netns, verdict.table_handle, verdict.rule)
     if rule is None:
-        return DroppedBy(verdict, verdict.rule, why="(gone, or it cannot be listed)")
+        gone = rules.is_gone(netns, verdict.table_handle, verdict.rule)
+        why = "(gone)" if gone else "(gone, or it cannot be listed)"
+        return DroppedBy(verdict, verdict.rule, why=why)
     return DroppedBy(verdict, verdict.rule, rule.chain, rule.text)
 
 
@@ -93,6 +113,6 @@ def _of_xtables(netns: Netns, verdict: Verdict, rules: Rules) -> DroppedBy:
         return DroppedBy(verdict, why=_UNKNOWN)
     place = Place(placed.family, verdict.table, placed.offset)
     rule = rules.find_placed(netns, place, placed.replaced)
-    if rule is None or not rule.drops:  # one that does not drop cannot be it
+    if rule is None or not rule.drops:  # one that lets it pass cannot be it
         return DroppedBy(verdict, why="by a rule that has been replaced, or cannot be listed")
     return DroppedBy(verdict, rule.number, rule.chain, rule.text, by_policy=not rule.number)

@@ -96,7 +96,8 @@ class Verdict(NamedTuple):
     ``by_policy``: the chain's was seen to have decided. ``step`` is '' of the whole; of nf_tables,
     on its way, ``rule`` of one that matched, with the verdict ``CONTINUE`` where it has none or
     ``JUMP``, ``GOTO``, ``RETURN``, and ``policy``. ``net_cookie`` tells the namespace from one that
-    had its inode number before; 0: not known.
+    had its inode number before; 0: not known. ``replaced``, of nf_tables: how many transactions
+    had been, 0 where one was meanwhile.
     """
 
     family: str
@@ -112,6 +113,7 @@ class Verdict(NamedTuple):
     net_cookie: int = 0
     step: str = ""
     by_policy: bool = False
+    replaced: int = 0
 
 
 class DroppedBy(NamedTuple):

@@ -141,56 +141,131 @@ add rule inet r in udp dport { 7032, 7039 } drop
 add rule inet r in udp dport 7033 jump deny
 add rule inet r in udp dport 7034 reject
 add rule inet r in udp dport vmap { 7035 : drop }
+add chain inet r deepest; add chain inet r deeper
+add rule inet r deepest udp dport { 7041, 7042, 7045 } drop comment "two } down"
+add rule inet r deeper counter; add rule inet r deeper jump deepest
+add set inet r bad { type inet_service; elements = { 7043, 9 }; }
+add map inet r ways { type inet_service : verdict; elements = { 7044 : drop, 7045 : goto deeper }; }
+add rule inet r in udp dport 7041 goto deepest
+add rule inet r in udp dport 7042 jump deeper
+add rule inet r in udp dport @bad drop
+add rule inet r in udp dport vmap @ways
+add rule inet r in udp dport 7046 reject with icmpx admin-prohibited
+add rule inet r in udp dport 7047 ct state new limit rate 1/hour drop
+add rule inet r in ip saddr . udp dport { 10.1.0.1 . 7048 } meta mark 0 drop
+add rule inet r in udp dport 7049 jump { counter drop; }
+add rule inet r in udp dport 7050 queue to 9
+add table netdev n; add chain netdev n in { type filter hook ingress device eth0 priority 0; }
+add rule netdev n in udp dport 7051 drop
 add rule inet r in udp dport != 7036 accept
 add table inet s; add chain inet s in { type filter hook input priority 6; }
 add rule inet s in udp dport 7037 drop
 add table inet t; add chain inet t in { type filter hook input priority 7; policy drop; }
-add rule inet t in udp dport != 7040 accept' && iptables-nft -A INPUT -p udp --dport 7038 -j DROP"""
+add rule inet t in udp dport != 7040 accept' && iptables-nft -N U && iptables-nft-restore -n <<'EOF'
+*filter
+-A U -p udp --dport 7056 -m comment --comment "it's \"here\"" -j DROP
+-A INPUT -p udp --dport 7038 -j DROP
+-A INPUT -p udp --dport 7052 -j REJECT
+-A INPUT -p udp -m multiport --dports 7053,7054 -j DROP
+-A INPUT -j U
+-A INPUT -p udp --dport 7057 -j NFQUEUE --queue-num 9
+COMMIT
+*mangle
+-A PREROUTING -p udp --dport 7055 -j TPROXY --on-port 1
+COMMIT
+EOF"""
+BRIDGE_RULES = r"""nft 'add table bridge v
+add chain bridge v f { type filter hook forward priority 0; policy drop; }
+add rule bridge v f ether type != ip accept; add rule bridge v f udp dport 7058 drop
+add rule bridge v f udp dport vmap { 7059 : drop, 7060 : continue }
+add rule bridge v f udp dport != 7062 accept
+add table bridge p; add chain bridge p in { type filter hook prerouting priority 0; }
+add rule bridge p in udp dport 7061 reject'
+ebtables-nft -A FORWARD -p IPv4 --ip-proto udp --ip-dport 7063 -j DROP"""
+PROXY = "--on-port 1 --on-ip 0.0.0.0 --tproxy-mark 0x0/0x0"
+SAID = r'--comment "it\'s \"here\""'
 RULES_SAY = {
     7031: ("r", "in", "udp dport 7031 drop"),
     7032: ("r", "in", "udp dport { 7032, 7039 } drop"),
     7033: ("r", "deny", r'udp dport 7033 counter packets N bytes N drop comment "a # handle 1"'),
     7034: ("r", "in", "udp dport 7034 reject"),
-    7035: ("r", None, None),  # verdict maps are not watched
+    7035: ("r", "in", "udp dport vmap { 7035 : drop }"),
     7036: ("r", None, None),  # the policy
     7037: ("s", "in", "udp dport 7037 drop"),
     7040: ("t", None, None),  # the policy: nothing else there decides
     7038: ("filter", "INPUT", "udp dport 7038 counter packets N bytes N drop"),
+    7041: ("r", "deepest", 'udp dport { 7041, 7042, 7045 } drop comment "two } down"'),
+    7042: ("r", "deepest", 'udp dport { 7041, 7042, 7045 } drop comment "two } down"'),
+    7043: ("r", "in", "udp dport @bad drop"),
+    7044: ("r", "in", "udp dport vmap @ways"),
+    7045: ("r", "deepest", 'udp dport { 7041, 7042, 7045 } drop comment "two } down"'),
+    7046: ("r", "in", "udp dport 7046 reject with icmpx admin-prohibited"),
+    7047: ("r", "in", "udp dport 7047 ct state new limit rate 1/hour drop"),
+    7048: ("r", "in", "ip saddr . udp dport { 10.1.0.1 . 7048 } meta mark 0x00000000 drop"),
+    7049: ("r", None, None),  # in a chain without a name: nft does not tell its handle
+    7050: ("r", "in", "udp dport 7050 queue to 9"),
+    7051: ("n", "in", "udp dport 7051 drop"),
+    7052: (
+        "filter",
+        "INPUT",
+        "-A INPUT -p udp -m udp --dport 7052 -j REJECT --reject-with icmp-port-unreachable",
+    ),
+    7054: (
+        "filter",
+        "INPUT",
+        "-A INPUT -p udp -m multiport --dports 7053,7054 -j DROP",
+    ),
+    7055: ("mangle", "PREROUTING", f"-A PREROUTING -p udp -m udp --dport 7055 -j TPROXY {PROXY}"),
+    7056: ("filter", "U", f"-A U -p udp -m udp --dport 7056 -m comment {SAID} -j DROP"),
+    7057: ("filter", "INPUT", "-A INPUT -p udp -m udp --dport 7057 -j NFQUEUE --queue-num 9"),
+    7058: ("v", "f", "udp dport 7058 drop"),
+    7059: ("v", "f", "udp dport vmap { 7059 : drop, 7060 : continue }"),
+    7061: ("p", "in", "udp dport 7061 reject"),
+    7062: ("v", None, None),  # the policy, or what comes later
+    7063: ("filter", "FORWARD", "ether type ip udp dport 7063 counter packets N bytes N drop"),
 }
 
 
 def test_the_rule_that_dropped_it(lab: Lab) -> None:
-    """Of nf_tables: plain, with a set, in a chain jumped to, reject, of iptables-nft."""
-    lab.guest.run("modprobe -a nf_tables nft_reject_inet")
-    lab.inside("b", RULES)
+    """Of nf_tables: plain, with sets and maps, in chains of chains, reject, queue, a limit, with
+    targets and matches of iptables-nft, at a device, in the bridge.
+    """
+    lab.guest.run("modprobe -a nf_tables nft_reject_inet nft_reject_bridge nft_queue nft_compat")
+    assert lab.inside("b", RULES).rc == 0
+    assert lab.run(BRIDGE_RULES).rc == 0
     try:
         with lab.tracing("--journey", "udp") as tracing:
-            lab.inside(
-                "a", "for p in {7031..7038} 7040; do echo x > /dev/udp/10.1.0.2/$p; done; true"
-            )
+            ports = " ".join(map(str, RULES_SAY))
+            lab.inside("a", f"for p in {ports}; do echo x > /dev/udp/10.1.0.2/$p; done")
+            wait = "for n in {{1..99}}; do [ $(grep -c {} {}) -ge {} ] && break; sleep 0.2; done"
+            lab.run(wait.format("rule_text", tracing.process.stdout_path, len(RULES_SAY)))
             # Known by their handles still, though their places have changed.
             lab.inside("b", "nft insert rule inet r in udp dport 9 drop")
             lab.inside("a", "echo x > /dev/udp/10.1.0.2/7031")
     finally:
         lab.inside("b", "nft flush ruleset")
+        lab.run("for t in v p filter; do nft delete table bridge $t; done")
     assert tracing.trace is not None
     ends = [
         (record["tuple"]["dport"], record["end"])
         for record in tracing.trace.records
         if record["type"] == "journey" and record["tuple"]["dport"] in RULES_SAY
     ]
+    told: dict[int, tuple[str, str | None, str | None]] = {}
+    for port, end in ends:
+        verdict = end["verdict"] or {"table": "", "rule_chain": None, "rule_text": None}
+        text = re.sub("(packets|bytes) [0-9]+", r"\1 N", verdict["rule_text"] or "")
+        text = re.sub(r"^\[[0-9]+:[0-9]+\] ", "", text)
+        told[port] = verdict["table"], verdict["rule_chain"], text or None
+    assert told == RULES_SAY
     assert sorted(port for port, _end in ends) == sorted([7031, *RULES_SAY])
     for port, end in ends:
         verdict = end["verdict"]
-        text = verdict["rule_text"] and re.sub(
-            "(packets|bytes) [0-9]+", r"\1 N", verdict["rule_text"]
-        )
-        assert (verdict["table"], verdict["rule_chain"], text) == RULES_SAY[port]
-        assert (verdict["rule"] is None) == (text is None)
-        assert verdict["policy"] == ("DROP" if verdict["table"] in "rt" else "ACCEPT")
+        assert (verdict["rule"] is None) == (told[port][2] is None and port != 7049)
+        assert verdict["verdict"] == ("QUEUE" if port in (7050, 7057) else "DROP")
+        assert verdict["policy"] == ("DROP" if verdict["table"] in "rtv" else "ACCEPT")
         assert verdict["by_policy"] == (port == 7040)
-    told = {end["verdict"]["rule"] for port, end in ends if port == 7031}
-    assert len(told) == 1
+    assert len({end["verdict"]["rule"] for port, end in ends if port == 7031}) == 1
 
 
 XT_RULES = r"""for x in iptables-legacy ip6tables-legacy; do
@@ -204,11 +279,13 @@ $x -A INPUT -p udp --dport 7084 -j REJECT
 $x -A INPUT -p tcp --dport 7084 -j REJECT --reject-with tcp-reset
 $x -A INPUT -p udp --dport 7085 -g XDENY
 $x -A INPUT -p udp --dport 7086 -j RETURN
+$x -A INPUT -p udp --dport 7091 -j NFQUEUE --queue-num 9
 $x -A INPUT -p udp --sport 1:65535 -m udp ! --dport 7087 -j ACCEPT
 $x -A INPUT -p udp -j DROP
 $x -A INPUT ! -p udp -j ACCEPT
 $x -P INPUT DROP
-$x -t mangle -A PREROUTING -p udp --dport 7088 -j DROP; done"""
+$x -t mangle -A PREROUTING -p udp --dport 7088 -j DROP
+$x -t mangle -A PREROUTING -p udp --dport 7092 -j TPROXY --on-port 1; done"""
 XT_OFF = r"""for x in iptables-legacy ip6tables-legacy; do
 $x -P INPUT ACCEPT; $x -F; $x -X; $x -t mangle -F; done"""
 XT_SAY = {  # port: table, chain, number, the end of the text
@@ -223,14 +300,16 @@ XT_SAY = {  # port: table, chain, number, the end of the text
     7084: ("filter", "INPUT", 4, "-A INPUT -p udp -m udp --dport 7084 -j REJECT --reject-with "),
     7085: ("filter", "INPUT", None, None),
     7086: ("filter", "INPUT", None, None),
-    7087: ("filter", "INPUT", 9, "-A INPUT -p udp -j DROP"),
+    7087: ("filter", "INPUT", 10, "-A INPUT -p udp -j DROP"),
     7088: ("mangle", "PREROUTING", 1, "-A PREROUTING -p udp -m udp --dport 7088 -j DROP"),
+    7091: ("filter", "INPUT", 8, "--dport 7091 -j NFQUEUE --queue-num 9"),
+    7092: ("mangle", "PREROUTING", 2, "--dport 7092 -j TPROXY --on-port 1"),
     7089: ("filter", "INPUT", 2, "-A INPUT -p udp -m multiport --dports 7082,7089 -j DROP"),
 }
 XT_SEND = """
 import socket
 for family, host in ((socket.AF_INET, "10.1.0.2"), (socket.AF_INET6, "fd00:1::2")):
-    for port in range(7081, 7090):
+    for port in (*range(7081, 7090), 7091, 7092):
         socket.socket(family, socket.SOCK_DGRAM).sendto(b"x", (host, port))
     tcp = socket.socket(family)
     tcp.settimeout(10)
@@ -241,7 +320,9 @@ for family, host in ((socket.AF_INET, "10.1.0.2"), (socket.AF_INET6, "fd00:1::2"
 
 
 def test_the_rule_of_iptables_that_dropped_it(lab: Lab) -> None:
-    """Of both families: plain, in a chain of a chain, rejects, policies, drops by a match."""
+    """Of both families: plain, in a chain of a chain, rejects, policies, drops by a match, other
+    targets: a queue that nobody reads, a proxy that is not there.
+    """
     lab.guest.run("modprobe -a iptable_filter ip6table_filter iptable_mangle ip6table_mangle")
     lab.inside("b", XT_RULES)
     try:

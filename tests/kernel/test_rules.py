@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from typing import Any
 
 import pytest
@@ -146,3 +148,38 @@ def test_every_rule_that_a_packet_meets(lab: Lab, how: str) -> None:
         by = {event["tuple"]["dport"]: event["verdict"] for event in tracing.trace.events}
         assert by[7096] is None
         assert (by[7098]["rule_text"], by[7099]["by_policy"]) == (BRANCH, True)
+
+
+REPLACED = "python -m tests.kernel.inside.replaced_rules"
+LOADED = "nf_tables nft_reject_inet iptable_filter xt_multiport xt_comment xt_limit ipt_REJECT"
+MANY = 50_000 if os.environ.get("PWRU_SOAK") else 11_000
+REPLACED_OFF = """nft delete table inet w
+iptables-legacy -P INPUT ACCEPT; iptables-legacy -F; iptables-legacy -X; rm -f /tmp/replaced
+modprobe -r arptable_filter ebtables"""
+UNWATCHED = (
+    "what legacy ebtables drops names no rule",
+    "what legacy arptables drops names its table, and no rule",
+)
+
+
+@pytest.mark.representative("6.12")
+def test_rules_that_are_replaced_while_packets_drop(lab: Lab) -> None:
+    """Ten times; no drop has a rule that was not there, or is another packet's."""
+    lab.guest.run(f"modprobe -a {LOADED} ebtables arptable_filter")
+    expression = "udp and dst portrange 7200-7217"
+    tracing = lab.listen("--output-json", "--drops", "--rules", "--buffer-size", "256M", expression)
+    try:
+        done = lab.inside("b", f"{REPLACED} send {MANY} /tmp/replaced", timeout=300)
+        assert done.rc == 0, done.stderr
+        assert tracing.process.stop(timeout=120) == 0, tracing.process.stderr()
+        told = f"{REPLACED} check /tmp/replaced {tracing.process.stdout_path}"
+        checked = json.loads(lab.run(told, timeout=300).stdout)
+    finally:
+        lab.inside("b", REPLACED_OFF)
+    assert checked["wrong"] == [], checked
+    assert all(words in tracing.process.stderr() for words in UNWATCHED)
+    counts = checked["counts"]
+    print(counts)
+    for tool in ("nft", "iptables"):
+        assert counts[f"{tool} rule"] > MANY // 10, counts
+        assert counts[f"{tool} policy"] > 0, counts

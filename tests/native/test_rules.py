@@ -29,14 +29,15 @@ def test_a_namespace_that_has_the_number_of_one_that_is_gone(net: Net) -> None:
     """Its handles are the same; its cookie is not, and so its rules are not those."""
     inode, theirs, before = net.inode("b"), cookie(net, "b"), cookie(net, "a")
     assert theirs != before
-    book = RuleBook()
+    book = RuleBook(lambda _what: 1)
     try:
         net.run("b", "nft 'add table ip t; add chain ip t c; add rule ip t c udp dport 1 drop'")
         handles = handle(net, "table ip t"), handle(net, "dport 1")
         assert book.find(Netns(inode, before), *handles) is None
-        assert not book.is_plain(Netns(inode, before), handles[0])
+        assert not book.is_plain(Netns(inode, before), handles[0], 1)
+        assert not book.is_gone(Netns(inode, before), *handles)
         assert book.find(Netns(inode, theirs), *handles) == Rule("c", "udp dport 1 drop")
-        assert book.is_plain(Netns(inode, theirs), handles[0])
+        assert book.is_plain(Netns(inode, theirs), handles[0], 1)
     finally:
         book.close()
         net.run("b", "nft delete table ip t")
@@ -68,12 +69,76 @@ def test_a_rule_that_comes_later_and_one_that_is_gone(
     assert book.find(here, 99, 99) is None
 
 
+def test_what_is_gone_for_certain(net: Net, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Listed since the last change, and not there; rules of a chain without a name never are."""
+    for pause in ("_AGAIN_S", "_SOON_S", "_SHARE"):
+        monkeypatch.setattr(rules, pause, 0.0)
+    here, changes = Netns(net.inode("b"), cookie(net, "b")), [1]
+    book = RuleBook(lambda _what: changes[0])
+    try:
+        net.run("b", "nft 'add table ip t; add chain ip t c; "
+                "add rule ip t c udp dport vmap { 1 : drop }'")  # fmt: skip
+        table, first = handle(net, "table ip t"), handle(net, "dport")
+        assert book.find(here, table, first + 1) is None
+        assert book.is_gone(here, table, first + 1)
+        assert book.is_plain(here, table, 1)
+        monkeypatch.setattr(book, "_list", lambda _what, _netns: pytest.fail("it is listed"))
+        assert book.find(here, table, first + 2) is None, "nothing has changed since"
+        monkeypatch.undo()
+        for pause in ("_AGAIN_S", "_SOON_S", "_SHARE"):
+            monkeypatch.setattr(rules, pause, 0.0)
+        changes[0] = 0
+        assert not book.is_gone(here, table, first + 1), "it changes just now"
+        assert not book.is_plain(here, table, 0)
+        net.run("b", "nft 'add rule ip t c udp dport 5 jump { counter drop; }'")
+        changes[0] = 2
+        assert book.find(here, table, first + 9) is None
+        assert not book.is_gone(here, table, first + 9), "it may be in that chain"
+        jump = book.find(here, table, handle(net, "\t\t}"))
+        assert jump == Rule("c", "udp dport 5 jump { counter packets 0 bytes 0 drop }")
+        assert not book.is_plain(here, table, 3), "nobody knows what was then"
+        net.run("b", "nft flush ruleset")
+        changes[0] = 4
+        assert book.find(here, table, first + 9) is None
+        assert book.is_gone(here, table, first + 9)
+    finally:
+        book.close()
+        net.run("b", "nft flush ruleset")
+
+
+@pytest.mark.parametrize(
+    ("match", "plain"),
+    [
+        ("-m comment --comment x", True),
+        ("-m multiport --dports 7,8", False),  # drops what is too short to have ports
+    ],
+)
+def test_matches_of_iptables_nft(net: Net, match: str, plain: bool) -> None:
+    here = Netns(net.inode("b"), cookie(net, "b"))
+    book = RuleBook(lambda _what: 1)
+    try:
+        net.run("b", "iptables-nft -A INPUT -p udp --dport 6 -j DROP")
+        net.run("b", f"iptables-nft -A INPUT -p udp {match} -j DROP")
+        table = handle(net, "table ip filter")
+        assert book.is_plain(here, table, 1) == plain
+        first, last = re.findall(r"drop # handle ([0-9]+)", net.run("b", "nft -a list ruleset"))
+        rules = [book.find(here, table, int(number)) for number in (first, last)]
+        assert rules == [
+            Rule("INPUT", "udp dport 6 counter packets 0 bytes 0 drop"),
+            Rule("INPUT", f"[0:0] -A INPUT -p udp {match} -j DROP"),
+        ]
+    finally:
+        book.close()
+        net.run("b", "nft flush ruleset")
+
+
 def test_rules_of_iptables_by_their_places(net: Net, monkeypatch: pytest.MonkeyPatch) -> None:
     """What could not be listed is asked for again; a listing is of one set of rules alone."""
-    monkeypatch.setattr(rules, "_AGAIN_S", 0.0)
+    for pause in ("_AGAIN_S", "_SOON_S", "_SHARE"):
+        monkeypatch.setattr(rules, pause, 0.0)
     here, place = Netns(net.inode("b"), cookie(net, "b")), Place("ip", "filter", 0)
     replaced = [1]
-    book = RuleBook(lambda: replaced[0])
+    book = RuleBook(lambda _what: replaced[0])
     try:
         net.run("b", "iptables-legacy -A INPUT -p udp --dport 1 -j DROP")
         with monkeypatch.context() as failing:

@@ -207,10 +207,17 @@ def test_what_tables_say_stands_between_the_hops() -> None:
     [
         (DROPPED, "by its policy, drop, or a rule that is not known"),
         (DROPPED._replace(policy="ACCEPT"), "by a rule that is not known"),
-        (DROPPED._replace(table_handle=4), "by its policy, drop"),
+        (DROPPED._replace(table_handle=4, replaced=2), "by its policy, drop"),
+        (DROPPED._replace(table_handle=4), "by its policy, drop, or a rule that is not known"),
         (DROPPED._replace(table_handle=4, policy="ACCEPT"), "by a rule that is not known"),
         (DROPPED._replace(rule=7), "rule 7 (gone, or it cannot be listed)"),
+        (DROPPED._replace(rule=6), "rule 6 (gone)"),
         (DROPPED._replace(rule=8), "rule 8: udp dport 9 drop"),
+        (DROPPED._replace(rule=8, verdict="QUEUE"), "queued by rule 8: udp dport 9 drop"),
+        (
+            DROPPED._replace(table_handle=4, replaced=2, verdict="QUEUE"),
+            "queued by a rule that is not known",
+        ),
         (DROPPED._replace(rule=9), "rule 9 of chain deny: drop"),
     ],
 )
@@ -221,11 +228,15 @@ def test_the_rule_that_dropped_it(verdict: Verdict, words: str) -> None:
         def find(self, netns: Netns, table: int, rule: int) -> Rule | None:
             return known.get((table, rule)) if netns == HERE else None
 
-        def is_plain(self, netns: Netns, table: int) -> bool:
-            return (netns, table) == (HERE, 4)
+        def is_gone(self, netns: Netns, table: int, rule: int) -> bool:
+            return (netns, table, rule) == (HERE, 3, 6)
+
+        def is_plain(self, netns: Netns, table: int, replaced: int) -> bool:
+            return (netns, table, replaced) == (HERE, 4, 2)
 
     names = Names({11: "host"}.__getitem__, rules=Listed())
-    drop = event(DROP, 4, by="nf_hook_slow", drop=True, reason_name="NETFILTER_DROP")
+    by = "nf_queue" if verdict.verdict == "QUEUE" else "nf_hook_slow"
+    drop = event(DROP, 4, by=by, drop=True, reason_name="NETFILTER_DROP")
     way = only(event(IN, 1), event("nft_do_chain", 2, verdict=verdict), drop)
     assert end_text(way, names).endswith(f", {words}")
     told = json_journey(way, names)["end"]["verdict"]

@@ -476,7 +476,7 @@ def test_what_a_table_says() -> None:
     other = record(flags=contract.EVENT_TRACEPOINT) + bytes(len(section))
     event, plain = given.decode(told + other, WALL_OFFSET_NS)
     names = "inet", "flt\\x1b", "out", "OUTPUT", "STOLEN"
-    assert event.verdict == Verdict(*names, 3, 7, "ACCEPT", net_cookie=9)
+    assert event.verdict == Verdict(*names, 3, 7, "ACCEPT", net_cookie=9, replaced=1)
     assert (event.func, event.drop, event.location) == ("nft_do_chain", False, None)
     assert (plain.verdict, plain.packet) == (None, event.packet)
 

@@ -11,7 +11,7 @@ from pwru_py.output.verdicts import step_text
 from pwru_py.packets import verdicts
 from pwru_py.packets.verdicts import Verdicts
 from pwru_py.record.dropped_by import NoRules
-from pwru_py.record.event import Event, Placed, Step, Verdict
+from pwru_py.record.event import Event, Frame, Placed, Step, Verdict
 
 from .output.samples import drop, event
 
@@ -54,6 +54,14 @@ def test_a_rule_is_of_the_namespace_where_it_decided() -> None:
     assert kept.netns == 9
     assert kept.dropped_by is not None
     assert (kept.dropped_by.rule, kept.dropped_by.text) == (0, "")
+
+
+def test_what_is_queued_is_dropped_by_the_queue_alone() -> None:
+    """A program may let it go on, to be dropped by something else."""
+    queued, queue = said(DROPS._replace(verdict="QUEUE")), Frame(1, "nf_queue", 2, "")
+    assert rules_of(queued, drop(packet=1, location=queue)) == ["-A INPUT -j DROP"]
+    assert rules_of(queued, drop(packet=1, location=Frame(1, "__udp4_lib_rcv", 2, ""))) == [None]
+    assert rules_of(queued, said(ACCEPTS), drop(packet=1, location=queue)) == [None]
 
 
 def test_what_is_never_freed_is_forgotten() -> None:
