@@ -31,6 +31,7 @@ TUNNELS = {
     "sit": "sit local any remote {four}",
     "ip6tnl": "ip6tnl local {six_here} remote {six} mode any",
     "wg0": "wireguard",
+    "wg6": "wireguard",
 }
 NUMBERS = {name: number for number, name in enumerate(TUNNELS, 40)}
 """N of a tunnel's addresses."""
@@ -140,11 +141,17 @@ def _ipsec(lines: _Lines, space: str, host: int) -> None:
 
 
 def _wireguard(lab: Lab) -> None:
-    helper, number, keys = "python -m tests.kernel.inside.wireguard wg0", NUMBERS["wg0"], {}
-    for space in "pq":
-        keys[space] = lab.inside(space, helper).stdout.strip()
-    for space, peer, host in (("p", "q", 2), ("q", "p", 1)):
-        lab.inside(space, f"{helper} {keys[peer]} 10.60.0.{host} 10.{number}.0.{host}")
+    """wg0 over IPv4, wg6 over IPv6; each carries both."""
+    for name, address in (("wg0", "10.60.0."), ("wg6", "fd00:60::")):
+        number, keys = NUMBERS[name], {}
+        helper = f"python -m tests.kernel.inside.wireguard {name} {51820 + number}"
+        for space in "pq":
+            keys[space] = lab.inside(space, helper).stdout.strip()
+        for space, peer, host in (("p", "q", 2), ("q", "p", 1)):
+            lab.inside(
+                space,
+                f"{helper} {keys[peer]} {address}{host} 10.{number}.0.{host} fd00:{number}::{host}",
+            )
 
 
 def build(lab: Lab) -> None:

@@ -68,7 +68,7 @@ def pings() -> list[tuple[str, str, str, str]]:
     for name, number in subnets.items():
         if name != "sit":
             found.append((name, "4", f"10.{number}.0.1", f"10.{number}.0.2"))
-        if name not in ("ipip", "wg0"):
+        if name != "ipip":
             found.append((name, "6", f"fd00:{number}::1", f"fd00:{number}::2"))
     found += [("lo", "4", "127.0.0.1", "127.0.0.1"), ("lo", "6", "::1", "::1")]
     found += [("nat0", "4", "10.31.0.1", "10.30.0.2"), ("nat0", "6", "fd00:31::1", "fd00:30::2")]

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sets up a WireGuard device, in place of wg(8): include/uapi/linux/wireguard.h, genetlink.
 
-``python -m tests.kernel.inside.wireguard DEVICE`` gives it a port and a key of its own, and prints
-its public key. With ``KEY ADDRESS ALLOWED`` behind it the device gets that peer.
+``python -m tests.kernel.inside.wireguard DEVICE PORT`` gives it that port and a key of its own, and
+prints its public key. With ``KEY ADDRESS ALLOWED …`` behind it the device gets that peer, at the
+same port, which may send from those addresses.
 """
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import socket
 import struct
@@ -19,7 +21,6 @@ _GET_DEVICE, _SET_DEVICE = 0, 1
 _IFNAME, _PRIVATE_KEY, _PUBLIC_KEY, _LISTEN_PORT, _PEERS = 2, 3, 4, 6, 8
 _PEER_KEY, _PEER_ENDPOINT, _PEER_ALLOWED = 1, 4, 9
 _ALLOWED_FAMILY, _ALLOWED_ADDRESS, _ALLOWED_BITS = 1, 2, 3
-_PORT = 51820
 
 
 def attribute(kind: int, value: bytes) -> bytes:
@@ -52,7 +53,24 @@ def ask(
     return attributes(answer[20:size])
 
 
-def main(device: str, *peer: str) -> None:
+def endpoint(address: str, port: int) -> bytes:
+    """struct sockaddr_in or sockaddr_in6."""
+    packed = ipaddress.ip_address(address).packed
+    port_be = struct.pack("!H", port)
+    if len(packed) == 4:
+        return struct.pack("=H", socket.AF_INET) + port_be + packed + bytes(8)
+    return struct.pack("=H", socket.AF_INET6) + port_be + bytes(4) + packed + bytes(4)
+
+
+def allowed(address: str) -> bytes:
+    packed = ipaddress.ip_address(address).packed
+    family = socket.AF_INET if len(packed) == 4 else socket.AF_INET6
+    inner = attribute(_ALLOWED_FAMILY, struct.pack("=H", family))
+    inner += attribute(_ALLOWED_ADDRESS, packed)
+    return attribute(_NESTED, inner + attribute(_ALLOWED_BITS, bytes([8 * len(packed)])))
+
+
+def main(device: str, port: str, *peer: str) -> None:
     link = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_GENERIC)
     name = attribute(_CTRL_FAMILY_NAME, b"wireguard\0")
     found = ask(link, _CTRL, _CTRL_GETFAMILY, 0, name)
@@ -60,18 +78,14 @@ def main(device: str, *peer: str) -> None:
     mine = attribute(_IFNAME, device.encode() + b"\0")
     if not peer:
         own = attribute(_PRIVATE_KEY, os.urandom(32))
-        own += attribute(_LISTEN_PORT, struct.pack("=H", _PORT))
+        own += attribute(_LISTEN_PORT, struct.pack("=H", int(port)))
         ask(link, family, _SET_DEVICE, _ACK, mine + own)
         print(ask(link, family, _GET_DEVICE, _DUMP, mine)[_PUBLIC_KEY].hex())
         return
-    key, address, allowed = peer
-    endpoint = struct.pack("=H", socket.AF_INET) + struct.pack("!H", _PORT)
-    endpoint += socket.inet_aton(address) + bytes(8)
-    inner = attribute(_ALLOWED_FAMILY, struct.pack("=H", socket.AF_INET))
-    inner += attribute(_ALLOWED_ADDRESS, socket.inet_aton(allowed))
-    inner += attribute(_ALLOWED_BITS, bytes([32]))
-    told = attribute(_PEER_KEY, bytes.fromhex(key)) + attribute(_PEER_ENDPOINT, endpoint)
-    told += attribute(_PEER_ALLOWED | _NESTED, attribute(_NESTED, inner))
+    key, address, *addresses = peer
+    told = attribute(_PEER_KEY, bytes.fromhex(key))
+    told += attribute(_PEER_ENDPOINT, endpoint(address, int(port)))
+    told += attribute(_PEER_ALLOWED | _NESTED, b"".join(map(allowed, addresses)))
     ask(
         link,
         family,
