@@ -9,7 +9,7 @@ struct contract {
 	struct socket_owner owner;
 	enum limits limits;
 	enum section section;
-	enum vlan_section vlan;
+	enum arrival_tag tag;
 	enum nft_step step;
 	enum event_flags flags;
 	enum event_target target;

@@ -116,8 +116,7 @@ enum section {
 	SECTION_TABLE, /* struct table_verdict; undefined but with EVENT_VERDICT */
 	SECTION_UDP,   /* the first 8 bytes behind a UDP header, 0 where they are not there; */
 	/* undefined but with IDS_PORTS of UDP */
-	SECTION_VLAN, /* 8 bytes: VLAN_TAGGED and the tag's control information, 0 without a tag; */
-	/* undefined with EVENT_VERDICT */
+	SECTION_ARRIVAL,  /* struct arrival; undefined with EVENT_VERDICT */
 	SECTION_METADATA, /* of --output-skb-metadata; as long as Python says */
 	SECTION_XDP,      /* of --output-xdp-metadata; likewise; undefined but at XDP */
 	SECTION_CALLER, /* where the function returns to, 0 not known; with EVENT_TRACEPOINT a stack */
@@ -164,6 +163,12 @@ struct table_verdict {
 	__u8 by_policy; /* of nf_tables: seen to have decided */
 	__u32 replaced; /* x_tables: how many sets of rules had been replaced, nf_tables: how many */
 			/* transactions had been; 0: one was, meanwhile */
+};
+
+/* By what a packet has come. */
+struct arrival {
+	__u32 tag; /* VLAN_TAGGED and the tag's control information, 0 without a tag */
+	__u32 iif; /* skb->skb_iif: the index of the device that received it last, 0: none has */
 };
 
 /* The packet that a tunnel's packet carries. */
@@ -259,7 +264,7 @@ struct record { /* with every section, as long as it can be */
 	__u64 stack[STACK_MAX];
 	struct table_verdict table;
 	__u8 udp[8];
-	__u64 vlan;
+	struct arrival arrival;
 	__u8 metadata[SKB_METADATA_MAX];
 	__u8 xdp[SKB_METADATA_MAX];
 	__u64 caller[CALLER_MAX];
@@ -276,7 +281,7 @@ struct record { /* with every section, as long as it can be */
 };
 
 /* IEEE 802.1Q: priority, drop eligible, identifier. */
-enum vlan_section {
+enum arrival_tag {
 	VLAN_ID = 0xfff,
 	VLAN_TAGGED = 1 << 16,
 };

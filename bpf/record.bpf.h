@@ -45,7 +45,7 @@ static __always_inline void fill_tuple(struct event *ev, struct sk_buff *skb,
 }
 
 /* The outermost tag: in the metadata, else in the frame. */
-static __always_inline __u64 find_tag(struct sk_buff *skb, const struct sk_buff *view,
+static __always_inline __u32 find_tag(struct sk_buff *skb, const struct sk_buff *view,
 				      const struct place *place)
 {
 	struct headers h = {};
@@ -100,8 +100,12 @@ static __always_inline void fill(struct event *ev, __u64 addr, const struct sk_b
 	ev->flags = followed ? EVENT_TRACKED : 0;
 	ev->stack_len = 0;
 	fill_tuple(ev, skb, view, place);
-	if (HAS_SECTION(SECTION_VLAN))
-		*(__u64 *)SECTION(ev, SECTION_VLAN) = find_tag(skb, view, place);
+	if (HAS_SECTION(SECTION_ARRIVAL)) {
+		struct arrival *arrival = SECTION(ev, SECTION_ARRIVAL);
+
+		arrival->tag = find_tag(skb, view, place);
+		arrival->iif = FIELD(skb, skb_iif);
+	}
 	fill_sections(ev, addr);
 	if (HAS_SECTION(SECTION_OWNER))
 		fill_owner(ev, addr);

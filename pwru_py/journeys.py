@@ -65,8 +65,8 @@ class JourneySink:
         self._stream = stream
         self._json = options.output_json
         self._notices = notices
-        self._journeys = Journeys(int(options.journey_timeout_s * 1e9))
         namespaces = NetnsNames()
+        self._journeys = Journeys(int(options.journey_timeout_s * 1e9), devices=namespaces)
         self._rules = RuleBook(replaced) if replaced is not None else None
         book = self._rules if self._rules is not None else NoRules()
         self._names = Names(namespaces.name, namespaces.device, book)

@@ -10,7 +10,7 @@ import re
 import stat
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, TextIO, TypeVar
 
@@ -88,7 +88,7 @@ class NetnsNames:
                     self._processes[inode] = pid, name_by_process(pid)
         self._look()
         known = islice(self.paths(), _NAMESPACES_MAX if devices else 0)
-        self._devices = {inode: _explain(_links(path)) for inode, path in known}
+        self._devices = {inode: Layers(_links(path)) for inode, path in known}
 
     def name(self, inode: int) -> str:
         """The number where nothing has a name for it, ``?`` where the kernel tells none."""
@@ -107,7 +107,15 @@ class NetnsNames:
         """What it belongs to or lies on, ``bridge docker0``, ``vlan on eth0``; '' where nothing
         tells.
         """
-        return self._devices.get(inode, {}).get(ifname, "")
+        return self._devices.get(inode, _NO_LAYERS).explain(ifname)
+
+    def above(self, inode: int, lower: int, ifindex: int) -> str:
+        """The name of the device ``ifindex`` if it lay on ``lower`` in the beginning, else ''."""
+        return self._devices.get(inode, _NO_LAYERS).above(lower, ifindex)
+
+    def called(self, inode: int, ifindex: int) -> str:
+        """The name that the device ``ifindex`` had in the beginning, '' unknown."""
+        return self._devices.get(inode, _NO_LAYERS).called(ifindex)
 
     def _look(self) -> None:
         self._looked_s = time.monotonic()
@@ -127,17 +135,44 @@ class NetnsNames:
                     self._names[inode] = escape(os.fsencode(name))
 
 
-def _explain(links: dict[str, Link]) -> dict[str, str]:
-    """What each belongs to or lies on, of those that do."""
-    names = {link.ifindex: name for name, link in links.items()}
-    found = {}
-    for name, link in links.items():
-        if link.master in names:
-            above = names[link.master]
-            found[name] = printable(f"{links[above].kind} {above}".lstrip())
-        elif link.lower in names and link.lower != link.ifindex:
-            found[name] = printable(f"{link.kind} on {names[link.lower]}".lstrip())
-    return found
+class Layers:
+    """What the devices of a namespace belong to or lie on."""
+
+    def __init__(self, links: Mapping[str, Link]) -> None:
+        self._names = {link.ifindex: name for name, link in links.items()}
+        self._explained: dict[str, str] = {}
+        self._above: dict[int, set[int]] = {}
+        for name, link in links.items():
+            if link.lower in self._names and link.lower != link.ifindex:
+                below = self._names[link.lower]
+                self._explained[name] = printable(f"{link.kind} on {below}".lstrip())
+                self._above.setdefault(link.lower, set()).add(link.ifindex)
+            if link.master in self._names:
+                master = self._names[link.master]
+                self._explained[name] = printable(f"{links[master].kind} {master}".lstrip())
+                self._above.setdefault(link.ifindex, set()).add(link.master)
+
+    def explain(self, ifname: str) -> str:
+        """``bridge docker0``, ``vlan on eth0``; '' of one that stands alone."""
+        return self._explained.get(ifname, "")
+
+    def called(self, ifindex: int) -> str:
+        """Its name; '' where there is none."""
+        return printable(self._names.get(ifindex, ""))
+
+    def above(self, lower: int, ifindex: int) -> str:
+        """The name of ``ifindex`` if it lies on ``lower``, or on what does; else ''."""
+        seen, left = {lower}, [lower]
+        while left:
+            found = self._above.get(left.pop(), set()) - seen
+            if ifindex in found:
+                return self.called(ifindex)
+            seen |= found
+            left += found
+        return ""
+
+
+_NO_LAYERS = Layers({})
 
 
 def _links(path: str) -> dict[str, Link]:

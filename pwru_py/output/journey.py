@@ -74,9 +74,8 @@ def journey_lines(
     width = max(map(cell_width, places))
     lines, since = [_head(journey, timestamp)], journey.begin_ns
     for place, row in zip(places, rows, strict=True):
-        lines.append(
-            f"{(row.ts_ns - since) / 1e6:8.3f} ms  {pad(place, width)}  {row.text}".rstrip()
-        )
+        after = f"{'' if row.seen else '≥'}{(row.ts_ns - since) / 1e6:.3f}"
+        lines.append(f"{after:>8} ms  {pad(place, width)}  {row.text}".rstrip())
         if timestamp is Timestamp.RELATIVE:
             since = row.ts_ns
     return lines
@@ -86,16 +85,18 @@ class _Row(NamedTuple):
     ts_ns: int
     netns: int
     text: str
+    seen: bool = True
 
 
-def _hop_text(hop: Hop, before: Hop | None, device: str) -> str:
-    """What explains the device, and what is another than at the hop before."""
+def _hop_text(hop: Hop, before: Hop | None, mtu: int, device: str) -> str:
+    """What explains the device, and what is another than at the hop before; ``mtu``: there, or at
+    the last one that is known."""
     told = [
         device,
         _change_text(hop.change) if hop.change is not None else "",
         _entry_text(hop),
         _vlan_text(hop.vlan, before.vlan if before is not None else None),
-        f"mtu {hop.mtu}" if before is not None and 0 != hop.mtu != before.mtu else "",
+        f"mtu {hop.mtu}" if hop.mtu and mtu not in (0, hop.mtu) else "",
     ]
     return f"{hop.way:<{_WAY_CELLS}}  {pad(hop.ifname, _DEVICE_CELLS)}  " + ", ".join(
         filter(None, told)
@@ -118,10 +119,13 @@ def _vlan_text(vlan: int | None, before: int | None) -> str:
 
 def _way_rows(journey: Journey, device: Device) -> list[_Row]:
     """Hops, and between them a row for what netfilter says at each hook."""
-    rows = [
-        _Row(hop.ts_ns, hop.netns, _hop_text(hop, before, device(hop.netns, hop.ifname)))
-        for hop, before in zip(journey.hops, (None, *journey.hops), strict=False)
-    ]
+    rows: list[_Row] = []
+    before: Hop | None = None
+    mtu = 0
+    for hop in journey.hops:
+        text = _hop_text(hop, before, mtu, device(hop.netns, hop.ifname))
+        rows.append(_Row(hop.ts_ns, hop.netns, text, hop.seen))
+        before, mtu = hop, hop.mtu or mtu
     since = [hop.ts_ns for hop in journey.hops]
     hooks = groupby(
         journey.judged,
@@ -263,6 +267,7 @@ def json_journey(journey: Journey, names: Names) -> dict[str, Any]:
                     "after": json_addresses(hop.change.after),
                 },
                 "conntrack": json_conntrack(hop.conntrack),
+                "seen": hop.seen,
             }
             for hop in journey.hops
         ],
@@ -347,7 +352,7 @@ JOURNEY_SCHEMA: dict[str, Any] = {
                     **_NETNS,
                     "iface": {**_TEXT, "description": "The interface."},
                     "way": {"enum": ["in", "out"]},
-                    "mtu": {**_INTEGER, "description": "Of the interface, bytes."},
+                    "mtu": {**_INTEGER, "description": "Of the interface, bytes; 0: not known."},
                     "vlan": {**_OR_NULL, "description": "Identifier of the outermost VLAN tag."},
                     "device": {
                         "type": ["string", "null"],
@@ -368,10 +373,15 @@ JOURNEY_SCHEMA: dict[str, Any] = {
                         **CONNTRACK_SCHEMA,
                         "description": "As in an event; null without --output-conntrack, too.",
                     },
+                    "seen": {
+                        "type": "boolean",
+                        "description": "false: it came there where no tracepoint is, at ts_ns or "
+                        "after, and told so later.",
+                    },
                 },
                 "required": [
                     "ts_ns", "netns", "namespace", "iface", "way", "mtu", "vlan", "device",
-                    "change", "conntrack",
+                    "change", "conntrack", "seen",
                 ],
             },
         },

@@ -82,7 +82,7 @@ class Identity:
         device has received the packet; None of a function. ``sealed``: IPsec has it in its hands,
         and what is in it comes by the same device. The namespace of the answer is that of
         the packet's last device, where the record has none: a socket may be that of the sender, in
-        another namespace.
+        another namespace, but for one that takes the packet.
         """
         live = self._live
         if self._ending and skb in self._ending:
@@ -97,7 +97,8 @@ class Identity:
             if netns != life.netns:
                 life = live[skb] = life._replace(netns=netns)
         elif life.netns != netns:
-            first, then = (life.netns, netns) if self._ends else (netns, life.netns)
+            device_first = self._ends and func not in TAKES
+            first, then = (life.netns, netns) if device_first else (netns, life.netns)
             life = life._replace(netns=first or then)
         if func in FREES_MEMORY:
             self._end(skb)

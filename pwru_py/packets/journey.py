@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from ..facts.roles import (
     CONSUMED_TRACEPOINT,
@@ -19,6 +19,7 @@ from ..facts.roles import (
     REASSEMBLY,
     RESET_TRACEPOINT,
     TAKE_LAST,
+    TAKES,
     TCP_TRACEPOINT,
     UNREAD_FREES,
     UNSAID,
@@ -48,6 +49,24 @@ _LINK_BYTES = frozenset({0, 4, 8, 14, 18, 22})
 _Key = tuple[object, ...]
 
 
+class Devices(Protocol):
+    """What devices lie on others: ``kernel.netns.NetnsNames``."""
+
+    def above(self, netns: int, lower: int, ifindex: int) -> str:
+        """The name of the device ``ifindex`` if it is known to be on top of ``lower`` there."""
+
+    def called(self, netns: int, ifindex: int) -> str:
+        """The name of the device ``ifindex`` there; '' unknown, as is every other answer."""
+
+
+class _NoDevices:
+    def above(self, _netns: int, _lower: int, _ifindex: int) -> str:
+        return ""
+
+    def called(self, _netns: int, _ifindex: int) -> str:
+        return ""
+
+
 class _Taken(NamedTuple):
     """Somebody has the packet, and a process may read it yet."""
 
@@ -59,8 +78,8 @@ class _Live:
     """A journey under way."""
 
     __slots__ = (
-        "asked_ns", "copied", "dns", "joined", "journey", "last", "length", "read", "seen_ns",
-        "taken", "told",
+        "asked_ns", "away", "came", "copied", "dns", "iif", "joined", "journey", "last", "length",
+        "read", "seen_ns", "taken", "told",
     )  # fmt: skip
 
     def __init__(self, journey: Journey, length: int, dns: int | None) -> None:
@@ -68,6 +87,9 @@ class _Live:
         self.dns = dns
         self.last = journey.tuple
         self.length = length
+        self.away = False  # in a namespace that is not known
+        self.came = 0  # the index of the device that has received it since the hop before
+        self.iif = 0  # what the packet said of that when this hop began
         self.seen_ns = journey.begin_ns
         self.asked_ns: int | None = None
         self.joined = False  # by GRO, perhaps, to a packet before it
@@ -95,9 +117,15 @@ class Journeys:
     hop before is none, nor a raw socket's copy that it has not read.
     """
 
-    def __init__(self, timeout_ns: int = TIMEOUT_NS, limit: int = LIVE_MAX) -> None:
+    def __init__(
+        self,
+        timeout_ns: int = TIMEOUT_NS,
+        limit: int = LIVE_MAX,
+        devices: Devices | None = None,
+    ) -> None:
         self._timeout_ns = timeout_ns
         self._limit = limit
+        self._devices = _NoDevices() if devices is None else devices
         self._live: dict[int, _Live] = {}  # the longest silent first
         self._questions: dict[_Key, Journey] = {}
         self._copied: dict[Tuple, int] = {}  # what a process may read a copy of: its packet
@@ -190,6 +218,8 @@ class Journeys:
     def _step(self, live: _Live, event: Event) -> End | None:
         """What an event means for a packet; its end, if it is that."""
         func = event.func
+        if event.iif and live.journey.hops:
+            self._rise(live, event)
         if func == QUEUED_TRACEPOINT:
             self._hop(live, event, Way.OUT)
         elif func in ENTRIES:
@@ -215,8 +245,39 @@ class Journeys:
             live.told = "a RST is sent back"
         return None
 
+    def _rise(self, live: _Live, event: Event) -> None:
+        """A hop at a device that has received the packet where no tracepoint is.
+
+        So do VLAN, macvlan and ipvlan devices, bonds and VRFs what the device below them has
+        received, and what bpf_redirect_peer() gives. The kernel notes each in skb->skb_iif
+        (__netif_receive_skb_core() in net/core/dev.c). That tc's mirred puts another there is why
+        only a device counts where the packet still is, or that is known to lie on the last one; of
+        a packet that a socket has taken in, the one in the socket's namespace.
+        """
+        hops, iif = live.journey.hops, event.iif
+        ts_ns, netns, *_ = hops[-1]
+        hop = None
+        if event.ifindex == iif and event.func != QUEUED_TRACEPOINT:
+            known = (netns, live.came) if live.came else (event.netns, live.iif)
+            if known != (event.netns, iif):
+                hop = Hop(ts_ns, event.netns, event.ifname, Way.IN, None, event.mtu, event.vlan)
+        elif event.netns == netns and iif not in (live.came, live.iif):
+            ifname = self._devices.above(netns, live.came, iif)
+            hop = Hop(ts_ns, netns, ifname, Way.IN, vlan=event.vlan)
+        elif event.netns != netns and event.func in TAKES:
+            ifname = self._devices.called(event.netns, iif)
+            hop = Hop(ts_ns, event.netns, ifname, Way.IN, vlan=event.vlan)
+        if hop is not None and hop.ifname:
+            hops.append(hop._replace(seen=False))
+            live.came = live.iif = iif
+        # A device that is not known has received it, and may be in another namespace.
+        unnamed = hop is not None and not hop.ifname
+        live.away = unnamed and event.netns == netns and not event.ifindex
+
     def _hop(self, live: _Live, event: Event, way: Way) -> None:
         hops = live.journey.hops
+        live.came, live.iif = event.ifindex if way is Way.IN else 0, event.iif
+        live.away = False
         change = _change(live.last, event.tuple, event.len - live.length) if hops else None
         if hops and change is None:
             before = hops[-1]
@@ -314,7 +375,9 @@ class Journeys:
         journey.end = end._replace(note=end.note or live.told)
         if live.asked_ns is not None:
             journey.round_trip_ns = end.ts_ns - live.asked_ns
-        if not journey.end.netns and journey.hops:
+        if live.away and end.how in (Ended.TAKEN, Ended.READ, Ended.DROPPED):
+            journey.end = journey.end._replace(netns=0)
+        elif not journey.end.netns and journey.hops:
             journey.end = journey.end._replace(netns=journey.hops[-1].netns)
         return journey
 

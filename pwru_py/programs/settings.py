@@ -199,7 +199,7 @@ def _sections(config: Config, tables: TableLayout) -> list[int]:
         contract.SECTION_TABLE: tables.on,
         contract.SECTION_METADATA: config.output_skb_metadata,
         contract.SECTION_UDP: config.journey,
-        contract.SECTION_VLAN: config.journey,
+        contract.SECTION_ARRIVAL: config.journey,
         contract.SECTION_CALLER: config.output_caller,
         contract.SECTION_TUNNEL: config.output_tunnel,
         contract.SECTION_CB: config.output_skb_cb,

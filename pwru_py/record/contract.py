@@ -69,6 +69,13 @@ TABLE_VERDICT: Final[Members] = (
     ("replaced", 100, "I"),
 )
 
+# struct arrival
+ARRIVAL_BYTES: Final = 8
+ARRIVAL: Final[Members] = (
+    ("tag", 0, "I"),
+    ("iif", 4, "I"),
+)
+
 # struct tunnel
 TUNNEL_BYTES: Final = 48
 TUNNEL: Final[Members] = (
@@ -136,7 +143,7 @@ RECORD: Final[Members] = (
     ("stack", 136, "64Q"),
     ("table", 648, "104s"),
     ("udp", 752, "8s"),
-    ("vlan", 760, "Q"),
+    ("arrival", 760, "8s"),
     ("metadata", 768, "1024s"),
     ("xdp", 1792, "1024s"),
     ("caller", 2816, "12Q"),
@@ -289,7 +296,7 @@ MAP_VALUE_MAX: Final = 512
 SECTION_STACK: Final = 0
 SECTION_TABLE: Final = 1
 SECTION_UDP: Final = 2
-SECTION_VLAN: Final = 3
+SECTION_ARRIVAL: Final = 3
 SECTION_METADATA: Final = 4
 SECTION_XDP: Final = 5
 SECTION_CALLER: Final = 6
@@ -305,7 +312,7 @@ SECTION_CALL: Final = 15
 SECTION_MAP: Final = 16
 SECTION_MAX: Final = 17
 
-# enum vlan_section
+# enum arrival_tag
 VLAN_ID: Final = 4095
 VLAN_TAGGED: Final = 65536
 

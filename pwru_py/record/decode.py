@@ -261,7 +261,7 @@ class Decoder:
         self._record = struct.Struct(f"{form}{padding}x" if padding else form)
         self._table_at = record.value_at[contract.SECTION_TABLE]
         self._udp_at = record.value_at[contract.SECTION_UDP]
-        self._vlan_at = record.value_at[contract.SECTION_VLAN]
+        self._arrival_at = record.value_at[contract.SECTION_ARRIVAL]
         self._metadata_at = record.value_at[contract.SECTION_METADATA]
         self._metadata: _Cache[bytes, tuple[SkbValue, ...]] = _Cache(partial(_fields, metadata))
         self._xdp_at = record.value_at[contract.SECTION_XDP]
@@ -375,7 +375,9 @@ class Decoder:
                 if self._metadata_at >= 0:
                     fields = self._metadata[sections[self._metadata_at]]
             dns = self._dns(addresses, sections) if self._udp_at >= 0 else None
-            vlan = self._vlan(sections) if self._vlan_at >= 0 and said is None else None
+            vlan, iif = None, 0
+            if self._arrival_at >= 0 and said is None:
+                vlan, iif = self._arrival(sections)
             if read is not None:
                 details = read(sections, flags, func, location, program)
             frame = decode_head(sections[self._head_at]) if self._head_at >= 0 else b""
@@ -389,7 +391,7 @@ class Decoder:
                     length, addresses, tcp_flags, reason, reason_name, frames, drop,
                     location, packet, parent, said, dns,
                     called(netns) if called is not None else "", vlan, None, fields, *details,
-                    frame, (), 0, None, False, program, at_xdp, None,
+                    frame, (), 0, None, False, program, at_xdp, None, iif,
                 ))
             )  # fmt: skip
             if last is not None:
@@ -472,9 +474,10 @@ class Decoder:
             return None
         return int.from_bytes(sections[self._udp_at][:2], "big")
 
-    def _vlan(self, sections: Sequence[Any]) -> int | None:
-        tag: int = sections[self._vlan_at]
-        return tag & contract.VLAN_ID if tag & contract.VLAN_TAGGED else None
+    def _arrival(self, sections: Sequence[Any]) -> tuple[int | None, int]:
+        """(VLAN identifier, index of the device that received it last)."""
+        tag, iif = sections[self._arrival_at : self._arrival_at + 2]
+        return tag & contract.VLAN_ID if tag & contract.VLAN_TAGGED else None, iif
 
     def _verdict(self, flags: int, reason: int, func: str) -> tuple[int, str, bool]:
         """(reason, its name, whether it is a drop) of a function."""

@@ -264,7 +264,8 @@ class Event(NamedTuple):
     in such a session the id of a DNS message (UDP port 53). ``netns_name``: what people call the
     namespace, in a session with ``output_netns_names``: ``host``, a name of ``ip netns``, a process
     inside; else ''. ``vlan``: in a session with ``journey`` the identifier of its outermost VLAN
-    tag, None without one. ``dropped_by``: of a drop in a session with ``rules``, what in netfilter
+    tag, None without one; ``iif``: the index of the device that received it last (skb->skb_iif), 0:
+    none has. ``dropped_by``: of a drop in a session with ``rules``, what in netfilter
     dropped it; None where netfilter did not, or it is not known. ``skb_metadata``: the values of
     ``output_skb_metadata``, in its order.
 
@@ -345,6 +346,7 @@ class Event(NamedTuple):
     program: BpfProgram | None = None
     xdp_metadata: builtins.tuple[SkbValue, ...] = ()
     bpf_map: MapAccess | None = None
+    iif: int = 0
 
 
 @dataclass(frozen=True, slots=True)

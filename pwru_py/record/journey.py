@@ -39,6 +39,10 @@ class Change(NamedTuple):
 class Hop(NamedTuple):
     """A packet at a device. ``ts_ns``: CLOCK_MONOTONIC. ``netns``, ``ifname``, ``mtu``,
     ``vlan``, ``conntrack``: as in an Event.
+
+    ``seen``: False of a device on top of the one before, or behind it, that has received the packet
+    where no tracepoint is; the packet told so later. It came there at ``ts_ns`` or after; ``mtu``
+    may be 0, not known.
     """
 
     ts_ns: int
@@ -49,6 +53,7 @@ class Hop(NamedTuple):
     mtu: int = 0
     vlan: int | None = None
     conntrack: Conntrack | None = None
+    seen: bool = True
 
 
 class Judged(NamedTuple):

@@ -42,6 +42,7 @@ TABLES = Layout(contract.TABLES, contract.TABLES_BYTES)
 PACKET_HEAD = Layout(contract.PACKET_HEAD, contract.PACKET_HEAD_BYTES)
 CONNTRACKED = Layout(contract.CONNTRACKED, contract.CONNTRACKED_BYTES)
 CONNTRACK = Layout(contract.CONNTRACK, contract.CONNTRACK_BYTES)
+ARRIVAL = Layout(contract.ARRIVAL, contract.ARRIVAL_BYTES)
 SOCKET_OWNER = Layout(contract.SOCKET_OWNER, contract.SOCKET_OWNER_BYTES)
 MAP_ACCESS = Layout(contract.MAP_ACCESS, contract.MAP_ACCESS_BYTES)
 CONFIG = Layout(contract.CONFIG, contract.CONFIG_BYTES)
@@ -53,7 +54,7 @@ _SECTIONS: dict[int, struct.Struct] = {
     contract.SECTION_STACK: STACK,
     contract.SECTION_TABLE: TABLE_VERDICT,
     contract.SECTION_UDP: struct.Struct("=8s"),
-    contract.SECTION_VLAN: struct.Struct("=Q"),
+    contract.SECTION_ARRIVAL: ARRIVAL,
     contract.SECTION_CALLER: CALLER,
     contract.SECTION_TUNNEL: Layout(contract.TUNNEL, contract.TUNNEL_BYTES),
     contract.SECTION_CB: struct.Struct(f"={contract.CB_WORDS}I"),

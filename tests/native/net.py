@@ -68,7 +68,7 @@ class Net:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for name in "arb":
+        for name in "arbm":
             subprocess.run(["ip", "netns", "del", _TAG + name], check=False, capture_output=True)
         subprocess.run(["rm", "-rf", str(self.directory)], check=True)
 
@@ -86,6 +86,18 @@ class Net:
     def python(self, namespace: str, program: str, *, check: bool = True) -> str:
         enter = ["ip", "netns", "exec", _TAG + namespace, "/usr/bin/python3", "-I", "-S", "-c"]
         return self._run([*enter, program], check=check)
+
+    def add(self, namespace: str) -> None:
+        """One more, ``m``."""
+        self._run(["ip", "netns", "add", _TAG + namespace])
+
+    def remove(self, namespace: str) -> None:
+        self._run(["ip", "netns", "del", _TAG + namespace])
+
+    @staticmethod
+    def name(namespace: str) -> str:
+        """What ``ip netns`` calls it."""
+        return _TAG + namespace
 
     def inode(self, namespace: str) -> int:
         return os.stat(f"/run/netns/{_TAG}{namespace}").st_ino

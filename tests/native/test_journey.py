@@ -24,9 +24,9 @@ SCHEMA = json.loads((Path(pwru_py.output.__file__).parent / "schema.json").read_
 def journeys(net: Net, trace: Trace) -> list[str]:
     """Journeys without times, numbers of processes and the namespaces' long names."""
     text = trace.stdout
-    for name in "arb":
+    for name in "arbm":
         text = text.replace(net.netns(name).rpartition("/")[2], name)
-    text = re.sub(r"^ *[0-9.]+ ms ", "", text, flags=re.MULTILINE)
+    text = re.sub(r"^ *(≥?)[0-9.]+ ms  ", lambda m: m[1] or " ", text, flags=re.MULTILINE)
     text = re.sub(r"[0-9.]+ ms", "T", text)
     text = re.sub(r" id [0-9]+", "", text)
     text = re.sub(r"\b(ping|bash|python3):[0-9]+", r"\1", text)
@@ -161,6 +161,99 @@ def test_a_bridge_sends_a_question_to_all(bridged: Net) -> None:
         " [a]  in   e0",
         " [a]  ✔ taken in by ARP; answers packet 1, T after it was sent",
     ]
+
+
+@pytest.fixture
+def stacked(net: Net) -> Iterator[Net]:
+    """On b's e3 lie mb, and m1 and m2 of the namespace m: devices that no tracepoint tells of."""
+    net.add("m")
+    net.run(
+        "b",
+        f"""
+        add() {{ ip link add link e3 name $1 address 02:00:00:00:02:$2 type macvlan mode bridge; }}
+        add m1 11; ip link set m1 netns {net.name("m")}; add mb 10
+        ip addr add fd77:2::2/64 dev e3 nodad; ip addr add 10.77.2.10/24 dev mb; ip link set mb up
+        sysctl -qw net.ipv4.ip_forward=1""",
+    )
+    net.run(
+        "m",
+        """
+        ip link set lo up
+        ip addr add 10.77.2.11/24 dev m1; ip addr add fd77:2::11/64 dev m1 nodad; ip link set m1 up
+        ip route add default via 10.77.2.1""",
+    )
+    net.run(
+        "r",
+        """
+        ip addr add fd77:2::1/64 dev e2 nodad
+        ip neigh add 10.77.2.10 lladdr 02:00:00:00:02:10 dev e2""",
+    )
+    yield net
+    net.run("r", "ip addr del fd77:2::1/64 dev e2; ip neigh del 10.77.2.10 dev e2")
+    net.run(
+        "b", "ip link del mb; ip addr del fd77:2::2/64 dev e3; sysctl -qw net.ipv4.ip_forward=0"
+    )
+    net.remove("m")
+
+
+@pytest.mark.parametrize(
+    ("host", "target", "kind"),
+    [("10.77.2.1", "10.77.2.11", "icmp"), ("fd77:2::1", "fd77:2::11", "icmp6")],
+)
+def test_a_device_on_another_ones_back(stacked: Net, host: str, target: str, kind: str) -> None:
+    """It takes a packet in where no tracepoint is: the packet says so."""
+    stacked.run("r", f"ping -c1 -W5 {target}")
+    echo = f"{kind} and (icmp6[0] == 128 or icmp6[0] == 129)" if kind == "icmp6" else kind
+    with stacked.tracing("--journey", echo) as traces:
+        stacked.run("r", f"ping -c1 -W5 {target}")
+    assert journeys(stacked, traces[0]) == [
+        f"packet 1  {host}->{target}({kind} echo seq 1)  (ping)\n"
+        " [r]  out  e2\n"
+        " [b]  in   e3\n"
+        "≥[m]  in   m1\n"
+        " [m]  ✔ taken in by ICMP; answered by packet 2",
+        f"packet 2  {target}->{host}({kind} reply seq 1)  (ping)\n"
+        " [m]  out  m1\n"
+        " [b]  out  e3\n"
+        " [r]  in   e2\n"
+        " [r]  ✔ read by ping, T after it came; answers packet 1, T after it was sent",
+    ]
+
+
+def test_devices_on_the_back_of_those_that_forward_and_that_hand_to_sockets(stacked: Net) -> None:
+    """Where no device has the packet any more, a device that lay there at the start is named.
+
+    Or the one in the namespace of the socket that takes it in.
+    """
+    stay = [(name, stacked.python(name, serving(4009, "taken.recv(100)"))) for name in "bm"]
+    stacked.run("a", "ip neigh flush all; ip route add 10.77.9.0/24 via 10.77.1.1")
+    stacked.run("r", "ip route add 10.77.9.0/24 via 10.77.2.10")
+    stacked.run("b", "ip route add 10.77.9.0/24 via 10.77.2.1")
+    try:
+        with stacked.tracing("--journey", "tcp dst port 4009 or host 10.77.9.9") as traces:
+            stacked.run(
+                "a",
+                "ping -c1 -W1 -t4 10.77.9.9; echo x > /dev/tcp/10.77.2.10/4009; "
+                "echo x > /dev/tcp/10.77.2.11/4009",
+            )
+    finally:
+        for name, process in stay:
+            stacked.run(name, f"kill {process.strip()}", check=False)
+        stacked.run("b", "ip route del 10.77.9.0/24")
+        stacked.run("r", "ip route del 10.77.9.0/24")
+        stacked.run("a", "ip route del 10.77.9.0/24")
+    there = " [a]  out  e0\n [r]  in   e1\n [r]  out  e2\n [b]  in   e3\n"
+    onto = f"{there}≥[b]  in   mb               macvlan on e3\n"
+    found = journeys(stacked, traces[0])
+    (echo,) = [each for each in found if "icmp echo" in each]
+    assert f"{onto} [b]  out  e3\n [r]  in   e2\n" in echo
+    for target, way in (("10", f"{onto} [b]  ✔ "), ("11", f"{there}≥[m]  in   m1\n [m]  ✔ ")):
+        (read,) = [each for each in found if f"10.77.2.{target}:" in each and "read by" in each]
+        assert f"\n{way}read by python3, " in read
+    told = [each.splitlines()[-1] for each in found
+            if "10.77.2.11:" in each and "✔ taken in by TCP" in each]  # fmt: skip
+    assert told
+    assert not [end for end in told if " [b] " in end and "answered" not in end]
 
 
 def test_every_packet_of_connections_has_one_end(net: Net) -> None:

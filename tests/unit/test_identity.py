@@ -62,6 +62,17 @@ def test_where_no_end_is_seen_the_socket_speaks_before_an_older_device() -> None
     assert one.see(A, "tcp_v4_do_rcv", 0, device=0, last=False) == Life(1, None, WEB)
 
 
+def test_the_socket_that_takes_a_packet_says_where() -> None:
+    """A device on another one's back, in another namespace, has received it since."""
+    one = Identity()
+    assert one.see(A, "net:netif_rx_entry", HOST, device=2, last=False, local=False).netns == HOST
+    taken = one.see(A, "skb:skb_copy_datagram_iovec", WEB, device=0, last=False, local=False)
+    assert taken == Life(1, None, WEB)
+    assert one.see(B, "net:netif_rx_entry", HOST, device=2, last=False, local=False).netns == HOST
+    untold = one.see(B, "skb:skb_copy_datagram_iovec", 0, device=0, last=False, local=False)
+    assert untold == Life(2, None, HOST)
+
+
 def test_children() -> None:
     one = Identity()
     see(one, "ip_rcv")

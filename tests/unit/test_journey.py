@@ -483,6 +483,93 @@ def test_another_mtu_is_told() -> None:
     ]  # fmt: skip
 
 
+class Above:
+    """In place of what is known of devices: on 2 of namespace 11 lies bond0, 5."""
+
+    def above(self, netns: int, lower: int, ifindex: int) -> str:
+        return "bond0" if (netns, lower, ifindex) == (11, 2, 5) else ""
+
+    def called(self, netns: int, ifindex: int) -> str:
+        return "m1" if (netns, ifindex) == (12, 2) else ""
+
+
+def risen(*events: Event) -> list[tuple[int, str, bool]]:
+    one = Journeys(devices=Above())
+    (way,) = [*one.add(events), *one.close()]
+    return [(hop.netns, hop.ifname, hop.seen) for hop in way.hops]
+
+
+ETH0, BOND0 = (11, "eth0", True), (11, "bond0", False)
+
+
+@pytest.mark.parametrize(
+    ("events", "hops"),
+    [
+        # Where the packet still is, in another namespace, though the index is the same there.
+        ([event(IN, 1), event(CONSUMED, 2, by="icmp_rcv", netns=12, ifname="m1", iif=2)],
+         [ETH0, (12, "m1", False)]),
+        ([event(OUT, 1), event(CONSUMED, 2, by="f", netns=12, ifname="i2", ifindex=7, iif=7)],
+         [ETH0, (12, "i2", False)]),
+        # Nobody has it any more, or another device is to send it.
+        ([event(IN, 1), event(READ, 2, ifindex=0, ifname="", iif=5)], [ETH0, BOND0]),
+        ([event(IN, 1), event(OUT, 2, ifindex=3, ifname="e", iif=5)],
+         [ETH0, BOND0, (11, "e", True)]),
+        # In the namespace of the socket that has it.
+        ([event(IN, 1), event(READ, 2, netns=12, ifindex=0, ifname="", iif=2)],
+         [ETH0, (12, "m1", False)]),
+        # Once.
+        ([event(IN, 1), event(TCP, 2, ifindex=0, iif=5), event(READ, 3, ifindex=0, iif=5)],
+         [ETH0, BOND0]),
+        # Not known to lie there: in that namespace, in another one.
+        ([event(IN, 1), event(OUT, 2, ifindex=3, ifname="e", iif=6)], [ETH0, (11, "e", True)]),
+        ([event(IN, 1), event(OUT, 2, netns=12, ifname="e", iif=5)], [ETH0, (12, "e", True)]),
+        # What it said before it came here, or was to leave.
+        ([event(IN, 1, iif=5), event(READ, 2, ifindex=0, ifname="", iif=5)], [ETH0]),
+        ([event(IN, 1), event(READ, 2, ifindex=0, ifname="", iif=2)], [ETH0]),
+        ([event(OUT, 1, iif=2), event(CONSUMED, 2, iif=2)], [ETH0]),
+        # tc's mirred writes the device that it takes the packet from.
+        ([event(OUT, 1), event(OUT, 2, ifindex=3, ifname="ifb0", iif=2)],
+         [ETH0, (11, "ifb0", True)]),
+    ],
+)  # fmt: skip
+def test_a_device_on_top_of_the_one_that_was_seen(
+    events: list[Event], hops: list[tuple[int, str, bool]]
+) -> None:
+    assert risen(*events) == hops
+
+
+@pytest.mark.parametrize(
+    ("last", "netns"),
+    [
+        (event(READ, 2, ifindex=0, ifname="", iif=9), 0),  # a device that nobody knows
+        (event(READ, 2, ifindex=0, ifname="", iif=5), 11),
+        (event(READ, 2, ifindex=0, ifname="", iif=2), 11),
+        (event(READ, 2, ifindex=0, ifname="", iif=9, netns=12), 12),  # the socket's
+        (event(DROP, 2, ifindex=0, ifname="", iif=9, drop=True, by="tcp_v4_rcv"), 0),
+        (event(DROP, 2, iif=9, drop=True, by="ip_rcv"), 11),
+    ],
+)
+def test_an_end_in_a_namespace_that_is_not_known(last: Event, netns: int) -> None:
+    one = Journeys(devices=Above())
+    (way,) = one.add([event(IN, 1), last])
+    assert way.end.netns == netns
+
+
+def test_the_time_at_a_device_that_was_not_seen() -> None:
+    one = Journeys(devices=Above())
+    (way,) = one.add([
+        event(IN, 1), event(IN, 3, ifname="br0", ifindex=9, mtu=1400, iif=5),
+        event(READ, 5, ifindex=0, ifname="", iif=9),
+    ])  # fmt: skip
+    assert [line[:11] + line[22:] for line in journey_lines(way, HOST)[1:-1]] == [
+        "   0.000 ms  eth0",
+        "  ≥0.000 ms  bond0",
+        "   2.000 ms  br0              mtu 1400",
+    ]
+    assert way.end.waited_ns == 2 * MS
+    assert [hop["seen"] for hop in json_journey(way, HOST)["hops"]] == [True, False, True]
+
+
 def test_a_vlan_tag_that_comes_and_goes() -> None:
     way = only(event(OUT, 1, ifname="e.7"), event(OUT, 2, vlan=7), event(IN, 3, ifname="x", vlan=7),
                event(OUT, 4, ifname="y", vlan=9), event(IN, 5, ifname="z"))  # fmt: skip

@@ -10,6 +10,7 @@ import pytest
 
 from pwru_py.errors import NotFoundError, PrivilegeError, UsageError
 from pwru_py.kernel import netns
+from pwru_py.kernel.rtnetlink import Link
 
 OWN = "/proc/self/ns/net"
 INODE = os.stat(OWN).st_ino
@@ -115,3 +116,25 @@ def test_a_namespace_that_may_not_be_entered(monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(PrivilegeError, match="missing CAP_SYS_ADMIN") as raised:
         netns.ifindex("lo", "/run/netns/blue", "blue")
     assert raised.value.missing == ("CAP_SYS_ADMIN",)
+
+
+def test_what_lies_on_a_device() -> None:
+    layers = netns.Layers(
+        {
+            "eth0": Link(0, 0, 0, ifindex=2, master=5),
+            "eth1": Link(0, 0, 0, ifindex=3, master=5),
+            "bond0": Link(0, 0, 0, ifindex=5, kind="bond"),
+            "bond0.7": Link(0, 0, 0, ifindex=6, master=7, lower=5, kind="vlan"),
+            "blue": Link(0, 0, 0, ifindex=7, kind="vrf"),
+            "self": Link(0, 0, 0, ifindex=8, lower=8, kind="sit"),
+            "gone": Link(0, 0, 0, ifindex=9, master=99, lower=98, kind="vlan"),
+        }
+    )
+    names = ("eth0", "bond0", "bond0.7", "blue", "self", "gone", "other")
+    assert [layers.explain(name) for name in names] == [
+        "bond bond0", "", "vrf blue", "", "", "", "",
+    ]  # fmt: skip
+    assert [layers.above(3, ifindex) for ifindex in (2, 3, 5, 6, 7, 8, 9)] == [
+        "", "", "bond0", "bond0.7", "blue", "", "",
+    ]  # fmt: skip
+    assert layers.above(7, 5) == layers.above(0, 5) == ""

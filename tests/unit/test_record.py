@@ -540,11 +540,13 @@ def test_the_beginning_of_a_frame(head: tuple[int, int, int, int, bytes], frame:
     assert plain.frame == b""
 
 
-def test_a_vlan_tag() -> None:
-    laid = layout.RecordLayout.of(contract.SECTION_VLAN)
+def test_by_what_a_packet_has_come() -> None:
+    laid = layout.RecordLayout.of(contract.SECTION_ARRIVAL)
     given = decoder(stride=laid.bytes, record=laid)
-    raw = b"".join(record() + tag.to_bytes(8, "little") for tag in (0x16007, 0, 0x10000))
-    assert [event.vlan for event in given.decode(raw, WALL_OFFSET_NS)] == [7, None, 0]
+    arrivals = ((0x16007, 3), (0, 0), (0x10000, 9))
+    raw = b"".join(record() + layout.ARRIVAL.pack(*each) for each in arrivals)
+    told = [(event.vlan, event.iif) for event in given.decode(raw, WALL_OFFSET_NS)]
+    assert told == [(7, 3), (None, 0), (0, 9)]
 
 
 @pytest.mark.parametrize(
