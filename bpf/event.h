@@ -392,6 +392,7 @@ struct config {
 	__u32 owner_pid;         /* that this process made; 0: any */
 	bool owned;              /* one of these three is set */
 	bool lives;              /* see lives.bpf.h */
+	__u32 read_target;       /* by which note_read() tells: that of skb_copy_datagram_iovec */
 	bool inside;             /* see inside.bpf.h */
 	bool by_stack; /* what functions with another sk_buff do there is the packet's, too */
 	__u64 trampolines[RETURN_TRAMPOLINES]; /* which other tracers of returns put in its place */

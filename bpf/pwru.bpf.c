@@ -401,6 +401,26 @@ int note_syscall(struct bpf_raw_tracepoint_args *ctx)
 	return 0;
 }
 
+/*
+ * A process has read a datagram: skb_consume_udp(sk, skb, len), see pwru_py/programs/reads.py. Others
+ * hold one, too, that is only peeked at.
+ */
+SEC("?kprobe")
+int note_read(struct pt_regs *ctx)
+{
+	__u32 slot = begin_tracepoint();
+	__u64 addr = ARG2(ctx), verdict;
+
+	if (!slot)
+		return 0;
+	verdict = FIELD(VIEW((struct sk_buff *)addr), users.refs.counter) == 1 ? decide(addr, slot)
+									       : REJECT;
+	if (verdict)
+		emit_read(ctx, addr, verdict, slot);
+	end_tracepoint();
+	return 0;
+}
+
 /* Nobody holds the packet any more: skb_release_head_state(), see lives.bpf.h. */
 SEC("?kprobe")
 int end_life(struct pt_regs *ctx)

@@ -394,6 +394,23 @@ static __noinline void emit_tracepoint(struct bpf_raw_tracepoint_args *ctx, __u6
 	send_record(ev, ctx);
 }
 
+/* A process has read a datagram of this socket; skb->dev is none any more. */
+static __noinline void emit_read(struct pt_regs *ctx, __u64 addr, __u64 verdict, __u32 slot)
+{
+	struct sock *sk = VIEW((struct sock *)ARG1(ctx));
+	struct event *ev = paused ? NULL : begin_record(addr, verdict, slot);
+
+	if (!ev)
+		return;
+	ev->func = PROBED_ADDR(ctx);
+	ev->target = cfg.read_target;
+	ev->flags |= EVENT_TRACEPOINT;
+	if (!FIELD(VIEW((struct sk_buff *)addr), skb_iif))
+		ev->flags |= EVENT_LOCAL;
+	ev->netns = net_inum(FIELD(sk, __sk_common.skc_net.net));
+	send_record(ev, ctx);
+}
+
 static __noinline void emit_drop(struct bpf_raw_tracepoint_args *ctx, __u64 verdict, __u32 slot)
 {
 	struct event *ev;

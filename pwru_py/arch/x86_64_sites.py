@@ -76,6 +76,14 @@ def find_site(function: str, addr: int, code: bytes, enable: int) -> Site | None
     return Site(at, leave + _PUSHED_BYTES, hot, rule)
 
 
+def refers_to(code: bytes, addr: int, target: int) -> bool:
+    """Whether ``code`` of a function that starts at ``addr`` calls ``target``, or jumps there."""
+    return any(
+        addr + at + 4 + struct.unpack_from("<i", code, at)[0] == target
+        for at in range(1, len(code) - 3)
+    )
+
+
 def _number(pattern: re.Pattern[bytes], code: bytes) -> int | None:
     found = pattern.search(code)
     return struct.unpack("<i", found[1])[0] if found else None

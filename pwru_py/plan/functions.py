@@ -50,7 +50,8 @@ class Plan:
 
     ``tracepoints``: those that are traced beside functions, which are the targets then. ``tables``:
     functions that run netfilter's tables, where verdicts are read. ``ends``: the function
-    that tells where packets end, where no target does; its hits are no events.
+    that tells where packets end, where no target does; its hits are no events. ``reads``: the one
+    that tells which process reads a datagram, where no tracepoint does.
     """
 
     targets: tuple[Target, ...]
@@ -58,6 +59,7 @@ class Plan:
     tracepoints: tuple[Target, ...] = ()
     tables: tuple[str, ...] = ()
     ends: str = ""
+    reads: str = ""
 
     @property
     def shows_ends(self) -> bool:

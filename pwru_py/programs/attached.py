@@ -33,6 +33,7 @@ from .addresses import Locations, Stacks, targets_by_addr
 from .conntrack import conntrack_btfs
 from .load import FLOWS_MAX, Loaded
 from .owners import note_owners
+from .reads import attach_reads
 from .shapes import find_shapes
 
 
@@ -242,6 +243,8 @@ def attach(loaded: Loaded, wake: Wake, warnings: tuple[str, ...]) -> Attached:
                     trace=config.traces_rules,
                 )
             )
+        if loaded.reads is not None and not wake.is_set:
+            more += tuple(attach_reads(loaded.reads, prepared.plan.reads, stack))
         if loaded.conntrack is not None and not wake.is_set:
             whys = find_whys(conntrack_btfs(prepared.types))
             more += tuple(attach_conntrack(loaded.conntrack, whys, stack))

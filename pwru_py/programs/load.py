@@ -31,6 +31,7 @@ from ..record.layout import KernelConfig, RecordLayout
 from .choose import ftrace_off
 from .owners import OWNERS_MAX, RECEIVER_PROGRAM, owner_programs
 from .prepare import Prepared
+from .reads import PROGRAM as READ_PROGRAM
 from .settings import make_settings
 from .sites import find_sites
 from .splice import OUTER, Spliced, hot_program, length, object_bytes, with_session
@@ -61,8 +62,8 @@ class Loaded:
     ``drops`` (None: this kernel has no such tracepoint) and, last, ``enders`` go where their
     sections say. ``tables`` go to the plan's tables, and to the ``sites`` in some of them,
     ``conntrack`` to conntrack, ``owners`` where sockets are made and where they are found, ``end``
-    where the plan says that packets end. ``entries``: what BPF programs of each kind get copies of.
-    ``resources`` frees all.
+    where the plan says that packets end, ``reads`` where datagrams are read. ``entries``: what BPF
+    programs of each kind get copies of. ``resources`` frees all.
     """
 
     prepared: Prepared
@@ -75,6 +76,7 @@ class Loaded:
     conntrack: ConntrackPrograms | None
     owners: tuple[Program, ...]
     end: Program | None
+    reads: Program | None
     entries: dict[str, Program]
     sites: dict[str, Site]
     record: RecordLayout
@@ -134,6 +136,7 @@ def load(prepared: Prepared, wake: Wake) -> Loaded:
             chosen.conntrack,
             chosen.owners,
             chosen.end,
+            chosen.reads,
             chosen.entries,
             sites,
             settings.record,
@@ -207,6 +210,7 @@ class _Chosen(NamedTuple):
     conntrack: ConntrackPrograms | None
     owners: tuple[Program, ...]
     end: Program | None
+    reads: Program | None
     entries: dict[str, Program]
 
 
@@ -235,6 +239,8 @@ def _choose_programs(bpf_object: BpfObject, prepared: Prepared, settings: Kernel
     loaded |= {*owners}
     if settings.lives:
         loaded.add(_END)
+    if settings.read_target:
+        loaded.add(READ_PROGRAM)
     entries = _entries(prepared.config)
     loaded |= {*entries.values()}
     for name, program in programs.items():
@@ -252,6 +258,7 @@ def _choose_programs(bpf_object: BpfObject, prepared: Prepared, settings: Kernel
         ConntrackPrograms(*map(programs.__getitem__, CONNTRACK_PROGRAMS)) if judges else None,
         tuple(programs[name] for name in owners),
         programs[_END] if settings.lives else None,
+        programs[READ_PROGRAM] if settings.read_target else None,
         {kind: programs[name] for kind, name in entries.items()},
     )
 

@@ -30,6 +30,7 @@ from .choose import Choice, choices, ftrace_off
 from .conntrack import unjudged
 from .field_expressions import FieldExpressions, check_field_expressions, compile_field_expressions
 from .known import KernelTypes, Known
+from .reads import silent_reads
 from .splice import OUTER, adapt, compile_all, compile_expression
 
 if TYPE_CHECKING:
@@ -117,6 +118,8 @@ def _prepare(
     plan = _plan(config, types, known, choice.way)
     if config.tells_verdicts:
         plan = replace(plan, tables=_table_functions(types))
+    if config.journey:
+        plan = replace(plan, reads=silent_reads(plan))
     compiled = adapt(expressions, features)
     return Prepared(
         config,

@@ -12,10 +12,11 @@ from ..arch.x86_64_sites import FUNCTIONS, Site
 from ..errors import FeatureUnsupportedError, FilterError
 from ..escape import quote
 from ..facts.function_sets import matcher
-from ..facts.roles import RETURN_TRAMPOLINE_NAMES, TELLS_DROPS
+from ..facts.roles import READ_TRACEPOINT, RETURN_TRAMPOLINE_NAMES, TELLS_DROPS
 from ..facts.tables import NO_TABLES, TABLE_FUNCTIONS, TableLayout, find_layout
 from ..kernel import system
 from ..options.config import Config, Transport
+from ..plan.functions import Plan
 from ..record import contract
 from ..record.layout import FilterNeeds, KernelConfig, RecordLayout
 from .attachable import find_variables
@@ -83,6 +84,7 @@ def make_settings(
         drop_reasons=features.kfree_skb_arguments >= _WITH_REASON,
         typed_task=features.typed_task,
         lives=bool(prepared.plan.ends),
+        read_target=_read_target(prepared.plan),
         inside=config.knows_stacks,
         trampolines=_trampolines(prepared),
         by_stack=config.filter_track_skb_by_stackid,
@@ -190,6 +192,12 @@ def _where(config: Config, warnings: list[str]) -> tuple[int, int]:
     if not config.filter_ifname:
         return inode, 0
     return inode, netns.ifindex(config.filter_ifname, path, what)
+
+
+def _read_target(plan: Plan) -> int:
+    """By which number the program at ``plan.reads`` tells of a read: the tracepoint's."""
+    names = [target.name for target in plan.traced]
+    return 1 + names.index(READ_TRACEPOINT) if plan.reads and READ_TRACEPOINT in names else 0
 
 
 def _sections(config: Config, tables: TableLayout) -> list[int]:

@@ -214,7 +214,7 @@ CONNTRACK: Final[Members] = (
 )
 
 # struct config
-CONFIG_BYTES: Final = 280
+CONFIG_BYTES: Final = 288
 CONFIG: Final[Members] = (
     ("netns", 0, "I"),
     ("ifindex", 4, "I"),
@@ -253,14 +253,15 @@ CONFIG: Final[Members] = (
     ("owner_pid", 200, "I"),
     ("owned", 204, "?"),
     ("lives", 205, "?"),
-    ("inside", 206, "?"),
-    ("by_stack", 207, "?"),
-    ("trampolines", 208, "4Q"),
-    ("current_kprobe", 240, "Q"),
-    ("preempt_count", 248, "Q"),
-    ("per_cpu_offset", 256, "Q"),
-    ("page_offset_base", 264, "Q"),
-    ("vmemmap_base", 272, "Q"),
+    ("read_target", 208, "I"),
+    ("inside", 212, "?"),
+    ("by_stack", 213, "?"),
+    ("trampolines", 216, "4Q"),
+    ("current_kprobe", 248, "Q"),
+    ("preempt_count", 256, "Q"),
+    ("per_cpu_offset", 264, "Q"),
+    ("page_offset_base", 272, "Q"),
+    ("vmemmap_base", 280, "Q"),
 )
 
 # struct drop_key

@@ -181,6 +181,7 @@ class KernelConfig:
     tracepoint_cookies: bool = False
     typed_task: bool = False
     lives: bool = False
+    read_target: int = 0
     inside: bool = False
     by_stack: bool = False
     trampolines: builtins.tuple[int, ...] = (0,) * contract.RETURN_TRAMPOLINES

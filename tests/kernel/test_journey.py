@@ -27,12 +27,14 @@ def test_a_ping_a_refusal_and_a_connection(lab: Lab) -> None:
     for host in ("10.1.0.2", "fd00:1::2"):  # neighbours, to be known
         lab.inside("a", f"ping -c1 -W5 {host}")
     lab.guest.write_file("/tmp/serve.py", SERVE.encode())
-    with lab.tracing("--journey", "(icmp or icmp6 or udp port 7009 or tcp port 7010) "
-                     "and not (ip6[40] >= 130 and ip6[40] <= 137)") as tracing:  # fmt: skip
+    ours = "icmp or icmp6 or udp portrange 7009-7011 or tcp port 7010"
+    ours = f"({ours}) and not (ip6[40] >= 130 and ip6[40] <= 137)"
+    with lab.tracing("--journey", ours) as tracing:
         lab.inside("a", "ping -c1 -W5 10.1.0.2; ping -c1 -W5 fd00:1::2; "
                    "echo x > /dev/udp/10.1.0.2/7009; true")  # fmt: skip
         server = lab.guest.start("exec ip netns exec b python3 /tmp/serve.py")
-        lab.inside("a", "until echo hello 2>/dev/null > /dev/tcp/10.1.0.2/7010; do sleep 0.2; done")
+        lab.inside("a", "until echo hello 2>/dev/null > /dev/tcp/10.1.0.2/7010; do sleep 0.2; done;"
+                   "echo x > /dev/udp/10.1.0.2/7011; echo x > /dev/udp/fd00:1::2/7011")  # fmt: skip
         server.wait(30)
     trace = tracing.trace
     assert trace is not None
@@ -63,6 +65,12 @@ def test_a_ping_a_refusal_and_a_connection(lab: Lab) -> None:
     assert way(refused) == BRIDGED
     assert refused["end"]["how"] == "dropped"
     assert refused["end"]["reason"] == ("NO_SOCKET" if lab.has_reasons else None)
+    for source in ("10.1.0.1", "fd00:1::1"):
+        (datagram,) = with_tuple(saddr=source, dport=7011)
+        assert way(datagram) == BRIDGED
+        end = datagram["end"]
+        assert (end["how"], end["namespace"], end["sure"]) == ("read", "b", True), end
+        assert re.fullmatch(r"python3:\d+", end["by"])
     connection = with_tuple(sport=7010) + with_tuple(dport=7010)
     assert {j["end"]["how"] for j in connection} <= {"read", "taken", "dropped"}
     read = [j for j in connection if j["end"]["how"] == "read"]
@@ -362,10 +370,14 @@ def test_the_rule_of_iptables_that_dropped_it(lab: Lab) -> None:
 
 SERVE = """
 import socket
+d = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+d.bind(("::", 7011))
 s = socket.socket()
 s.bind(("0.0.0.0", 7010))
 s.listen()
 taken, _ = s.accept()
 while taken.recv(100):
     pass
+d.recv(100)
+d.recv(100)
 """

@@ -7,7 +7,7 @@ import struct
 
 import pytest
 
-from pwru_py.arch.x86_64_sites import Site, find_site
+from pwru_py.arch.x86_64_sites import Site, find_site, refers_to
 
 ADDR = 0xFFFFFFFFC0A00000
 ENABLE = 0xFFFFFFFFC0B00000
@@ -64,3 +64,12 @@ def test_rules_of_ip6tables_are_longer() -> None:
 )
 def test_what_is_not_certain_is_none(code: bytes) -> None:
     assert find(code) is None
+
+
+@pytest.mark.parametrize("opcode", [b"\xe8", b"\xe9", b"\x0f\x84"])
+def test_a_function_that_another_one_calls_or_goes_to(opcode: bytes) -> None:
+    code = b"\x90\x90" + opcode
+    code += struct.pack("<i", ENABLE - (ADDR + len(code) + 4)) + b"\xc3"
+    assert refers_to(code, ADDR, ENABLE)
+    assert not refers_to(code, ADDR + 1, ENABLE)
+    assert not refers_to(code[:-2], ADDR, ENABLE)
