@@ -16,7 +16,7 @@ from .errors import NotFoundError, PwruError, UsageError
 from .escape import quote
 from .facts.function_sets import matcher
 from .facts.return_filter import ReturnFilter
-from .facts.roles import LIST_FREES
+from .facts.roles import LIST_FREES, PIECE_FREES
 from .kernel import netns, system
 from .kernel.clock import WallClock
 from .kernel.wake import Wake
@@ -194,7 +194,7 @@ class Tracer:
     @staticmethod
     def _lists(attached: Attached) -> frozenset[str]:
         """Functions whose drops may be pieces of packets that arrived, on this kernel."""
-        return frozenset() if attached.reasons.knows_consumed else LIST_FREES
+        return PIECE_FREES if attached.reasons.knows_consumed else LIST_FREES
 
     def __exit__(
         self,

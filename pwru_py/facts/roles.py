@@ -165,6 +165,11 @@ which the others may be inlined). Before 6.4 (commit a4650da2a2d6) they free pie
 drops, with no reason of their own.
 """
 
+PIECE_FREES = frozenset({"skb_release_data"})
+"""Frees the pieces of a packet that has arrived, on later kernels too: consume_skb() says nothing
+to __kfree_skb(), which passes NOT_SPECIFIED on (net/core/skbuff.c).
+"""
+
 
 def is_piece(reason: str, function: str, lists: Collection[str]) -> bool:
     """Whether what ``function`` frees may be a piece of a packet that has arrived.
@@ -277,6 +282,9 @@ JOURNEY_POINTS = (
 )
 """What tells a packet's way from device to device, and its end."""
 
+FRAGMENTATION = "fragmentation"
+"""Who has cut a packet into fragments (net/ipv4/ip_output.c, net/ipv6/ip6_output.c)."""
+
 _TAKERS = tuple(
     (re.compile(pattern), who)
     for pattern, who in (
@@ -285,6 +293,7 @@ _TAKERS = tuple(
         (r"igmp_\w+|mld_\w+|igmp6_\w+", "multicast membership"),
         (r"tcp_\w+|sk_stream_kill_queues|inet_csk_\w+", "TCP"),
         (r"(tpacket|packet)_rcv\w*|packet_\w+", "a packet socket"),
+        (r"ip_do_fragment|ip6?_fragment", FRAGMENTATION),
         (r"tun_\w+|tap_\w+", "the program behind the device"),
         (r"(ip|ip6|nf_ct_frag6|inet_frag|ipv6_frag)_?\w*(defrag|frag|reasm)\w*", "reassembly"),
         (r"skb_defer_free_flush", "a socket"),

@@ -13,6 +13,8 @@ from itertools import groupby
 from typing import Any, NamedTuple
 
 from ..facts.conntrack import CtState
+from ..facts.meanings import EVERY_FUNCTION, meaning
+from ..facts.roles import FRAGMENTATION, UNSAID
 from ..options.config import Timestamp
 from ..record.dropped_by import NoRules, Rules, dropped_by, dropped_by_text, step_of
 from ..record.event import DroppedBy, Step
@@ -194,8 +196,9 @@ def end_text(journey: Journey, names: Names) -> str:
     parts = [_how(end, names)]
     if end.conntrack is not None and end.conntrack.state is not CtState.NONE:
         parts.append(f"conntrack {conntrack_text(end.conntrack)}")
-    if end.note:
-        parts.append(end.note)
+    note = end.note or _meaning(end)
+    if note:
+        parts.append(note)
     if journey.answered_by:
         parts.append(f"answered by packet {journey.answered_by}")
     if journey.answers:
@@ -204,6 +207,15 @@ def end_text(journey: Journey, names: Names) -> str:
             text += f", {journey.round_trip_ns / 1e6:.3f} ms after it was sent"
         parts.append(text)
     return "; ".join(parts)
+
+
+def _meaning(end: End) -> str:
+    """Of a drop whose reason says nothing, what its function does; '' where neither is known."""
+    if end.how is not Ended.DROPPED or end.reason not in ("", UNSAID) or end.verdict is not None:
+        return ""
+    found = meaning(end.reason, end.by)
+    text = found.means.rstrip(".") if found is not None and found.function != EVERY_FUNCTION else ""
+    return text if text[1:2].isupper() else text[:1].lower() + text[1:]
 
 
 def _how(end: End, names: Names) -> str:
@@ -225,6 +237,8 @@ def _how_text(finish: End | Finish, names: Names) -> str:
         reason = f"{reason} in {finish.by}" if finish.by else reason
         dropped = dropper(finish, names)
         return reason if dropped is None else f"{reason}: {dropped_by_text(dropped)}"
+    if finish.how is Ended.TAKEN and finish.by == FRAGMENTATION:
+        return f"cut into fragments{seems}"
     words = {Ended.READ: "read by", Ended.TAKEN: "taken in by", Ended.LEFT: "left by"}
     if finish.how in words:
         return f"{words[finish.how]} {finish.by}{seems}"

@@ -15,7 +15,7 @@ import pytest
 
 import pwru_py.output
 from tests.kernel.lab import Trace
-from tests.native.net import B, Net, serving
+from tests.native.net import A, B, Net, serving
 from tests.native.test_tracepoints import NFT_OFF, SEND, TALK, nft
 
 SCHEMA = json.loads((Path(pwru_py.output.__file__).parent / "schema.json").read_text())
@@ -254,6 +254,54 @@ def test_devices_on_the_back_of_those_that_forward_and_that_hand_to_sockets(stac
             if "10.77.2.11:" in each and "✔ taken in by TCP" in each]  # fmt: skip
     assert told
     assert not [end for end in told if " [b] " in end and "answered" not in end]
+
+
+CUT = ["packet 1  {asked}(icmp echo seq 1)  (ping)\n"
+       " [a]  out  e0\n"
+       " [r]  in   e1\n"
+       " [r]  ✔ cut into fragments",
+       "packet 2  {asked}(icmp echo seq 1)  (ping)\n"
+       " [r]  out  e2\n"
+       " [b]  in   e3\n"
+       " [b]  ✔ taken in by reassembly",
+       "packet 3  {asked}(icmp fragment)  (ping)\n"
+       " [r]  out  e2\n"
+       " [b]  in   e3\n"
+       " [b]  ✔ taken in by ICMP"]  # fmt: skip
+
+
+def test_a_packet_that_is_too_long_is_cut_or_dropped(net: Net) -> None:
+    """By the router; the last fragment that comes stands for what is made of all."""
+    net.run("r", "ip link set e2 mtu 1400")
+    net.run("b", "ip link set e3 mtu 1400")
+    ping = f"ip route flush cache; ping -c1 -W2 -s 1450 {B}"
+    try:
+        with net.tracing("--journey", "icmp") as traces:
+            net.run("a", f"{ping} -M dont")
+        with net.trace("--drops", "icmp") as drops:
+            net.run("a", f"ping -c1 -W2 -s 6000 -M dont {B}")
+        with net.tracing("--journey", "icmp") as refused:
+            net.run("a", f"{ping} -M do", check=False)
+        net.run("b", "ip link set e3 mtu 1500")
+        with net.tracing("--journey", f"icmp and src host {B}") as unfit:
+            net.run("a", f"{ping} -M dont", check=False)
+    finally:
+        net.run("r", "ip link set e2 mtu 1500")
+        net.run("b", "ip link set e3 mtu 1500")
+    found = [re.sub("; answered by packet [0-9]+", "", way)
+             for way in sorted(journeys(net, traces[0]))]  # fmt: skip
+    assert found[:3] == [way.format(asked=f"{A}->{B}") for way in CUT]
+    assert not [way for way in found if "✘" in way]
+    assert drops[0].summary["drops"].keys() <= {"NO_SOCKET"}, "of the answer; ping has a copy"
+    assert drops[0].summary["pieces"] > 0
+    lost, told, *_ = journeys(net, refused[0])
+    assert re.search(r"\[r\]  ✘ PKT_TOO_BIG in ip_forward\S+; an ICMP error is sent back$", lost)
+    assert told.startswith(f"packet 2  10.77.1.1->{A}(icmp unreachable)")
+    (way,) = journeys(net, unfit[0])
+    assert re.search(
+        r"✘ NOT_SPECIFIED in __dev_forward_skb2\S+; the other end of the virtual pair is down, or "
+        r"its MTU is too small$", way
+    )  # fmt: skip
 
 
 def test_every_packet_of_connections_has_one_end(net: Net) -> None:

@@ -604,6 +604,31 @@ def test_a_translation_tells_what_conntrack_knows() -> None:
     assert json_journey(gone, names)["hops"][0]["conntrack"] is None
 
 
+@pytest.mark.parametrize(
+    ("reason", "by", "text"),
+    [
+        ("NOT_SPECIFIED", "ip_error", "NOT_SPECIFIED in ip_error+0x10; the host may not forward, "
+         "or it has no route, a blackhole or a prohibition"),
+        ("", "tcp_v4_rcv", "dropped in tcp_v4_rcv+0x10; "),
+        ("NOT_SPECIFIED", "no_such", "NOT_SPECIFIED in no_such+0x10"),
+        ("TTL", "ip_error", "TTL in ip_error+0x10"),
+    ],
+)  # fmt: skip
+def test_a_drop_whose_reason_says_nothing_tells_what_its_function_does(
+    reason: str, by: str, text: str
+) -> None:
+    way = only(event(OUT, 1), event(DROP, 2, drop=True, by=by, reason_name=reason))
+    said = end_text(way, HOST)
+    assert said.startswith(text) if text.endswith("; ") else said == text
+    assert json_journey(way, HOST)["end"]["note"] == ""
+
+
+def test_a_packet_that_is_cut() -> None:
+    way = only(event(OUT, 1), event(CONSUMED, 2, by="ip6_fragment"))
+    assert end_text(way, HOST) == "cut into fragments"
+    assert way.end.by == "fragmentation"
+
+
 def test_text_and_json() -> None:
     way = only(event(OUT, 1), event(IN, 2.5, netns=12, ifname="web0", tuple=NATTED, len=86),
                event(DROP, 3, netns=12, drop=True, by="f", reason_name="TTL"))  # fmt: skip
