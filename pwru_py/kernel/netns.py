@@ -26,6 +26,12 @@ _T = TypeVar("_T")
 
 _CLONE_NEWNET = 0x40000000
 _AGAIN_S = 1.0
+_TUNNELS = frozenset(
+    (
+        "vxlan", "geneve", "gre", "gretap", "ip6gre", "ip6gretap", "erspan", "ip6erspan", "ipip",
+        "sit", "ip6tnl", "vti", "vti6", "xfrm", "wireguard", "gtp", "bareudp", "tun", "ovpn",
+    )
+)  # fmt: skip
 _NAMESPACES_MAX = 512  # whose devices are looked at
 _KERNEL_THREADS = "kthreadd"  # the parent of all, in the first namespace
 _PROC = "/proc"
@@ -104,8 +110,8 @@ class NetnsNames:
         return [*(self._named | living).items()]
 
     def device(self, inode: int, ifname: str) -> str:
-        """What it belongs to or lies on, ``bridge docker0``, ``vlan on eth0``; '' where nothing
-        tells.
+        """What it is part of or lies on, ``bridge docker0``, ``vlan on eth0``, or which tunnel it
+        is, ``vxlan 42``; '' where nothing tells.
         """
         return self._devices.get(inode, _NO_LAYERS).explain(ifname)
 
@@ -136,16 +142,19 @@ class NetnsNames:
 
 
 class Layers:
-    """What the devices of a namespace belong to or lie on."""
+    """What the devices of a namespace are part of or lie on, and which are tunnels."""
 
     def __init__(self, links: Mapping[str, Link]) -> None:
         self._names = {link.ifindex: name for name, link in links.items()}
         self._explained: dict[str, str] = {}
         self._above: dict[int, set[int]] = {}
         for name, link in links.items():
+            kind = link.kind if link.vni is None else f"{link.kind} {link.vni}"
+            if link.kind in _TUNNELS:
+                self._explained[name] = kind
             if link.lower in self._names and link.lower != link.ifindex:
                 below = self._names[link.lower]
-                self._explained[name] = printable(f"{link.kind} on {below}".lstrip())
+                self._explained[name] = printable(f"{kind} on {below}".lstrip())
                 self._above.setdefault(link.lower, set()).add(link.ifindex)
             if link.master in self._names:
                 master = self._names[link.master]
@@ -153,7 +162,7 @@ class Layers:
                 self._above.setdefault(link.ifindex, set()).add(link.master)
 
     def explain(self, ifname: str) -> str:
-        """``bridge docker0``, ``vlan on eth0``; '' of one that stands alone."""
+        """``bridge docker0``, ``vlan on eth0``, ``vxlan 42``; '' of one that stands alone."""
         return self._explained.get(ifname, "")
 
     def called(self, ifindex: int) -> str:

@@ -15,7 +15,8 @@ _RTM_GETROUTE, _RTA_DST, _RTA_OIF, _RTN_LOCAL = 26, 1, 4, 2
 _NLM_F_REQUEST, _NLM_F_DUMP = 1, 0x300
 _IFLA_IFNAME, _IFLA_STATS64, _IFLA_XDP, _IFLA_ALT_IFNAME = 3, 23, 43, 53
 _IFLA_LINK, _IFLA_MASTER, _IFLA_LINKINFO, _IFLA_LINK_NETNSID = 5, 10, 18, 37
-_IFLA_INFO_KIND = 1
+_IFLA_INFO_KIND, _IFLA_INFO_DATA = 1, 2
+_NETWORK_ID = {"vxlan": 1, "geneve": 1}  # IFLA_VXLAN_ID, IFLA_GENEVE_ID
 _IFLA_XDP_ATTACHED, _IFLA_XDP_PROG_ID, _IFLA_XDP_DRV_PROG_ID = 2, 4, 5
 _XDP_ATTACHED_DRV = 1
 _NESTED = 0x3FFF  # without NLA_F_NESTED and NLA_F_NET_BYTEORDER
@@ -36,6 +37,7 @@ class Link(NamedTuple):
     ``xdp``: the number of the XDP program in its driver, 0 without one. ``ifindex``: its own;
     ``master``: that of the bridge, bond or VRF it belongs to; ``lower``: that of the interface
     below it in the same namespace; 0: none. ``kind``: ``bridge``, ``vlan``; '' of hardware.
+    ``vni``: of a VXLAN or Geneve device the network's number; None of others.
     """
 
     errors: int
@@ -48,6 +50,7 @@ class Link(NamedTuple):
     kind: str = ""
     received: int = 0
     sent: int = 0
+    vni: int | None = None
 
 
 class Route(NamedTuple):
@@ -163,6 +166,7 @@ def take_links(answer: bytes, found: dict[str, Link]) -> bool:
                 _kind(own.get(_IFLA_LINKINFO, b"")),
                 numbers[0],
                 numbers[1],
+                _network(own.get(_IFLA_LINKINFO, b"")),
             )
         at += size + 3 & ~3
     return False
@@ -181,6 +185,12 @@ def _number(value: bytes) -> int:
 
 def _kind(nested: bytes) -> str:
     return os.fsdecode(dict(_attributes(nested)).get(_IFLA_INFO_KIND, b"").rstrip(b"\0"))
+
+
+def _network(nested: bytes) -> int | None:
+    own = dict(_attributes(nested))
+    value = dict(_attributes(own.get(_IFLA_INFO_DATA, b""))).get(_NETWORK_ID.get(_kind(nested), 0))
+    return _number(value) if value else None
 
 
 def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:

@@ -370,8 +370,8 @@ JOURNEY_SCHEMA: dict[str, Any] = {
                     "vlan": {**_OR_NULL, "description": "Identifier of the outermost VLAN tag."},
                     "device": {
                         "type": ["string", "null"],
-                        "description": "What it belongs to or lies on: bridge docker0, vlan on "
-                        "eth0; null: nothing, or it came later.",
+                        "description": "What it is part of or lies on, or which tunnel it is: "
+                        "bridge docker0, vlan on eth0, vxlan 42; null: nothing, or it came later.",
                     },
                     "change": {
                         "description": "What is another than at the hop before; null: nothing.",

@@ -114,12 +114,13 @@ def test_a_tunnel(overlay: Net) -> None:
         overlay.run("a", "ping -c1 -W5 10.99.0.2")
     (text,) = journeys(overlay, traces[0])
     assert text.splitlines()[1:] == [
-        " [a]  out  vx0",
+        " [a]  out  vx0              vxlan 42",
         " [a]  out  e0               into tunnel: 10.77.1.2:P->10.77.2.2:4789(udp)",
         " [r]  in   e1",
         " [r]  out  e2",
         " [b]  in   e3",
-        " [b]  in   vx0              out of tunnel: 10.99.0.1->10.99.0.2(icmp echo seq 1)",
+        " [b]  in   vx0              vxlan 42, "
+        "out of tunnel: 10.99.0.1->10.99.0.2(icmp echo seq 1)",
         " [b]  ✔ taken in by ICMP",
     ]
 

@@ -128,11 +128,15 @@ def test_what_lies_on_a_device() -> None:
             "blue": Link(0, 0, 0, ifindex=7, kind="vrf"),
             "self": Link(0, 0, 0, ifindex=8, lower=8, kind="sit"),
             "gone": Link(0, 0, 0, ifindex=9, master=99, lower=98, kind="vlan"),
+            "vx": Link(0, 0, 0, ifindex=10, lower=2, kind="vxlan", vni=0),
+            "wg": Link(0, 0, 0, ifindex=11, kind="wireguard"),
+            "port": Link(0, 0, 0, ifindex=12, master=5, kind="geneve", vni=7),
         }
     )
-    names = ("eth0", "bond0", "bond0.7", "blue", "self", "gone", "other")
+    names = ("eth0", "bond0", "bond0.7", "blue", "self", "gone", "vx", "wg", "port", "other")
     assert [layers.explain(name) for name in names] == [
-        "bond bond0", "", "vrf blue", "", "", "", "",
+        "bond bond0", "", "vrf blue", "", "sit", "", "vxlan 0 on eth0", "wireguard", "bond bond0",
+        "",
     ]  # fmt: skip
     assert [layers.above(3, ifindex) for ifindex in (2, 3, 5, 6, 7, 8, 9)] == [
         "", "", "bond0", "bond0.7", "blue", "", "",
