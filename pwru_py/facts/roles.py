@@ -294,6 +294,7 @@ _TAKERS = tuple(
         (r"tcp_\w+|sk_stream_kill_queues|inet_csk_\w+", "TCP"),
         (r"(tpacket|packet)_rcv\w*|packet_\w+", "a packet socket"),
         (r"ip_do_fragment|ip6?_fragment", FRAGMENTATION),
+        (r"skb_pp_cow_data|veth_xdp_\w+", "XDP"),
         (r"tun_\w+|tap_\w+", "the program behind the device"),
         (r"(ip|ip6|nf_ct_frag6|inet_frag|ipv6_frag)_?\w*(defrag|frag|reasm)\w*", "reassembly"),
         (r"skb_defer_free_flush", "a socket"),
@@ -302,6 +303,9 @@ _TAKERS = tuple(
     )
 )
 
+
+XDP_COPIES = frozenset({"skb_pp_cow_data"})
+"""Consumes a packet as XDP gets a copy, with room before it, that goes on (net/core/skbuff.c)."""
 
 REASSEMBLY = "reassembly"
 """Who takes fragments in."""

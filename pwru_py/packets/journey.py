@@ -23,6 +23,7 @@ from ..facts.roles import (
     TCP_TRACEPOINT,
     UNREAD_FREES,
     UNSAID,
+    XDP_COPIES,
     is_echo,
     taker,
     unwanted,
@@ -79,13 +80,15 @@ class _Live:
 
     __slots__ = (
         "asked_ns", "away", "came", "copied", "dns", "iif", "joined", "journey", "last", "length",
-        "read", "seen_ns", "taken", "told",
+        "moved", "number", "read", "seen_ns", "taken", "told",
     )  # fmt: skip
 
     def __init__(self, journey: Journey, length: int, dns: int | None) -> None:
         self.journey = journey
         self.dns = dns
         self.last = journey.tuple
+        self.moved: tuple[int, Tuple | None] | None = None
+        self.number = journey.packet  # of the sk_buff that it is now
         self.length = length
         self.away = False  # in a namespace that is not known
         self.came = 0  # the index of the device that has received it since the hop before
@@ -128,6 +131,7 @@ class Journeys:
         self._devices = _NoDevices() if devices is None else devices
         self._live: dict[int, _Live] = {}  # the longest silent first
         self._questions: dict[_Key, Journey] = {}
+        self._moved: dict[tuple[int, Tuple | None], int] = {}  # packets that XDP has copies of
         self._copied: dict[Tuple, int] = {}  # what a process may read a copy of: its packet
         self.crowded = 0
         """How many had to give way."""
@@ -144,7 +148,7 @@ class Journeys:
         for event in events:
             found = self._live.pop(event.packet, None)
             if found is None:
-                found = self._begin(event)
+                found = self._moved_on(event) or self._begin(event)
             if found is None:
                 yield from self._read_copy(event)
                 continue
@@ -171,6 +175,14 @@ class Journeys:
         """All that are under way as the session ends."""
         while self._live:
             yield self._silent(next(iter(self._live)), "the session ended")
+
+    def _moved_on(self, event: Event) -> _Live | None:
+        """The packet of which this one is the copy for XDP: on that CPU nothing comes between."""
+        packet = self._moved.pop((event.cpu, event.tuple), 0) if self._moved else 0
+        found = self._live.pop(packet, None)
+        if found is not None:
+            found.taken, found.moved, found.number = None, None, event.packet
+        return found
 
     def _begin(self, event: Event) -> _Live | None:
         seen = event.func == QUEUED_TRACEPOINT or event.func in ENTRIES or event.drop
@@ -236,9 +248,12 @@ class Journeys:
             return self._freed(live, event)
         elif func == CONSUMED_TRACEPOINT:
             end = _consumed(live, event)
-            if end.by != REASSEMBLY:
+            if event.location is not None and event.location.symbol in XDP_COPIES:
+                live.moved = event.cpu, event.tuple
+                self._moved[live.moved] = live.number
+            elif end.by != REASSEMBLY:
                 return end
-            live.taken = _Taken(end, event.ts_ns)  # what it is part of may be read yet
+            live.taken = _Taken(end, event.ts_ns)  # what it is part of may be read yet, or goes on
         elif func == ERROR_TRACEPOINT:
             live.told = "an ICMP error is sent back"
         elif func == RESET_TRACEPOINT:
@@ -315,7 +330,7 @@ class Journeys:
             return
         parent.read = self._read(parent, event)
         if parent.taken is not None:
-            del self._live[parent.journey.packet]
+            del self._live[parent.number]
             yield self._over(parent, parent.read)
 
     def _freed(self, live: _Live, event: Event) -> End | None:
@@ -368,8 +383,10 @@ class Journeys:
 
     def _over(self, live: _Live, end: End) -> Journey:
         journey = live.journey
-        if live.copied is not None and self._copied.get(live.copied) == journey.packet:
+        if live.copied is not None and self._copied.get(live.copied) == live.number:
             del self._copied[live.copied]
+        if live.moved is not None and self._moved.get(live.moved) == live.number:
+            del self._moved[live.moved]
         if end.how is Ended.TAKEN and journey.answered_by:  # nothing that is lost is answered
             end = end._replace(sure=True, note="")
         journey.end = end._replace(note=end.note or live.told)

@@ -20,6 +20,7 @@ from tests.native.net import Net
 _BPF, _PROG_LOAD, _RAW_TRACEPOINT_OPEN, _RAW_TRACEPOINT = 321, 5, 17, 17
 _PROGRAM = """
 __attribute__((section("xdp"), used)) int xdp_drop(void *context) { return 1; }
+__attribute__((section("xdp/pass"), used)) int xdp_pass(void *context) { return 2; }
 __attribute__((section("tc"), used)) int tc_drop(void *context) { return 2; }
 char terms[] __attribute__((section("license"), used)) = "GPL";
 """
@@ -76,7 +77,7 @@ def net() -> Iterator[Net]:
 
 @pytest.fixture(scope="module")
 def program(net: Net) -> str:
-    """An object whose programs drop everything: sections xdp and tc."""
+    """An object whose programs drop everything: sections xdp and tc; xdp/pass lets it pass."""
     source, target = net.directory / "drop.c", net.directory / "drop.o"
     source.write_text(_PROGRAM)
     command = ["clang", "-O2", "-target", "bpf", "-c", str(source), "-o", str(target)]

@@ -305,6 +305,24 @@ def test_a_packet_that_is_too_long_is_cut_or_dropped(net: Net) -> None:
     )  # fmt: skip
 
 
+def test_a_copy_for_xdp_is_the_same_packet(net: Net, program: str) -> None:
+    """Of a packet without room in front the kernel makes one, which goes on, or is dropped."""
+    for section, end in (
+        ("xdp/pass", r"✔ taken in by ICMP"),
+        ("xdp", r"✘ NOT_SPECIFIED in veth_xdp_rcv_skb"),
+    ):
+        net.run("b", f"ip link set e3 xdp obj {program} sec {section}")
+        try:
+            with net.tracing("--journey", f"icmp and dst host {B}") as traces:
+                net.run("a", f"ping -c1 -W1 {B}", check=False)
+        finally:
+            net.run("b", "ip link set e3 xdp off")
+        (way,) = journeys(net, traces[0])
+        entry = " [b]  in   e3\n" if section == "xdp/pass" else ""
+        there = f" [a]  out  e0\n [r]  in   e1\n [r]  out  e2\n{entry}"
+        assert re.search(f"(?s)\\(ping\\)\n{re.escape(there)} \\[b\\]  {end}[^\n]*$", way), way
+
+
 def test_every_packet_of_connections_has_one_end(net: Net) -> None:
     with net.tracing("--journey", "--output-json", "tcp port 4005") as traces:
         net.python("a", TALK)

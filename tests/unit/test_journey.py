@@ -623,6 +623,27 @@ def test_a_drop_whose_reason_says_nothing_tells_what_its_function_does(
     assert json_journey(way, HOST)["end"]["note"] == ""
 
 
+COPIED = event(CONSUMED, 2, by="skb_pp_cow_data", cpu=1)
+
+
+def test_the_copy_that_xdp_gets_is_the_same_packet() -> None:
+    one = Journeys()
+    (way,) = one.add([event(OUT, 1), COPIED, event(IN, 3, 2, cpu=1, ifname="e"),
+                      event(CONSUMED, 4, 2, by="icmp_rcv")])  # fmt: skip
+    assert [(hop.way, hop.ifname) for hop in way.hops] == [(Way.OUT, "eth0"), (Way.IN, "e")]
+    assert (way.packet, way.end.by) == (1, "ICMP")
+    assert not one.under_way
+
+
+@pytest.mark.parametrize(
+    "other", [event(IN, 3, 2, cpu=0), event(IN, 3, 2, cpu=1, tuple=UDP._replace(sport=2))]
+)
+def test_another_packet_is_not_the_copy_for_xdp(other: Event) -> None:
+    first, second = sorted(told(event(OUT, 1), COPIED, other), key=lambda way: way.packet)
+    assert (first.end.how, first.end.by, first.end.sure) == (Ended.TAKEN, "XDP", True)
+    assert (first.packet, second.packet, len(second.hops)) == (1, 2, 1)
+
+
 def test_a_packet_that_is_cut() -> None:
     way = only(event(OUT, 1), event(CONSUMED, 2, by="ip6_fragment"))
     assert end_text(way, HOST) == "cut into fragments"
