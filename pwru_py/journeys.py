@@ -86,7 +86,9 @@ class JourneySink:
 
     def events(self, batch: Sequence[Event]) -> None:
         self._write(self._journeys.add(batch))
-        self._write(self._journeys.expired(time.monotonic_ns()))
+        # What is still in the buffer, as we are late, is no silence.
+        now_ns = batch[-1].ts_ns if batch else time.monotonic_ns()
+        self._write(self._journeys.expired(now_ns))
         self._stream.flush()
 
     def settled(self) -> bool:

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import io
 import re
+import time
 from typing import Any
 
 import pytest
@@ -11,7 +13,9 @@ from hypothesis import strategies as st
 from pwru_py.facts.conntrack import CtState
 from pwru_py.facts.ruleset import Netns, Rule
 from pwru_py.facts.xtables import Place, XtRule
-from pwru_py.options.config import Timestamp
+from pwru_py.journeys import JourneySink
+from pwru_py.options.config import Config, Timestamp
+from pwru_py.options.flags import Options
 from pwru_py.output.journey import Names, end_text, journey_lines, json_journey
 from pwru_py.output.paths import map_lines
 from pwru_py.packets.journey import Journeys
@@ -677,3 +681,16 @@ def test_text_and_json() -> None:
     assert [hop["device"] for hop in record["hops"]] == [None, "bridge br0"]
     assert record["hops"][1]["change"]["what"] == "nat target"
     assert (record["end"]["how"], record["end"]["namespace"]) == ("dropped", "web")
+
+
+def test_what_is_late_is_not_silent() -> None:
+    """Events of ten seconds ago, with more in the buffer: time is theirs until it is empty."""
+    stream, now_ms = io.StringIO(), time.monotonic_ns() / MS
+    options = Options(Config(journey=True))
+    sink = JourneySink(stream, options, io.StringIO(), lambda: None)
+    sink.events([event(OUT, now_ms - 10_000)])
+    sink.events([event(IN, now_ms - 9_000, ifname="e1")])
+    assert not stream.getvalue()
+    sink.events([])
+    (way,) = [text for text in stream.getvalue().split("\n\n") if text]
+    assert [line.split()[4] for line in way.splitlines()[1:-1]] == ["eth0", "e1"]
