@@ -156,6 +156,9 @@ def not_followed(hooks: Collection[str]) -> list[str]:
 UNSAID = "NOT_SPECIFIED"
 """The reason that says nothing."""
 
+TOO_LONG = "PKT_TOO_BIG"
+"""The packet does not fit the MTU of its way, and may not be cut."""
+
 NO_REASON = "no reason given by this kernel"
 """What a summary says in place of one."""
 

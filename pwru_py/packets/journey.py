@@ -21,6 +21,7 @@ from ..facts.roles import (
     TAKE_LAST,
     TAKES,
     TCP_TRACEPOINT,
+    TOO_LONG,
     UNREAD_FREES,
     UNSAID,
     XDP_COPIES,
@@ -355,6 +356,8 @@ class Journeys:
             return _end(event, Ended.TAKEN, by="TCP", sure=False, note=note)
         target = event.tuple.daddr if event.tuple is not None else ""
         note = live.told or unwanted(event.reason_name, by, target)
+        if event.reason_name == TOO_LONG:
+            note = "; ".join(filter(None, (f"{event.len} bytes", note)))
         end = _end(event, Ended.DROPPED, by=place, reason=event.reason_name, note=note)
         return end._replace(verdict=_dropped_by(live.journey, by), conntrack=event.conntrack)
 

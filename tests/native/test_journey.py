@@ -296,7 +296,9 @@ def test_a_packet_that_is_too_long_is_cut_or_dropped(net: Net) -> None:
     assert drops[0].summary["drops"].keys() <= {"NO_SOCKET"}, "of the answer; ping has a copy"
     assert drops[0].summary["pieces"] > 0
     lost, told, *_ = journeys(net, refused[0])
-    assert re.search(r"\[r\]  ✘ PKT_TOO_BIG in ip_forward\S+; an ICMP error is sent back$", lost)
+    assert re.search(
+        r"\[r\]  ✘ PKT_TOO_BIG in ip_forward\S+; 1478 bytes; an ICMP error is sent back$", lost
+    )
     assert told.startswith(f"packet 2  10.77.1.1->{A}(icmp unreachable)")
     (way,) = journeys(net, unfit[0])
     assert re.search(

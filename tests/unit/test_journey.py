@@ -648,6 +648,13 @@ def test_another_packet_is_not_the_copy_for_xdp(other: Event) -> None:
     assert (first.packet, second.packet, len(second.hops)) == (1, 2, 1)
 
 
+def test_a_packet_that_does_not_fit_has_its_length() -> None:
+    dropped = event(DROP, 3, drop=True, by="f", reason_name="PKT_TOO_BIG", len=1478)
+    way = only(event(IN, 1), event(ERROR, 2), dropped)
+    assert end_text(way, HOST) == "PKT_TOO_BIG in f+0x10; 1478 bytes; an ICMP error is sent back"
+    assert end_text(only(event(IN, 1), dropped), HOST) == "PKT_TOO_BIG in f+0x10; 1478 bytes"
+
+
 def test_a_packet_that_is_cut() -> None:
     way = only(event(OUT, 1), event(CONSUMED, 2, by="ip6_fragment"))
     assert end_text(way, HOST) == "cut into fragments"
