@@ -21,30 +21,38 @@ _PROTOCOLS = {
 }
 
 
-def _programs(drop: Drop) -> Reading:
-    return Reading("programs", (drop.ifname,))
+def programs_of(ifname: str) -> Reading:
+    """What may drop at a device."""
+    return Reading("programs", (ifname,))
 
 
 def _program_needs(drop: Drop) -> tuple[Reading, ...]:
-    return (_programs(drop),)
+    return (programs_of(drop.ifname),)
 
 
 def _program(drop: Drop, answers: Answers) -> list[Finding]:
     place = {"TC_INGRESS": "ingress", "TC_EGRESS": "egress"}.get(drop.reason, "xdp")
-    here = [p for p in answers.get(_programs(drop)) or [] if p["place"] == place]
+    return judge_programs(place, drop.ifname, answers)
+
+
+def judge_programs(
+    place: str, ifname: str, answers: Answers, moved: tuple[Fact, ...] = ()
+) -> list[Finding]:
+    """Which program of a device dropped at ``place``. ``moved``: counters that say so."""
+    here = [p for p in answers.get(programs_of(ifname)) or [] if p["place"] == place]
     bpf = [p for p in here if p["bpf"]]
-    proof = tuple(Fact(f"{p['place']} of {drop.ifname}", _called(p)) for p in here[:3])
+    proof = (*(Fact(f"{p['place']} of {ifname}", _called(p)) for p in here[:3]), *moved)
     what_is = "an XDP program" if place == "xdp" else "a tc filter or program"
     where = "receive path" if place == "xdp" else place
     change = "change that program: its owner (a CNI, a load balancer, DDoS protection) has reasons"
     if not here:
-        what = f"{what_is} in the {where} of {drop.ifname} dropped it; none is there now"
-        return [Finding(Verdict.LIKELY, what, (), "see ip -d link, tc filter show, bpftool net")]
+        what = f"{what_is} in the {where} of {ifname} dropped it; none is there now"
+        return [Finding(Verdict.LIKELY, what, moved, "see ip -d link, tc filter show, bpftool net")]
     names = ", ".join(_called(p) for p in here[:3])
-    what = f"in the {where} of {drop.ifname} it was dropped by {names}"
+    what = f"in the {where} of {ifname} it was dropped by {names}"
     only = len(here) == 1
     if not only:
-        what = f"in the {where} of {drop.ifname} it was dropped by one of {names}"
+        what = f"in the {where} of {ifname} it was dropped by one of {names}"
     verdict = Verdict.PROVEN if only else Verdict.LIKELY
     if not bpf:
         change = "change that filter's action for this traffic"

@@ -20,6 +20,7 @@ from .case import (
     setting,
     sysctl,
 )
+from .rules import facts, met, rules_for
 
 _LOCAL = "local"
 _FAMILY = {False: "ipv4", True: "ipv6"}
@@ -169,7 +170,7 @@ def _input_needs(drop: Drop) -> tuple[Reading, ...]:
         return ()
     names = ("all", drop.ifname)
     forwarding = [sysctl(_conf(drop, device, "forwarding")) for device in names]
-    return (*forwarding, _in(drop), route(drop.tuple.daddr, "", "", drop.mark))
+    return (*forwarding, _in(drop), route(drop.tuple.daddr), rules_for(drop))
 
 
 def _input(drop: Drop, answers: Answers) -> list[Finding]:
@@ -193,7 +194,9 @@ def _input(drop: Drop, answers: Answers) -> list[Finding]:
         return [Finding(Verdict.PROVEN if told else Verdict.LIKELY, what, off, change)]
     finding = [_ON] if forwarding else []
     if error in (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EACCES, errno.EINVAL):
-        return [_refused(drop, target, error, proof + _no_routes(drop, answers)), *finding]
+        by_rule = _by_rule(drop, answers, error, came_in=True)
+        told = _refused(drop, target, error, proof + _no_routes(drop, answers))
+        return [*([by_rule] if by_rule is not None else [told]), *finding]
     if lookup is not None and "error" not in lookup and drop.reason.startswith("IP_IN"):
         what = f"the lookup failed; now {target} has a route: it was added since"
         return [Finding(Verdict.LIKELY, what, proof, "nothing, if packets pass now"), *finding]
@@ -223,8 +226,28 @@ def _refused(drop: Drop, target: str, error: int, proof: tuple[Fact, ...]) -> Fi
     return Finding(Verdict.PROVEN if sure else Verdict.LIKELY, what, proof, change)
 
 
+def _by_rule(drop: Drop, answers: Answers, error: int, *, came_in: bool) -> Finding | None:
+    """Where the target has a route for others: a rule keeps this packet from it."""
+    assert drop.tuple is not None
+    plain, found = answers.get(route(drop.tuple.daddr)), met(drop, answers, came_in=came_in)
+    if plain is None or "error" in plain or not found or error == errno.EINVAL:
+        return None
+    target, first = drop.tuple.daddr, found[0]
+    what = f"a routing rule keeps it from the route to {target} ({shown(plain)}): {first['text']}"
+    proof = (*facts(found), Fact("the packet's own lookup", shown({"error": error})))
+    sure = len(found) == 1 and not first["more"]
+    change = "correct that rule, or the mark that it asks for, or add a route to its table"
+    return Finding(Verdict.PROVEN if sure else Verdict.LIKELY, what, proof, change)
+
+
 def output_needs(drop: Drop) -> tuple[Reading, ...]:
     return () if drop.tuple is None else (route(drop.tuple.daddr, "", "", drop.mark),)
+
+
+def _output_needs(drop: Drop) -> tuple[Reading, ...]:
+    if drop.tuple is None:
+        return ()
+    return (*output_needs(drop), route(drop.tuple.daddr), rules_for(drop))
 
 
 def _output(drop: Drop, answers: Answers) -> list[Finding]:
@@ -236,7 +259,8 @@ def _output(drop: Drop, answers: Answers) -> list[Finding]:
     proof = (Fact(f"route to {target}", shown(found)), *answers.moved(counter))
     error = (found or {}).get("error", 0)
     if error in (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EACCES, errno.EINVAL):
-        return [_refused(drop, target, error, proof)]
+        by_rule = _by_rule(drop, answers, error, came_in=False)
+        return [_refused(drop, target, error, proof) if by_rule is None else by_rule]
     if found is None:
         return []
     what = f"{target} has a route now: no route is not the cause, or it was added since"
@@ -288,7 +312,7 @@ DIAGNOSES = (
             ("", "dst_discard"),
             ("", "dst_discard_out"),
         ),
-        output_needs,
+        _output_needs,
         _output,
         "net/ipv4/ip_output.c: __ip_queue_xmit(), net/ipv6/route.c: ip6_pkt_drop()",
         target,

@@ -68,6 +68,18 @@ _TCP_CAUSES = {
         "the sender sent into a closed window: the process here reads too slowly",
         "read faster, or a larger receive buffer (net.ipv4.tcp_rmem)",
     ),
+    "TCP_INVALID_END_SEQUENCE": (  # 6.16
+        "TcpExt.BeyondWindow",
+        "the packet reaches past the open window: the process here reads too slowly, or the sender "
+        "ignores the window",
+        "read faster, or a larger receive buffer (net.ipv4.tcp_rmem)",
+    ),
+    "TCP_OVERWINDOW": (
+        "",
+        "the packet begins past the open window: the process here reads too slowly, or the sender "
+        "ignores the window",
+        "read faster, or a larger receive buffer (net.ipv4.tcp_rmem)",
+    ),
     "TCP_RFC7323_PAWS": (
         "TcpExt.PAWSEstab",
         "the packet's timestamp is older than the connection's",
@@ -108,6 +120,12 @@ _TCP_CAUSES = {
 
 def _tcp(drop: Drop, answers: Answers) -> list[Finding]:
     counter, what, change = _TCP_CAUSES[drop.reason]
+    if drop.reason == "TCP_OLD_DATA" and not answers.rise(counter):
+        what = (
+            "nothing in the packet is new: a probe (keep-alive, or of a closed window), or bytes "
+            "sent again"
+        )
+        return [Finding(Verdict.LIKELY, what, answers.moved(counter), "nothing, if it is a probe")]
     return [Finding(Verdict.PROVEN, what, answers.moved(counter), change)]
 
 

@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from .driver_counters import Loss, kind
 from .proc_counters import paired
 
 
@@ -38,6 +39,11 @@ SILENT = {
         "Check net.ipv4.tcp_syncookies and net.ipv4.tcp_max_syn_backlog; it may be a SYN flood.",
         "net/ipv4/tcp_input.c: tcp_syn_flood_action()",
     ),
+    "OutNoRoutes": Silent(
+        "A program here wanted to send, and no route led there: no packet was made.",
+        "Read ip route and ip rule: a default route, or one to the target.",
+        "net/ipv4/udp.c: udp_sendmsg(), net/ipv4/tcp_ipv4.c: tcp_v4_connect()",
+    ),
     "receive errors": Silent(
         "A device counted frames that it could not take: none of them became a packet.",
         "Read ip -s -s link and ethtool -S; for WireGuard the sender's address may be outside of "
@@ -63,8 +69,44 @@ SILENT = {
 """By what ``rises`` calls them, the interface's name left out."""
 
 
+_RING_CHECK = SILENT["frames missed"].check
+_DRIVER = {
+    Loss.XDP: Silent(
+        "The driver counted frames that an XDP program dropped, or that failed at it; what another "
+        "veth has sent is among the drops, too.",
+        "Read ip -d link for the program's id, and bpftool prog show.",
+        "Documentation/networking/statistics.rst, drivers/net/veth.c: veth_xdp_rcv()",
+    ),
+    Loss.LIMIT: Silent(
+        "The cloud provider cut traffic: this machine is past a limit of its size.",
+        "Read which limit the counter's name tells: bandwidth, packets a second, connections.",
+        "drivers/net/ethernet/amazon/ena/ena_ethtool.c: ENA_STAT_ENI_ENTRY()",
+    ),
+    Loss.MEMORY: Silent(
+        "A driver got no memory for a frame.",
+        "Read free -m and dmesg for failed allocations; see vm.min_free_kbytes.",
+        "Documentation/networking/statistics.rst",
+    ),
+    Loss.RING: Silent(
+        "A device had no free buffer for frames: the host did not empty its ring in time.",
+        _RING_CHECK,
+        "Documentation/networking/statistics.rst",
+    ),
+    Loss.RECEIVED: Silent(
+        "A device or its driver dropped frames that came, for a reason that its own name tells.",
+        "Read ethtool -S, and what the driver's documentation says of that counter.",
+        "Documentation/networking/statistics.rst",
+    ),
+    Loss.SENT: Silent(
+        "A device or its driver dropped frames that were to be sent.",
+        "Read ethtool -S, and what the driver's documentation says of that counter.",
+        "Documentation/networking/statistics.rst",
+    ),
+}
+
+
 def parse_netstat(text: str) -> dict[str, int]:
-    """/proc/net/netstat: a line of names, then one of numbers, for each protocol."""
+    """/proc/net/netstat and snmp: a line of names, then one of numbers, for each protocol."""
     found = {name.partition(".")[2]: number for name, number in paired(text).items()}
     return {name: number for name, number in found.items() if name in SILENT}
 
@@ -80,6 +122,11 @@ def of_device(name: str, errors: int, overruns: int, missed: int) -> dict[str, i
         f"{name}: receive overruns": overruns,
         f"{name}: frames missed": missed,
     }
+
+
+def of_driver(name: str, told: Mapping[str, int]) -> dict[str, int]:
+    """What a driver lost (``driver_counters.losses``), as ``rises`` calls it."""
+    return {f"{name}: {counter}": value for counter, value in told.items()}
 
 
 def parse_own_addresses(text: str) -> set[str]:
@@ -100,4 +147,6 @@ def rises(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, int]
 
 def silent(name: str) -> Silent:
     """What the rise of a counter, as ``rises`` names it, means."""
-    return SILENT[name.rpartition(": ")[2]]
+    counter = name.rpartition(": ")[2]
+    loss = None if counter in SILENT else kind(counter)
+    return SILENT[counter] if loss is None else _DRIVER[loss]

@@ -3,14 +3,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from typing import Any
 
 from . import loaded
+from .driver_counters import DriverCounters
 from .netlink import MOST, name_of, rtnetlink
+from .rtnetlink import Links
 
 _ROOT = 0xFFFFFFFF  # TC_H_ROOT
 _INGRESS, _EGRESS = 0xFFFFFFF2, 0xFFFFFFF3
+_XDP_MODES = ("", "DRV_", "SKB_", "HW_")  # the first: where there is one alone
+_NETKIT = {"primary": 54, "peer": 55}  # enum bpf_attach_type (6.7)
+# include/uapi/linux/if_link.h: IFLA_NETKIT_PRIMARY, _POLICY and _PEER_POLICY, NETKIT_DROP
+_NETKIT_PRIMARY, _NETKIT_POLICIES, _NETKIT_DROP = 2, (3, 4), 2
 _TCX = {"ingress": 46, "egress": 47}  # enum bpf_attach_type
 
 
@@ -118,6 +125,20 @@ def queue_drops() -> dict[str, int]:
         return {}
 
 
+def driver_losses() -> dict[str, int]:
+    """``driver.DEVICE.COUNTER`` of losses (``driver_counters``); nothing where none can be read."""
+    try:
+        with contextlib.closing(Links()) as links, contextlib.closing(DriverCounters()) as drivers:
+            told = drivers.losses(links.read())
+    except OSError:
+        return {}
+    return {
+        f"driver.{ifname}.{name}": value
+        for ifname, counted in told.items()
+        for name, value in counted.items()
+    }
+
+
 def _queue(told: Any) -> Any:
     stats = told.get_attr("TCA_STATS2")
     return stats.get_attr("TCA_STATS_QUEUE") if stats else {"drops": 0, "qlen": 0, "backlog": 0}
@@ -148,8 +169,8 @@ def programs(ifname: str) -> list[dict[str, Any]]:
     found = []
     with rtnetlink() as netlink:
         xdp = netlink.get_links(ifindex)[0].get_attr("IFLA_XDP")
-        number = (xdp.get_attr("IFLA_XDP_PROG_ID") if xdp else None) or 0
-        if number:
+        told = {xdp.get_attr(f"IFLA_XDP_{mode}PROG_ID") for mode in _XDP_MODES} if xdp else set()
+        for number in sorted(told - {None, 0}):
             found.append(_program("xdp", loaded.program_name(number), number))
         for place, parent in (("ingress", _INGRESS), ("egress", _EGRESS)):
             for number in loaded.query(ifindex, _TCX[place]):

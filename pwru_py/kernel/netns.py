@@ -11,15 +11,17 @@ import stat
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, TextIO, TypeVar
 
 from ..errors import NotFoundError, PrivilegeError, UsageError, reason
 from ..escape import escape, printable, quote
 from ..facts.containers import container_name, is_machine_made
-from ..facts.counters import of_device, parse_netstat, parse_own_addresses, rises
+from ..facts.counters import of_device, of_driver, parse_netstat, parse_own_addresses, rises
 
 if TYPE_CHECKING:
+    from .driver_counters import DriverCounters
     from .rtnetlink import Link, Links
 
 _T = TypeVar("_T")
@@ -298,6 +300,16 @@ def ifindex(name: str, path: str, what: str) -> int:
         raise NotFoundError(f"no interface {quote(name)} in {what}: see ip link") from None
 
 
+@dataclass(frozen=True, slots=True)
+class _Sources:
+    """``counted``: files of counters. ``addresses``: the one that has the own addresses."""
+
+    counted: tuple[TextIO, ...]
+    addresses: TextIO
+    links: Links
+    drivers: DriverCounters
+
+
 class Counters:
     """Counters of losses that are no drops, in the namespace that ``path`` leads to, '' the own.
 
@@ -305,13 +317,15 @@ class Counters:
     """
 
     def __init__(self, path: str) -> None:
+        from .driver_counters import DriverCounters
         from .rtnetlink import Links
 
-        def look() -> tuple[TextIO, TextIO, Links]:
-            return _own_file("netstat"), _own_file("fib_trie"), Links()
+        def look() -> _Sources:
+            counted = _own_file("netstat"), _own_file("snmp")
+            return _Sources(counted, _own_file("fib_trie"), Links(), DriverCounters())
 
         try:
-            self._sources: tuple[TextIO, TextIO, Links] | None = inside(path, look)
+            self._sources: _Sources | None = inside(path, look)
         except OSError:
             self._sources = None
         self._links: dict[str, Link] = {}
@@ -319,15 +333,19 @@ class Counters:
 
     def _read(self) -> dict[str, int]:
         """Nothing where they cannot be read."""
-        if self._sources is None:
+        sources = self._sources
+        if sources is None:
             return {}
-        counted, _, links = self._sources
+        found: dict[str, int] = {}
         try:
-            counted.seek(0)
-            found = parse_netstat(counted.read())
-            self._links = links.read()
+            for file in sources.counted:
+                file.seek(0)
+                found |= parse_netstat(file.read())
+            self._links = sources.links.read()
             for name, link in self._links.items():
                 found |= of_device(name, link.errors, link.overruns, link.missed)
+            for name, told in sources.drivers.losses(self._links).items():
+                found |= of_driver(name, told)
         except OSError:
             return {}
         return found
@@ -345,14 +363,18 @@ class Counters:
         if self._sources is None:
             return set()
         try:
-            self._sources[1].seek(0)
-            return parse_own_addresses(self._sources[1].read())
+            self._sources.addresses.seek(0)
+            return parse_own_addresses(self._sources.addresses.read())
         except OSError:
             return set()
 
     def close(self) -> None:
-        for source in self._sources or ():
-            source.close()
+        sources = self._sources
+        if sources is not None:
+            for file in (*sources.counted, sources.addresses):
+                file.close()
+            sources.links.close()
+            sources.drivers.close()
 
 
 def _own_file(name: str) -> TextIO:

@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import sys
 import time
 from typing import Any
 
-from ..escape import escape
 from ..facts.proc_counters import FILES, all_of
 from . import readings
-from .device_readings import queue_drops
-from .netns import Paths, current_inode, enter, name_by_process
+from .device_readings import driver_losses, queue_drops
+from .netns import NetnsNames, Paths, current_inode, enter, name_by_process
 from .reader import READY
 
 _NAMESPACES_MAX = 128  # whose counters are read before
@@ -34,6 +32,7 @@ class Process:
         self._own = self._here = current_inode()
         self._home = "/proc/self/ns/net"
         self._paths = Paths()
+        self._names = NetnsNames(devices=False)
         self._before: dict[int, dict[str, int]] = {}
         until_s = 0.0
         for inode in [only] if only else [self._own, *self._paths.known][:_NAMESPACES_MAX]:
@@ -58,7 +57,7 @@ class Process:
             with contextlib.suppress(OSError):
                 with open(f"/proc/thread-self/net/{name}", errors="replace") as file:
                     texts[name] = file.read()
-        return all_of(texts) | queue_drops()
+        return all_of(texts) | queue_drops() | driver_losses()
 
     def answer(self, question: dict[str, Any]) -> dict[str, Any]:
         """``error``: why nothing could be read; else ``values`` and the counters."""
@@ -80,8 +79,13 @@ class Process:
         return told
 
     def _called(self, inode: int) -> str:
+        """What people call it, '' where nothing tells; by its process where that came later."""
+        name = self._names.name(inode)
+        if name != str(inode):
+            return name
+        path = self._paths.known.get(inode, "")
         with contextlib.suppress(OSError):
-            return _name(self._paths.known[inode]) if inode in self._paths.known else ""
+            return name_by_process(int(path.split("/")[2])) if path.startswith("/proc/") else ""
         return ""
 
     def _value(self, inode: int, kind: str, args: list[Any]) -> Any:
@@ -92,13 +96,13 @@ class Process:
     def _elsewhere(self, here: int, proto: int, port: int) -> list[str]:
         """Names of other namespaces in which a socket listens at the port."""
         found, until_s = [], time.monotonic() + _ELSEWHERE_S
-        for inode, path in list(self._paths.known.items())[:_ELSEWHERE_MAX]:
+        for inode in list(self._paths.known)[:_ELSEWHERE_MAX]:
             if inode == here or time.monotonic() > until_s:
                 continue
             with contextlib.suppress(OSError):
                 self._go(inode)
                 if _open_here(proto, port):
-                    found.append(_name(path))
+                    found.append(self._called(inode))
         self._go(here)
         return found
 
@@ -114,13 +118,6 @@ def _open_here(proto: int, port: int) -> bool:
                     if columns[1].endswith(wanted) and listens:
                         return True
     return False
-
-
-def _name(path: str) -> str:
-    """What people call it: a name of ``ip netns``, else that of a container, pod or process."""
-    if not path.startswith("/proc/"):
-        return escape(os.fsencode(os.path.basename(path)))
-    return name_by_process(int(path.split("/")[2]))
 
 
 def _why(error: OSError) -> str:

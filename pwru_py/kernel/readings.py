@@ -27,6 +27,14 @@ _STATES = {
     0x00: "none", 0x01: "incomplete", 0x02: "reachable", 0x04: "stale", 0x08: "delay",
     0x10: "probe", 0x20: "failed", 0x40: "noarp", 0x80: "permanent",
 }  # fmt: skip
+_MAIN = 254
+_STANDARD_RULES = (0, 32766, 32767)  # local, main, default
+_INVERT = 2  # FIB_RULE_INVERT
+_RULE_MORE = (
+    "FRA_UID_RANGE", "FRA_IP_PROTO", "FRA_SPORT_RANGE", "FRA_DPORT_RANGE", "FRA_TUN_ID",
+    "FRA_L3MDEV",
+)  # fmt: skip
+_RULE_ACTIONS = {6: "blackhole", 7: "unreachable", 8: "prohibit"}
 _TCP, _UDP = 6, 17
 _LISTEN, _ALL_STATES = 1 << 10, 0xFFFFFFFF
 _MEMORY = 1 << 6  # INET_DIAG_SKMEMINFO
@@ -81,6 +89,61 @@ def route(daddr: str, saddr: str, iif: str, mark: int) -> dict[str, Any]:
             "table": found.get_attr("RTA_TABLE") or 0,
             "mtu": limited or (device.get_attr("IFLA_MTU") if device else 0) or 0,
         }
+
+
+def rules(family: int) -> list[dict[str, Any]]:
+    """Routing rules that somebody has added, in the order in which the kernel asks them.
+
+    ``family``: 4 or 6. ``text``: as ip-rule(8) has it. What must fit: ``src`` and ``dst``, a
+    prefix, ``iif``, ``oif``, '' for any; ``mark`` and ``mask``, which is 0 for any; ``not``: all of
+    that must not fit; ``more``: it looks at something else, too.
+    """
+    asked = socket.AF_INET6 if family == 6 else socket.AF_INET
+    with rtnetlink() as link:
+        found = [_rule(one) for one in link.get_rules(family=asked)]
+    own = [one for one in found if one["priority"] not in _STANDARD_RULES]
+    return sorted(own, key=lambda one: int(one["priority"]))[:MOST]
+
+
+def _rule(told: Any) -> dict[str, Any]:
+    def prefix(name: str) -> str:
+        address = told.get_attr(f"FRA_{name.upper()}")
+        return f"{address}/{told[f'{name}_len']}" if address else ""
+
+    mark = told.get_attr("FRA_FWMARK") or 0
+    mask = told.get_attr("FRA_FWMASK") or 0
+    one = {
+        "priority": told.get_attr("FRA_PRIORITY") or 0,
+        "src": prefix("src"),
+        "dst": prefix("dst"),
+        "iif": told.get_attr("FRA_IIFNAME") or "",
+        "oif": told.get_attr("FRA_OIFNAME") or "",
+        "mark": mark,
+        "mask": mask if mark or mask != 0xFFFFFFFF else 0,
+        "not": bool(told["flags"] & _INVERT),
+        "more": bool(told["tos"]) or any(told.get_attr(name) for name in _RULE_MORE),
+    }
+    table = told.get_attr("FRA_TABLE") or told["table"]
+    parts = [
+        "not" if one["not"] else "",
+        f"from {one['src'] or 'all'}",
+        f"to {one['dst']}" if one["dst"] else "",
+        f"fwmark {mark:#x}/{mask:#x}" if one["mask"] else "",
+        f"iif {one['iif']}" if one["iif"] else "",
+        f"oif {one['oif']}" if one["oif"] else "",
+        _RULE_ACTIONS.get(told["action"], f"lookup {table}"),
+    ]
+    return {**one, "text": f"{one['priority']}: " + " ".join(filter(None, parts))}
+
+
+def default_routes() -> list[str]:
+    """Of IPv4, in the main table: ``dev eth0 via 10.0.0.1``."""
+    with rtnetlink() as link:
+        return [
+            f"dev {name_of(one.get_attr('RTA_OIF') or 0)}"
+            + (f" via {gateway}" if (gateway := one.get_attr("RTA_GATEWAY")) else "")
+            for one in link.get_default_routes(family=socket.AF_INET, table=_MAIN)
+        ][:MOST]
 
 
 def next_hop(daddr: str, mark: int) -> dict[str, Any] | None:
@@ -193,6 +256,8 @@ KINDS: dict[str, Callable[..., Any]] = {
     "sysctl": read_sysctl,
     "route": route,
     "next_hop": next_hop,
+    "rules": rules,
+    "default_routes": default_routes,
     "sockets": sockets,
     "listeners": listeners,
     "link": link,

@@ -103,7 +103,7 @@ def parse_route(answer: bytes) -> Route:
     if kind == _NLMSG_ERROR:
         (number,) = struct.unpack_from("=i", answer, _HEADER.size)
         return Route(-number)
-    own = dict(_attributes(answer[_HEADER.size + _ROUTE.size :]))
+    own = dict(attributes(answer[_HEADER.size + _ROUTE.size :]))
     local = _ROUTE.unpack_from(answer, _HEADER.size)[7] == _RTN_LOCAL
     return Route(0, _number(own.get(_RTA_OIF, b"")), local)
 
@@ -151,7 +151,7 @@ def take_links(answer: bytes, found: dict[str, Link]) -> bool:
         message = answer[at : at + size]
         if kind == _NLMSG_ERROR:
             parse(message)
-        own = dict(_attributes(message[_HEADER.size + _LINK.size :]))
+        own = dict(attributes(message[_HEADER.size + _LINK.size :]))
         if len(counted := own.get(_IFLA_STATS64, b"")) >= _STATISTICS.size:
             numbers = _STATISTICS.unpack_from(counted)
             name = os.fsdecode(own.get(_IFLA_IFNAME, b"").rstrip(b"\0"))
@@ -174,7 +174,7 @@ def take_links(answer: bytes, found: dict[str, Link]) -> bool:
 
 def _driver_program(nested: bytes) -> int:
     """Where another one runs as generic XDP, too, the driver's has its own attribute."""
-    own = {kind: _number(value) for kind, value in _attributes(nested)}
+    own = {kind: _number(value) for kind, value in attributes(nested)}
     alone = own.get(_IFLA_XDP_ATTACHED) == _XDP_ATTACHED_DRV
     return own.get(_IFLA_XDP_DRV_PROG_ID, own.get(_IFLA_XDP_PROG_ID, 0) if alone else 0)
 
@@ -184,16 +184,17 @@ def _number(value: bytes) -> int:
 
 
 def _kind(nested: bytes) -> str:
-    return os.fsdecode(dict(_attributes(nested)).get(_IFLA_INFO_KIND, b"").rstrip(b"\0"))
+    return os.fsdecode(dict(attributes(nested)).get(_IFLA_INFO_KIND, b"").rstrip(b"\0"))
 
 
 def _network(nested: bytes) -> int | None:
-    own = dict(_attributes(nested))
-    value = dict(_attributes(own.get(_IFLA_INFO_DATA, b""))).get(_NETWORK_ID.get(_kind(nested), 0))
+    own = dict(attributes(nested))
+    value = dict(attributes(own.get(_IFLA_INFO_DATA, b""))).get(_NETWORK_ID.get(_kind(nested), 0))
     return _number(value) if value else None
 
 
-def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
+def attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Kind and value of each, without the flags of the kind (struct rtattr)."""
     at = 0
     while at + _ATTRIBUTE.size <= len(data):
         size, kind = _ATTRIBUTE.unpack_from(data, at)

@@ -222,6 +222,7 @@ import os, socket, time
 s = socket.socket(socket.AF_{family}, socket.SOCK_{"DGRAM" if udp else "STREAM"})
 if "{family}" == "INET6":
     s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, {int(not udp)})
 s.bind(("{address}", 4000))
 {"" if udp else "s.listen(0)"}
 if stays := os.fork():
@@ -474,3 +475,41 @@ def test_a_journey_has_advice_too(net: Net) -> None:
     with net.tracing("--journey", "--advice", "--output-json", "udp dst port 4000") as traces:
         net.python("a", SEND)
     assert first(advice(traces[0], "NO_SOCKET"))[0] == "proven"
+
+
+def test_a_rule_that_keeps_a_packet_from_its_route(net: Net) -> None:
+    """Without the rule the same error is told of a missing route."""
+    rule = "ip rule {} from 10.77.1.2 iif e1 lookup 77"
+    table = "ip route {} unreachable default table 77"
+    change = [f"{rule.format(do)}; {table.format(do)}" for do in ("add", "del")]
+    with changed(net, "r", *change), advising(net, "r", "icmp") as traces:
+        net.run("a", PING, check=False)
+    said = advice(traces[0], "ip_error")
+    verdict, what = first(said)
+    assert verdict == "proven"
+    assert what.startswith(f"a routing rule keeps it from the route to {B} (dev e2): ")
+    assert what.endswith("from 10.77.1.2/32 iif e1 lookup 77")
+    other = f"{rule.replace('10.77.1.2', '10.99.0.1').format('add')}; {table.format('add')}"
+    gone = f"{rule.replace('10.77.1.2', '10.99.0.1').format('del')}; {table.format('del')}"
+    with changed(net, "r", other, gone), advising(net, "r", "icmp") as traces:
+        net.run("a", "ping -c2 -i0.2 -W1 192.0.2.9", check=False)
+    assert first(advice(traces[0], "ip_error")) == ("proven", "no route leads to 192.0.2.9")
+
+
+def test_a_program_that_has_no_route_to_send_by(net: Net) -> None:
+    send = SEND.replace("10.77.2.2", "192.0.2.9")
+    route = "ip route {} default via 10.77.1.1"
+    with changed(net, "a", route.format("del"), route.format("add")):
+        with advising(net, "a", "udp") as traces:
+            net.python("a", send, check=False)
+    said = advice(traces[0], "OutNoRoutes")
+    assert first(said)[0] == "likely", "the counter does not tell the target"
+    assert first(said)[1].endswith("there is no default route")
+    assert facts(said)["OutNoRoutes"]["rise"] == 1
+    rule = "ip rule {} to 192.0.2.0/24 unreachable"
+    with changed(net, "a", rule.format("add"), rule.format("del")):
+        with advising(net, "a", "udp") as traces:
+            net.python("a", send, check=False)
+    said = advice(traces[0], "OutNoRoutes")
+    assert "there is no default route" not in first(said)[1]
+    assert facts(said)["ip rule"]["value"].endswith("from all to 192.0.2.0/24 unreachable")

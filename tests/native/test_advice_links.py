@@ -164,3 +164,42 @@ def test_a_driver_s_program_has_its_name(net: Net, program: str) -> None:
     said = advice(traces[0], "veth_xdp_rcv_skb")
     assert first(said)[0] == "proven"
     assert "program xdp_drop (id " in first(said)[1]
+
+
+def test_frames_that_no_filter_sees_and_the_driver_counts(net: Net, program: str) -> None:
+    """The namespace's counter rises, whatever the filter; without the program none is blamed."""
+    load = f"ip link set dev e3 xdpdrv obj {program} sec xdp"
+    off = "ip link set dev e3 xdpdrv off"
+    with changed(net, "b", load, off), advising(net, "b", "tcp port 9") as traces:
+        net.run("a", PING, check=False)
+    said = advice(traces[0], "rx_xdp_drops")
+    assert traces[0].summary["silent"] == {"e3: rx_xdp_drops": said["packets"]}
+    assert first(said)[0] == "proven"
+    assert "by program xdp_drop (id " in first(said)[1]
+    assert facts(said)["e3 rx_xdp_drops"]["rise"] == said["packets"] >= 2
+    with changed(net, "b", load, off), advising(net, "b", "tcp port 9") as traces:
+        net.run("a", PING, check=False)
+        net.run("b", off)
+    said = advice(traces[0], "rx_xdp_drops")
+    assert first(said)[0] == "likely"
+    assert "xdp_drop" not in first(said)[1]
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "words"),
+    [
+        ("127.0.0.1", B, "127.0.0.0/8 is not taken from e1"),
+        ("10.77.1.2", "127.0.0.1", "127.0.0.0/8 is not taken from e1"),
+        ("224.0.0.1", B, "no packet may have 224.0.0.1 as its source"),
+        ("10.77.1.2", "0.0.0.0", "no packet may have 0.0.0.0 as its target"),
+    ],
+)
+def test_addresses_that_no_packet_may_have(net: Net, source: str, target: str, words: str) -> None:
+    ip = FRAME.replace('"10.77.1.2"', f'"{source}"').replace('"10.77.2.2"', f'"{target}"')
+    sums = "ip = ip[:10] + bytes(2) + ip[12:]; t = sum(struct.unpack('!10H', ip[:20])); "
+    sums += "t = (t & 0xFFFF) + (t >> 16); "
+    sums += "ip = ip[:10] + struct.pack('!H', ~((t & 0xFFFF) + (t >> 16)) & 0xFFFF) + ip[12:]\n"
+    with advising(net, "r", "udp dst port 4000") as traces:
+        net.python("a", f"{ip}{sums}frame('020000000101', 0x800, ip)")
+    (said,) = (r for r in traces[0].records if r["type"] == "advice")
+    assert first(said) == ("proven", words)

@@ -16,6 +16,7 @@ IpExt: 5 6
 def test_counters_of_proc() -> None:
     assert parse_netstat(NETSTAT) == {"ListenOverflows": 2, "ListenDrops": 3, "TCPReqQFullDrop": 4}
     assert parse_netstat("") == {}
+    assert parse_netstat("Ip: Forwarding OutNoRoutes\nIp: 1 3\n") == {"OutNoRoutes": 3}
     assert of_device("wg0:1", 3, 2, 1) == {
         "wg0:1: receive errors": 3,
         "wg0:1: receive overruns": 2,

@@ -31,13 +31,24 @@ def test_a_slow_first_reading_costs_no_namespace_its_counters(
     assert set(Process(0)._before) == {10, 11, 12, 13}, "all but the one behind the 2 s"
 
 
-def test_a_namespace_is_called_as_elsewhere() -> None:
-    """The kernel's own threads are in that of the host, as process 1 may be in a container's."""
-    threads = [pid for pid in os.listdir("/proc") if pid.isdigit() and is_kthreadd(pid)]
-    assert {reader_process._name(f"/proc/{pid}/ns/net") for pid in threads} <= {"host"}
-    assert reader_process._name("/proc/1/ns/net") == "host"
+def test_the_kernel_s_own_threads_are_in_that_of_the_host() -> None:
+    """As process 1 may be in a container's."""
+    threads = [int(pid) for pid in os.listdir("/proc") if pid.isdigit() and is_kthreadd(pid)]
+    assert {netns.name_by_process(pid) for pid in threads} <= {"host"}
+
+
+def test_a_namespace_is_called_as_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also one that has a process only since the start."""
+    monkeypatch.setattr(Process, "_counters", lambda process: {})
+    process = Process(netns.current_inode())
     own = Path("/proc/self/comm").read_text().strip()
-    assert reader_process._name(f"/proc/{os.getpid()}/ns/net") == f"{own}:{os.getpid()}"
+    process._paths.known = {
+        6: "/proc/1/ns/net",
+        7: f"/proc/{os.getpid()}/ns/net",
+        8: "/run/netns/gone",
+    }
+    called = [process._called(inode) for inode in (6, 7, 8, 9)]
+    assert called == ["host", f"{own}:{os.getpid()}", "", ""]
 
 
 def is_kthreadd(pid: str) -> bool:

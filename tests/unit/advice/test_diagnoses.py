@@ -55,7 +55,8 @@ def test_every_reason_is_one_of_a_kernel() -> None:
 SURE = (
     "IP_INHDR", "IP_INVALID_SOURCE", "IP_INVALID_DEST", "TCP_LISTEN_OVERFLOW",
     "SOCKET_BACKLOG", "TCP_ZEROWINDOW", "TCP_RFC7323_PAWS", "TCP_RFC7323_TW_PAWS", "TCP_OFOMERGE",
-    "TCP_OLD_DATA", "TCP_MD5NOTFOUND", "TCP_MD5UNEXPECTED", "TCP_MD5FAILURE", "UDP_CSUM",
+    "TCP_INVALID_END_SEQUENCE", "TCP_OVERWINDOW", "TCP_MD5NOTFOUND", "TCP_MD5UNEXPECTED",
+    "TCP_MD5FAILURE", "UDP_CSUM",
     "TCP_CSUM", "IP_CSUM", "ICMP_CSUM", "UNHANDLED_PROTO", "VXLAN_VNI_NOT_FOUND",
     "VXLAN_INVALID_HDR", "LOCAL_MAC", "NO_TX_TARGET", "FRAG_REASM_TIMEOUT", "FRAG_TOO_FAR",
     "DUP_FRAG",
@@ -166,6 +167,49 @@ def test_no_way_out() -> None:
     assert first(asked, answers(none)) == ("proven", "no route leads to 10.0.0.2")
     there = {route("10.0.0.2"): {"type": "unicast", "dev": "eth0"}}
     assert first(asked, answers(there))[0] == "not this"
+
+
+def rule(**more: Any) -> dict[str, Any]:
+    one: dict[str, Any] = {"src": "", "dst": "", "iif": "", "oif": "", "mark": 0, "mask": 0}
+    return one | {"priority": 9, "not": False, "more": False, "text": "9: from x lookup 77"} | more
+
+
+@pytest.mark.parametrize(
+    ("one", "verdict"),
+    [
+        (rule(src="10.0.0.0/24"), "proven"),
+        (rule(src="10.0.0.0/24", more=True), "likely"),
+        (rule(src="10.9.0.0/24"), ""),
+        (rule(src="10.9.0.0/24", **{"not": True}), "proven"),
+        (rule(dst="10.0.0.2/32", iif="eth0"), "proven"),
+        (rule(iif="lo"), ""),
+        (rule(mark=2, mask=2), "proven"),
+        (rule(mark=1, mask=1), ""),
+        (rule(oif="eth1"), ""),
+    ],
+)
+def test_a_rule_that_a_packet_meets(one: dict[str, Any], verdict: str) -> None:
+    values: dict[Reading, Any] = {
+        sysctl("net/ipv4/conf/eth0/forwarding"): "1",
+        route("10.0.0.2", "10.0.0.1", "eth0", 2): {"error": errno.ENETUNREACH},
+        route("10.0.0.2"): {"type": "unicast", "dev": "eth1"},
+        Reading("rules", (4,)): [one],
+    }
+    told = first(drop("IP_INNOROUTES", "ip_error", mark=2), answers(values))
+    by_rule = "a routing rule keeps it from the route to 10.0.0.2 (dev eth1): 9: from x lookup 77"
+    assert told == ((verdict, by_rule) if verdict else ("proven", "no route leads to 10.0.0.2"))
+
+
+def test_several_rules_are_not_proven_and_a_target_without_a_route_has_none() -> None:
+    out = drop("IP_OUTNOROUTES", "__ip_queue_xmit", TCP, mark=2)
+    values: dict[Reading, Any] = {
+        route("10.0.0.2", "", "", 2): {"error": errno.EACCES},
+        route("10.0.0.2"): {"type": "unicast", "dev": "eth1"},
+        Reading("rules", (4,)): [rule(mark=2, mask=2), rule(iif="lo")],
+    }
+    assert first(out, answers(values))[0] == "likely"
+    none = values | {route("10.0.0.2"): {"error": errno.ENETUNREACH}}
+    assert first(out, answers(none))[1] == "a prohibit route or rule holds 10.0.0.2"
 
 
 # Neighbours
@@ -279,6 +323,14 @@ def test_what_a_connection_refuses(reason: str, counter: str) -> None:
     (found,) = findings(drop(reason, packet=TCP), answers(rises={f"TcpExt.{counter}": 2}))
     assert found.verdict == "proven"
     assert found.proof == (Fact(counter, 102, None, 2),)
+
+
+def test_old_bytes_are_a_probe_where_none_was_sent_again() -> None:
+    again = answers(rises={"TcpExt.DelayedACKLost": 1})
+    assert first(drop("TCP_OLD_DATA", packet=TCP), again)[0] == "proven"
+    probe = answers(rises={"TcpExt.DelayedACKLost": 0})
+    verdict, what = first(drop("TCP_OLD_DATA", packet=TCP), probe)
+    assert (verdict, "a probe (keep-alive" in what) == ("likely", True)
 
 
 def test_a_wrong_checksum_from_a_tunnel_points_at_offload_and_from_a_card_at_the_link() -> None:
@@ -562,6 +614,48 @@ def test_receive_errors_of_wireguard_and_of_a_card() -> None:
             {"wg0: receive errors": 3}, answers({link("wg0"): {"kind": kind}})
         )
         assert (ifname, words in found[0].what) == ("wg0", True)
+
+
+@pytest.mark.parametrize(
+    ("counter", "verdict", "words"),
+    [
+        ("rx_xdp_drops", "likely", "none is there now"),
+        ("rx_out_of_buffer", "proven", "did not empty the receive ring of e"),
+        ("conntrack_allowance_exceeded", "proven", "past this machine's limit for conntrack"),
+        ("rx_buff_alloc_err", "proven", "no memory"),
+        ("rx_discards", "likely", "dropped frames that came"),
+        ("tx_discards", "likely", "were to be sent"),
+    ],
+)
+def test_what_a_driver_counts(counter: str, verdict: str, words: str) -> None:
+    risen = {f"e: {counter}": 2}
+    assert silent.known(risen)
+    told = answers(rises={f"driver.e.{counter}": 2})
+    ((_, name, ifname, found),) = silent.judge(risen, told)
+    assert (name, ifname, found[0].verdict) == (counter, "e", verdict)
+    assert words in found[0].what
+    assert found[0].proof[0] == Fact(f"e {counter}", 102, None, 2)
+    ((*_, found),) = silent.judge(risen, answers())
+    assert found[0].proof[0] == Fact(f"e {counter}", 2), "a device that has gone"
+
+
+def test_an_xdp_program_in_a_driver_has_its_name() -> None:
+    there = {Reading("programs", ("e",)): [program("xdp", "guard", 9), program("ingress", "tc")]}
+    ((*_, found),) = silent.judge({"e: rx_xdp_drops": 2}, answers(there))
+    assert found[0].verdict == "proven"
+    assert "by program guard (id 9)" in found[0].what
+
+
+def test_a_program_without_a_route() -> None:
+    default, rules = Reading("default_routes"), Reading("rules", (4,))
+    for values, words in (
+        ({}, "no route led there"),
+        ({default: []}, "there is no default route"),
+        ({default: ["dev e0"], rules: [rule()]}, "a rule asks another table, or refuses it"),
+        ({default: ["dev e0"], rules: []}, "there is a default route now"),
+    ):
+        ((*_, found),) = silent.judge({"OutNoRoutes": 3}, answers(values))
+        assert (found[0].verdict, words in found[0].what) == ("likely", True)
 
 
 def test_two_settings_that_both_keep_arp_silent_are_likely() -> None:
