@@ -1,12 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Programs at devices, bridges, protocols nobody handles. Pure."""
+"""Programs at devices, protocols nobody handles. Pure."""
 
 from __future__ import annotations
 
-from .case import ANY, Answers, Diagnosis, Drop, Fact, Finding, Reading, Verdict, link
+from .case import ANY, Answers, Diagnosis, Drop, Fact, Finding, Reading, Verdict
 
-_STP = {0: "disabled", 1: "listening", 2: "learning", 3: "forwarding", 4: "blocking"}
-_FORWARDING = 3
 _PROTOCOLS = {
     0x0800: "IPv4",
     0x8847: "MPLS",
@@ -64,64 +62,42 @@ def _called(program: dict[str, object]) -> str:
     return f"{'program' if program['bpf'] else 'filter'} {program['name'] or '?'}{number}"
 
 
-# Bridges
+# netkit: the sender's end runs its programs when the packet has the receiver's device already.
 
 
-def _bridge_needs(drop: Drop) -> tuple[Reading, ...]:
-    return (link(drop.ifname), Reading("bridge_port", (drop.ifname,)))
+def _pair(drop: Drop) -> Reading:
+    return Reading("netkit", (drop.ifname,))
 
 
-def _bridge(drop: Drop, answers: Answers) -> list[Finding]:
-    port = answers.get(Reading("bridge_port", (drop.ifname,)))
-    device = drop.ifname
-    if port is None:
+def _netkit(drop: Drop, answers: Answers) -> list[Finding]:
+    pair, device = answers.get(_pair(drop)), drop.ifname
+    if pair is None:
         return []
-    bridge, state = port["bridge"], port["state"]
-    findings = []
-    stated = Fact(f"STP state of {device} in {bridge}", _STP.get(state, str(state)))
-    told = drop.reason == "BRIDGE_INGRESS_STP_STATE"
-    if state != _FORWARDING:
-        what = f"the port {device} of {bridge} is {_STP.get(state, state)}, not forwarding"
-        change = "wait for STP, or see its topology; without STP a loop floods the network"
-        verdict = Verdict.PROVEN if told else Verdict.LIKELY
-        findings.append(Finding(verdict, what, (stated,), change))
-    elif told:
-        what = f"the port {device} did not forward then; it does now"
-        findings.append(Finding(Verdict.LIKELY, what, (stated,), "nothing: STP has settled"))
-    else:
-        findings.append(Finding(Verdict.NOT_THIS, "the port forwards", (stated,)))
-    if port["filtering"]:
-        vids = port["vlans"]
-        listed = ", ".join(map(str, vids[:12])) or "none"
-        pvid = f"untagged is VLAN {port['pvid']}" if port["pvid"] else "untagged frames are refused"
-        proof = (Fact(f"VLANs of {device}", listed), Fact("pvid", port["pvid"] or "none"))
-        what = f"{bridge} filters VLANs, and {device} is in {listed}; {pvid}"
-        change = f"bridge vlan add vid N dev {device} (the port reaches that VLAN then)"
-        sure = not vids and drop.function == "__allowed_ingress"
-        verdict = Verdict.PROVEN if sure else Verdict.LIKELY
-        filtered = Finding(verdict, what, proof, change)
-        ingress = drop.function in ("__allowed_ingress", "br_allowed_ingress")
-        findings.insert(0 if ingress or state == _FORWARDING else len(findings), filtered)
-    elif drop.function == "__allowed_ingress":
-        off = Finding(Verdict.LIKELY, f"{bridge} filtered VLANs then; it does not now")
-        findings.insert(0, off)
-    else:
-        findings.append(Finding(Verdict.NOT_THIS, f"{bridge} does not filter VLANs"))
-    return findings
-
-
-def _hairpin(drop: Drop, answers: Answers) -> list[Finding]:
-    port = answers.get(Reading("bridge_port", (drop.ifname,)))
-    if port is None:
-        return []
-    proof = (Fact(f"hairpin of {drop.ifname}", "on" if port["hairpin"] else "off"),)
-    if port["state"] != _FORWARDING:
-        return _bridge(drop, answers)
-    if port["hairpin"]:
-        return [Finding(Verdict.NOT_THIS, f"{drop.ifname} reflects frames (hairpin)", proof)]
-    what = f"its target lies behind {drop.ifname}, by which it came: a bridge does not send it back"
-    change = f"bridge link set dev {drop.ifname} hairpin on (for NAT back to the sender's own host)"
-    return [Finding(Verdict.LIKELY, what, proof, change)]
+    if not pair["carrier"]:
+        what = f"the other end of {device} is down"
+        down = Fact(f"{device} carrier", 0)
+        return [
+            Finding(Verdict.PROVEN, what, (down,), "ip link set … up, in the namespace it is in")
+        ]
+    end = "peer" if pair["primary"] else "primary"
+    drops, found = pair["peer_drops"], [p for p in pair["programs"] if p["place"] == end]
+    policy = Fact(f"policy of the {end} end", "drop" if drops else "pass")
+    names = ", ".join(f"program {p['name'] or '?'} (id {p['id']})" for p in found[:3])
+    change = "change that program or policy: its owner (a CNI) keeps pods apart by it"
+    if not pair["primary"] and not drops:
+        what = f"a BPF program of the other, primary end of {device} refused it, on the host"
+        return [Finding(Verdict.LIKELY, what, (policy,), f"see bpftool net there; {change}")]
+    if not found:
+        sure = drops and pair["primary"]
+        what = f"the {end} end of {device} drops what no program lets pass: its policy"
+        if not drops:
+            what = f"a BPF program of the {end} end of {device} refused it; none is there now"
+        return [Finding(Verdict.PROVEN if sure else Verdict.LIKELY, what, (policy,), change)]
+    proof = (*(Fact(f"netkit {end}", f"{p['name']} (id {p['id']})") for p in found[:3]), policy)
+    what = f"at the {end} end of {device} it was refused by {names}"
+    what += " or the policy, drop" if drops else ""
+    sure = len(found) == 1 and not drops
+    return [Finding(Verdict.PROVEN if sure else Verdict.LIKELY, what, proof, change)]
 
 
 # Protocols
@@ -149,22 +125,10 @@ DIAGNOSES = (
         "net/core/dev.c: do_xdp_generic(), sch_handle_ingress(), sch_handle_egress()",
     ),
     Diagnosis(
-        (
-            ("BRIDGE_INGRESS_STP_STATE", ANY),
-            ("", "__allowed_ingress"),
-            ("", "br_allowed_ingress"),
-            ("", "br_handle_frame"),
-            ("", "br_handle_frame_finish"),
-        ),
-        _bridge_needs,
-        _bridge,
-        "net/bridge/br_input.c: br_handle_frame(), net/bridge/br_vlan.c: __allowed_ingress()",
-    ),
-    Diagnosis(
-        (("", "br_forward"),),
-        _bridge_needs,
-        _hairpin,
-        "net/bridge/br_forward.c: br_forward()",
+        (("", "netkit_xmit"),),
+        lambda drop: (_pair(drop),),
+        _netkit,
+        "drivers/net/netkit.c: netkit_xmit()",
     ),
     Diagnosis(
         (("UNHANDLED_PROTO", ANY),),

@@ -6,8 +6,10 @@ from __future__ import annotations
 from functools import cache
 
 from . import (
+    bridges,
     devices,
     forwarding,
+    groups,
     neighbours,
     netfilter,
     queues,
@@ -19,7 +21,8 @@ from . import (
 from .case import ANY, VAGUE, Answers, Diagnosis, Drop, Finding, Reading, Verdict
 
 _ROOMS = (
-    routing, forwarding, neighbours, sockets, tcp, netfilter, queues, devices, tunnels,
+    routing, forwarding, neighbours, sockets, tcp, netfilter, queues, devices, bridges,
+    groups, tunnels,
 )  # fmt: skip
 _ORDER = (Verdict.PROVEN, Verdict.LIKELY, Verdict.NOT_THIS)
 

@@ -68,7 +68,7 @@ _TCP_CAUSES = {
         "the sender sent into a closed window: the process here reads too slowly",
         "read faster, or a larger receive buffer (net.ipv4.tcp_rmem)",
     ),
-    "TCP_INVALID_END_SEQUENCE": (  # 6.16
+    "TCP_INVALID_END_SEQUENCE": (  # 6.17
         "TcpExt.BeyondWindow",
         "the packet reaches past the open window: the process here reads too slowly, or the sender "
         "ignores the window",

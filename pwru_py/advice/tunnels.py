@@ -6,7 +6,21 @@ from __future__ import annotations
 from ipaddress import ip_address, ip_network
 from typing import Any
 
-from .case import ANY, Answers, Diagnosis, Drop, Fact, Finding, Reading, Verdict, setting, sysctl
+from .bridges import NO_TARGET, behind
+from .case import (
+    ANY,
+    VAGUE,
+    Answers,
+    Diagnosis,
+    Drop,
+    Fact,
+    Finding,
+    Reading,
+    Verdict,
+    link,
+    setting,
+    sysctl,
+)
 
 VXLANS = Reading("vxlans")
 
@@ -15,7 +29,45 @@ def _peers(drop: Drop) -> Reading:
     return Reading("wireguard", (drop.ifname,))
 
 
+def _vxlan_needs(drop: Drop) -> tuple[Reading, ...]:
+    if drop.reason not in (NO_TARGET, *VAGUE):
+        return (VXLANS,)
+    ask = (VXLANS, link(drop.ifname))
+    return ask if drop.tuple is None else (*ask, behind(drop))
+
+
+def _no_remote(drop: Drop, answers: Answers) -> list[Finding]:
+    """By its forwarding table, which a CNI or BGP fills where it does not learn."""
+    device = answers.get(link(drop.ifname)) or {}
+    if device.get("kind") != "vxlan":
+        return []
+    goal = (answers.get(behind(drop)) if drop.tuple is not None else None) or {}
+    mac, name = goal.get("mac", ""), drop.ifname
+    proof = (
+        Fact(f"remote of {mac or 'the target'} in the FDB of {name}", _listed(goal.get("remotes"))),
+        Fact("default remote", _listed(goal.get("default"))),
+        Fact("FDB entries", goal.get("entries", 0)),
+    ) if goal else ()  # fmt: skip
+    told = drop.reason == NO_TARGET
+    if goal.get("remotes") or goal.get("default"):
+        what = f"{name} knows a remote for the frame's target now"
+        verdict = Verdict.LIKELY if told else Verdict.NOT_THIS
+        return [Finding(verdict, what, proof, "nothing, if packets pass now" if told else "")]
+    what = f"{name} knows no remote for the frame's target"
+    change = (
+        f"bridge fdb append {mac or 'MAC'} dev {name} dst REMOTE, or a remote or group for it; see "
+        "who is to fill its FDB (CNI, EVPN)"
+    )
+    return [Finding(Verdict.PROVEN if told else Verdict.LIKELY, what, proof, change)]
+
+
+def _listed(remotes: list[str] | None) -> str:
+    return ", ".join((remotes or [])[:4]) or "none"
+
+
 def _vxlan(drop: Drop, answers: Answers) -> list[Finding]:
+    if drop.reason in (NO_TARGET, *VAGUE):
+        return [] if drop.function.startswith("br_") else _no_remote(drop, answers)
     devices = answers.get(VXLANS)
     listed = ", ".join(f"{d['name']}: {d['vni']}" for d in (devices or [])[:6]) or "none"
     proof = (Fact("VNIs here", listed),) if devices is not None else ()
@@ -26,10 +78,6 @@ def _vxlan(drop: Drop, answers: Answers) -> list[Finding]:
     if drop.reason == "LOCAL_MAC":
         what = "a frame in the tunnel has the device's own MAC as its source: a loop, or a twin"
         return [Finding(Verdict.PROVEN, what, proof, "give each end its own MAC address")]
-    if drop.reason == "NO_TX_TARGET":
-        what = f"{drop.ifname} knows no remote for the frame's target"
-        change = f"bridge fdb add MAC dev {drop.ifname} dst REMOTE, or a remote or group for it"
-        return [Finding(Verdict.PROVEN, what, proof, change)]
     what = "the VXLAN header has flags that no device here takes: another protocol, or GBP/GPE"
     change = "give both ends the same options (gbp, gpe), or another port"
     return [Finding(Verdict.PROVEN, what, proof, change)]
@@ -155,16 +203,15 @@ def _fragments(drop: Drop, answers: Answers) -> list[Finding]:
 
 DIAGNOSES = (
     Diagnosis(
-        tuple(
-            (reason, ANY)
-            for reason in (
-                "VXLAN_VNI_NOT_FOUND",
-                "VXLAN_INVALID_HDR",
-                "LOCAL_MAC",
-                "NO_TX_TARGET",
-            )
+        (
+            ("VXLAN_VNI_NOT_FOUND", ANY),
+            ("VXLAN_INVALID_HDR", ANY),
+            ("LOCAL_MAC", ANY),
+            (NO_TARGET, ANY),
+            ("", "vxlan_xmit"),
+            ("", "vxlan_xmit_one"),
         ),
-        lambda drop: (VXLANS,),
+        _vxlan_needs,
         _vxlan,
         "drivers/net/vxlan/vxlan_core.c: vxlan_rcv(), vxlan_xmit()",
     ),

@@ -28,7 +28,7 @@ def resolve(text: str) -> int:
     if _is_group(text):
         return os.stat(text).st_ino
     pid = re.fullmatch("pid:([0-9]{1,10})", text)
-    with _hierarchy() as root:
+    with hierarchy() as root:
         path = f"{root}/{_path_of(pid[1]) if pid else text}"
         if not _is_group(path):
             raise NotFoundError(
@@ -44,7 +44,7 @@ def own_group() -> Iterator[str]:
 
     Raises PrivilegeError, PwruError.
     """
-    with _hierarchy() as root:
+    with hierarchy() as root:
         parent = os.path.normpath(f"{root}/{_path_of('self')}")
         name = f"{_PREFIX}{os.getpid()}"
         _remove_left(parent)
@@ -85,8 +85,11 @@ def _is_group(path: str) -> bool:
 
 
 @contextlib.contextmanager
-def _hierarchy() -> Iterator[str]:
-    """Where cgroup v2 is mounted; else (``ip netns exec`` hides it) a mount that none else sees."""
+def hierarchy() -> Iterator[str]:
+    """Where cgroup v2 is mounted; else (``ip netns exec`` hides it) a mount that none else sees.
+
+    Raises PrivilegeError.
+    """
     with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as lines:
         for line in lines:  # proc_pid_mountinfo(5)
             before, _, after = line.partition(" - ")

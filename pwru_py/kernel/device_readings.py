@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Readings of devices: bridge ports, queues, programs, tunnels; as in ``readings``."""
+"""Readings of devices: queues, programs, drivers, tunnels; as in ``readings``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from . import loaded
 from .driver_counters import DriverCounters
 from .netlink import MOST, name_of, rtnetlink
-from .rtnetlink import Links
+from .rtnetlink import Links, attributes
 
 _ROOT = 0xFFFFFFFF  # TC_H_ROOT
 _INGRESS, _EGRESS = 0xFFFFFFF2, 0xFFFFFFF3
@@ -34,52 +34,25 @@ def link(ifname: str) -> dict[str, Any] | None:
             data.get_attr("IFLA_VLAN_ID")
             for one in netlink.get_links(kind="vlan")
             if one.get_attr("IFLA_LINK") == ifindex
-            and (data := _linkinfo(one, "IFLA_INFO_DATA")) is not None
+            and (data := linkinfo(one, "IFLA_INFO_DATA")) is not None
         ]
     return {
-        "kind": _linkinfo(told, "IFLA_INFO_KIND") or "",
+        "kind": linkinfo(told, "IFLA_INFO_KIND") or "",
         "state": str(told.get_attr("IFLA_OPERSTATE")).lower(),
         "carrier": told.get_attr("IFLA_CARRIER"),
         "mac": told.get_attr("IFLA_ADDRESS") or "",
         "mtu": told.get_attr("IFLA_MTU"),
         "promiscuity": told.get_attr("IFLA_PROMISCUITY") or 0,
         "txqlen": told.get_attr("IFLA_TXQLEN"),
-        "master_kind": _linkinfo(told, "IFLA_INFO_SLAVE_KIND") or "",
+        "master_kind": linkinfo(told, "IFLA_INFO_SLAVE_KIND") or "",
         "vlans": upper,
     }
 
 
-def _linkinfo(told: Any, name: str) -> Any:
+def linkinfo(told: Any, name: str) -> Any:
+    """An attribute that is nested in the kind's; None where there is none."""
     nested = told.get_attr("IFLA_LINKINFO")
     return nested.get_attr(name) if nested else None
-
-
-def bridge_port(ifname: str) -> dict[str, Any] | None:
-    """A port: its ``bridge``, STP ``state``, ``hairpin``, whether the bridge does VLAN
-    ``filtering``, its ``vlans`` and ``pvid``; None of what is no port.
-    """
-    ifindex = socket.if_nametoindex(ifname)
-    with rtnetlink() as netlink:
-        told = netlink.get_links(ifindex)[0]
-        if _linkinfo(told, "IFLA_INFO_SLAVE_KIND") != "bridge":
-            return None
-        port = _linkinfo(told, "IFLA_INFO_SLAVE_DATA")
-        bridge = netlink.get_links(told.get_attr("IFLA_MASTER"))[0]
-        filtering = _linkinfo(bridge, "IFLA_INFO_DATA").get_attr("IFLA_BR_VLAN_FILTERING")
-        vlans, pvid = [], 0
-        for one in netlink.get_vlans(index=ifindex) if filtering else ():
-            for name, value in (one.get_attr("IFLA_AF_SPEC") or {"attrs": []})["attrs"]:
-                if name == "IFLA_BRIDGE_VLAN_INFO" and one["index"] == ifindex:
-                    vlans.append(value["vid"])
-                    pvid = value["vid"] if value["flags"] & 2 else pvid
-    return {
-        "bridge": bridge.get_attr("IFLA_IFNAME"),
-        "state": port.get_attr("IFLA_BRPORT_STATE"),
-        "hairpin": bool(port.get_attr("IFLA_BRPORT_MODE")),
-        "filtering": bool(filtering),
-        "vlans": sorted(vlans),
-        "pvid": pvid,
-    }
 
 
 def qdiscs(ifname: str) -> list[dict[str, Any]]:
@@ -192,13 +165,45 @@ def _filter(place: str, told: Any) -> dict[str, Any]:
     return {"place": place, "name": name, "id": 0, "bpf": is_bpf}
 
 
+def netkit(ifname: str) -> dict[str, Any] | None:
+    """A netkit device: whether it is the ``primary`` one of the pair; whether the policies of both
+    drop (``drops``, ``peer_drops``); ``carrier``: the other is up; ``programs`` of both ends where
+    it is the primary one: ``place`` (primary, peer), ``name``, ``id``.
+    """
+    ifindex = socket.if_nametoindex(ifname)
+    with rtnetlink() as netlink:
+        told = netlink.get_links(ifindex)[0]
+        if linkinfo(told, "IFLA_INFO_KIND") != "netkit":
+            return None
+        options = dict(attributes(_octets(linkinfo(told, "IFLA_INFO_DATA"))))
+        carrier = told.get_attr("IFLA_CARRIER")
+    programs = [
+        {"place": place, "name": loaded.program_name(number), "id": number}
+        for place, kind in _NETKIT.items()
+        for number in loaded.query(ifindex, kind)
+    ]
+    own, peer = (options.get(name, b"\0")[0] == _NETKIT_DROP for name in _NETKIT_POLICIES)
+    return {
+        "primary": options.get(_NETKIT_PRIMARY, b"\0")[0] == 1,
+        "drops": own,
+        "peer_drops": peer,
+        "carrier": bool(carrier),
+        "programs": programs,
+    }
+
+
+def _octets(told: Any) -> bytes:
+    """Of an attribute that pyroute2 does not know."""
+    return bytes.fromhex(told.replace(":", "")) if isinstance(told, str) else b""
+
+
 def vxlans() -> list[dict[str, Any]]:
     """VXLAN devices: ``name``, ``vni``."""
     with rtnetlink() as netlink:
         return [
             {
                 "name": one.get_attr("IFLA_IFNAME"),
-                "vni": _linkinfo(one, "IFLA_INFO_DATA").get_attr("IFLA_VXLAN_ID"),
+                "vni": linkinfo(one, "IFLA_INFO_DATA").get_attr("IFLA_VXLAN_ID"),
             }
             for one in netlink.get_links(kind="vxlan")
         ][:MOST]

@@ -18,6 +18,7 @@ from .bpf import ids_after as _ids_after
 
 _PROG_GET_NEXT_ID, _PROG_GET_FD_BY_ID, _PROG_QUERY = 11, 13, 16
 _QUERIED_MAX = 64
+_EFFECTIVE = 1  # BPF_F_QUERY_EFFECTIVE
 _FUNC_INFO = struct.Struct("=II")  # struct bpf_func_info: insn_off, type_id
 _BTF_INFO = struct.Struct("=QI20x")  # struct bpf_btf_info: btf, btf_size
 
@@ -113,10 +114,16 @@ def program_name(number: int) -> str:
         os.close(fd)
 
 
-def query(ifindex: int, attach_type: int) -> list[int]:
-    """Ids of the programs that a device of the own namespace has there; none before 6.6 (tcx)."""
+def query(target: int, attach_type: int, *, effective: bool = False) -> list[int]:
+    """Ids of the programs that are attached there; none where the kernel cannot tell.
+
+    ``target``: the index of a device of the own namespace (6.6, tcx), or a descriptor of a control
+    group; ``effective``: with those that it has from the groups above.
+    """
     ids = (ctypes.c_uint32 * _QUERIED_MAX)()
-    attr = struct.pack("=IIIIQI", ifindex, attach_type, 0, 0, ctypes.addressof(ids), _QUERIED_MAX)
+    flags = _EFFECTIVE if effective else 0
+    place = (ctypes.addressof(ids), _QUERIED_MAX)
+    attr = struct.pack("=IIIIQI", target, attach_type, flags, 0, *place)
     buffer = ctypes.create_string_buffer(attr, ATTR_BYTES)
     if call_buffer(_PROG_QUERY, buffer) < 0:
         return []

@@ -18,8 +18,11 @@ import subprocess
 from collections.abc import Callable
 from typing import Any
 
+from ..errors import PwruError
 from ..facts.dropping_chains import dropping
-from .device_readings import bridge_port, link, programs, qdiscs, vxlans, wireguard
+from .bridge_readings import bridge_port, fdb
+from .device_readings import link, netkit, programs, qdiscs, vxlans, wireguard
+from .group_readings import group_programs
 from .netlink import MOST, name_of, rtnetlink
 
 _TYPES = {1: "unicast", 2: "local", 3: "broadcast", 5: "multicast", 6: "blackhole"}
@@ -262,8 +265,11 @@ KINDS: dict[str, Callable[..., Any]] = {
     "listeners": listeners,
     "link": link,
     "bridge_port": bridge_port,
+    "fdb": fdb,
     "qdiscs": qdiscs,
     "programs": programs,
+    "group_programs": group_programs,
+    "netkit": netkit,
     "vxlans": vxlans,
     "wireguard": wireguard,
     "ruleset": ruleset,
@@ -278,7 +284,7 @@ def answer(kind: str, args: list[Any]) -> Any:
     from pyroute2.netlink.exceptions import NetlinkError
 
     failures = (
-        OSError, NetlinkError, LookupError, ValueError, TypeError, AttributeError, error,
+        OSError, PwruError, NetlinkError, LookupError, ValueError, TypeError, AttributeError, error,
         subprocess.SubprocessError,
     )  # fmt: skip
     try:

@@ -15,33 +15,27 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.native.bpf import RETURN_0, bpf
 from tests.native.net import Net
 
-_BPF, _PROG_LOAD, _RAW_TRACEPOINT_OPEN, _RAW_TRACEPOINT = 321, 5, 17, 17
+_PROG_LOAD, _RAW_TRACEPOINT_OPEN, _RAW_TRACEPOINT = 5, 17, 17
 _PROGRAM = """
 __attribute__((section("xdp"), used)) int xdp_drop(void *context) { return 1; }
 __attribute__((section("xdp/pass"), used)) int xdp_pass(void *context) { return 2; }
 __attribute__((section("tc"), used)) int tc_drop(void *context) { return 2; }
 char terms[] __attribute__((section("license"), used)) = "GPL";
 """
-_RETURN_0 = struct.pack("=BBhiBBhi", 0xB7, 0, 0, 0, 0x95, 0, 0, 0)
-
-
-def _bpf(command: int, attr: bytes) -> int:
-    libc = ctypes.CDLL(None, use_errno=True)
-    buffer = ctypes.create_string_buffer(attr, 128)
-    return int(libc.syscall(_BPF, command, buffer, len(buffer)))
 
 
 def _no_program_with_a_cookie() -> str:
     """The kernel refuses a cookie, the last word, before 6.10."""
-    code, terms = ctypes.create_string_buffer(_RETURN_0), ctypes.create_string_buffer(b"GPL")
+    code, terms = ctypes.create_string_buffer(RETURN_0), ctypes.create_string_buffer(b"GPL")
     attr = struct.pack("=IIQQ", _RAW_TRACEPOINT, 2, *map(ctypes.addressof, (code, terms)))
-    program = _bpf(_PROG_LOAD, attr)
+    program = bpf(_PROG_LOAD, attr)
     if program < 0:
         return f"no program can be loaded here: {os.strerror(ctypes.get_errno())}"
     name = ctypes.create_string_buffer(b"kfree_skb")
-    link = _bpf(_RAW_TRACEPOINT_OPEN, struct.pack("=QIIQ", ctypes.addressof(name), program, 0, 1))
+    link = bpf(_RAW_TRACEPOINT_OPEN, struct.pack("=QIIQ", ctypes.addressof(name), program, 0, 1))
     refused = os.strerror(ctypes.get_errno())
     for fd in (program, link):
         if fd >= 0:

@@ -76,7 +76,7 @@ def test_a_window_that_is_closed(net: Net) -> None:
     with net.tracing(*ADVISING) as traces:
         net.python("a", CONNECTED + WINDOW)
     net.run("b", f"kill {stays}")
-    kernel = {"TCP_ZEROWINDOW", "TCP_INVALID_END_SEQUENCE"}  # the latter since 6.16
+    kernel = {"TCP_ZEROWINDOW", "TCP_INVALID_END_SEQUENCE"}  # the latter on 6.18
     (reason,) = kernel & traces[0].summary["drops"].keys()
     said = advice(traces[0], reason)
     assert first(said)[0] == "proven"

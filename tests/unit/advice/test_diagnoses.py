@@ -58,7 +58,7 @@ SURE = (
     "TCP_INVALID_END_SEQUENCE", "TCP_OVERWINDOW", "TCP_MD5NOTFOUND", "TCP_MD5UNEXPECTED",
     "TCP_MD5FAILURE", "UDP_CSUM",
     "TCP_CSUM", "IP_CSUM", "ICMP_CSUM", "UNHANDLED_PROTO", "VXLAN_VNI_NOT_FOUND",
-    "VXLAN_INVALID_HDR", "LOCAL_MAC", "NO_TX_TARGET", "FRAG_REASM_TIMEOUT", "FRAG_TOO_FAR",
+    "VXLAN_INVALID_HDR", "LOCAL_MAC", "FRAG_REASM_TIMEOUT", "FRAG_TOO_FAR",
     "DUP_FRAG",
 )  # fmt: skip
 
@@ -521,15 +521,45 @@ def test_one_of_several_programs_is_likely_at_most() -> None:
 
 
 def port(**more: Any) -> dict[Reading, Any]:
-    one = {
-        "bridge": "br0",
-        "state": 3,
-        "hairpin": False,
-        "filtering": False,
-        "vlans": [],
-        "pvid": 0,
-    }
+    one = {"bridge": "br0", "filtering": False, **other(""), "others": [other("e1")]}
     return {Reading("bridge_port", ("eth0",)): one | more}
+
+
+def other(name: str, **more: Any) -> dict[str, Any]:
+    one: dict[str, Any] = {"name": name, "state": 3, "hairpin": False, "locked": False}
+    return one | {"isolated": False, "flood": True, "vlans": [], "pvid": 0} | more
+
+
+def pair(*programs: str, **more: Any) -> dict[Reading, Any]:
+    one: dict[str, Any] = {"primary": True, "drops": False, "peer_drops": False, "carrier": True}
+    found = [{"place": "peer", "name": name, "id": 7} for name in programs]
+    found.append({"place": "primary", "name": "other_way", "id": 8})
+    return {Reading("netkit", ("eth0",)): one | {"programs": found} | more}
+
+
+@pytest.mark.parametrize(
+    ("told", "verdict", "words"),
+    [
+        (pair("a", carrier=False), "proven", "the other end of eth0 is down"),
+        (pair("a"), "proven", "at the peer end of eth0 it was refused by program a (id 7)"),
+        (pair("a", "b"), "likely", "program a (id 7), program b (id 7)"),
+        (pair("a", peer_drops=True), "likely", "by program a (id 7) or the policy, drop"),
+        (pair(peer_drops=True), "proven", "its policy"),
+        (pair(), "likely", "none is there now"),
+        (pair(primary=False, programs=[]), "likely", "of the other, primary end of eth0"),
+        (pair(primary=False, programs=[], peer_drops=True), "likely", "its policy"),
+    ],
+)
+def test_netkit(told: dict[Reading, Any], verdict: str, words: str) -> None:
+    found = first(drop("", "netkit_xmit"), answers(told))
+    assert (found[0], words in found[1]) == (verdict, True), found
+    assert "other_way" not in found[1]
+
+
+def lies(behind: str) -> dict[Reading, Any]:
+    """Where the forwarding table has the target."""
+    told = {"mac": "02::2", "port": behind, "remotes": [], "default": [], "entries": 0}
+    return {Reading("fdb", ("eth0", "10.0.0.2", 0)): told}
 
 
 def test_a_bridge_that_filters_vlans() -> None:
@@ -545,13 +575,109 @@ def test_a_bridge_that_filters_vlans() -> None:
 
 
 def test_a_bridge_that_does_not_filter_and_forwards_is_not_blamed() -> None:
-    found = findings(drop("", "br_handle_frame_finish"), answers(port()))
+    found = findings(drop("", "br_handle_frame"), answers(port()))
     assert {one.verdict for one in found} == {Verdict.NOT_THIS}
 
 
-def test_a_hairpin() -> None:
-    assert first(drop("", "br_forward"), answers(port()))[0] == "likely"
-    assert first(drop("", "br_forward"), answers(port(hairpin=True)))[0] == "not this"
+FRAME = drop("", "br_handle_frame_finish")
+
+
+@pytest.mark.parametrize(
+    ("told", "verdict", "words"),
+    [
+        (port() | lies("eth0"), "proven", "lies behind eth0, by which it came"),
+        (port(), "likely", "lies behind eth0, by which it came"),
+        (port(hairpin=True) | lies("eth0"), "not this", "reflects frames"),
+        (port() | lies("e1"), "not this", "e1, behind which its target lies, takes it"),
+        (port(locked=True), "likely", "eth0 is locked"),
+        (port(isolated=True, others=[other("e1", isolated=True)]), "likely",
+         "eth0 and e1 are isolated"),
+        (port(isolated=True, others=[other("e1", isolated=True), other("e2")]), "likely",
+         "eth0 and e1 are isolated"),
+        (port(others=[other("e1", state=4)]) | lies("e1"), "proven", "that port is blocking"),
+        (port(filtering=True, vlans=[7], pvid=7, others=[other("e1", vlans=[5])]) | lies("e1"),
+         "likely", "in VLANs 5 alone"),
+        (port(others=[]), "likely", "no other port takes"),
+    ],
+)  # fmt: skip
+def test_where_a_bridge_would_send_a_frame(
+    told: dict[Reading, Any], verdict: str, words: str
+) -> None:
+    found = first(FRAME, answers(told))
+    assert (found[0], words in found[1]) == (verdict, True), found
+
+
+def test_a_bridge_without_a_target_is_no_tunnel_without_one() -> None:
+    flooded = drop("NO_TX_TARGET", "br_flood")
+    closed = port(others=[other("e1", flood=False)])
+    assert first(flooded, answers(closed))[0] == "proven"
+    assert first(flooded, answers(port()))[0] == "not this", "e1 takes it now"
+    both = closed | {link("eth0"): {"kind": "vxlan"}} | lies("")
+    assert "knows no remote" not in str(findings(flooded, answers(both)))
+    sent = drop("NO_TX_TARGET", "vxlan_xmit")
+    assert first(sent, answers(both)) == ("proven", "eth0 knows no remote for the frame's target")
+
+
+def test_a_tunnel_that_knows_a_remote_now() -> None:
+    kind: dict[Reading, Any] = {link("eth0"): {"kind": "vxlan"}}
+    told = {"mac": "02::2", "port": "", "remotes": [], "default": ["192.0.2.1"], "entries": 3}
+    knows = answers(kind | {Reading("fdb", ("eth0", "10.0.0.2", 0)): told})
+    assert first(drop("NO_TX_TARGET", "vxlan_xmit"), knows)[0] == "likely"
+    assert first(drop("", "vxlan_xmit"), knows)[0] == "not this"
+    assert first(drop("", "vxlan_xmit"), answers(kind | lies("")))[0] == "likely"
+    assert findings(drop("", "vxlan_xmit"), answers(lies(""))) == [], "no VXLAN device"
+
+
+# Control groups
+
+
+def in_group(*names: str, known: bool = True, whole: bool = True) -> dict[str, Any]:
+    found = [{"name": name, "id": 7, "group": f"/{name}.service"} for name in names]
+    return {"known": known, "programs": found, "whole": whole}
+
+
+OUT = Reading("group_programs", ("egress", 17, 999))
+
+
+@pytest.mark.parametrize(
+    ("told", "verdict", "words"),
+    [
+        (in_group("a"), "proven", "by program a (id 7) of /a.service"),
+        (in_group("a", known=False), "proven", "by program a"),
+        (in_group("a", known=False, whole=False), "likely", "by program a"),
+        (in_group("a", "b"), "likely", "by one of program a (id 7) of /a.service, program b"),
+        (in_group(), "likely", "none is attached now"),
+        (None, "likely", "a BPF program of a control group refused it"),
+    ],
+)
+def test_a_program_of_a_control_group(told: Any, verdict: str, words: str) -> None:
+    found = findings(drop("BPF_CGROUP_EGRESS", "ip_finish_output"), answers({OUT: told}))[0]
+    assert (found.verdict, words in found.what) == (verdict, True)
+    assert "its owner" in found.change or not told or not told["programs"]
+
+
+def test_a_program_of_systemd_is_told_by_its_setting() -> None:
+    told = answers({OUT: in_group("sd_fw_egress")})
+    assert "IPAddressAllow=" in findings(drop("BPF_CGROUP_EGRESS"), told)[0].change
+
+
+def test_a_packet_without_ports_may_meet_the_programs_of_any_group() -> None:
+    ping = Tuple("10.0.0.1", "10.0.0.2", 0, 0, 1, False, Icmp(8, 1, 1))
+    anywhere = Reading("group_programs", ("egress", 0, 0))
+    told = answers({anywhere: in_group("a", known=False)})
+    assert first(drop("BPF_CGROUP_EGRESS", packet=ping), told)[0] == "proven"
+
+
+def test_a_socket_s_own_filter_and_a_control_group_s_look_the_same() -> None:
+    at_port = Reading("group_programs", ("ingress", 17, 53))
+    for told, words, others in (
+        (in_group("a"), "its socket's control group refused it by program a", 0),
+        (in_group(), "a filter of the socket itself", 1),
+        (in_group(known=False, whole=False), "or a BPF program of its control group", 0),
+    ):
+        verdict, what = first(drop("SOCKET_FILTER"), answers({at_port: told}))
+        assert (verdict, words in what) == ("likely", True)
+        assert len(findings(drop("SOCKET_FILTER"), answers({at_port: told}))) == 1 + others
 
 
 # Tunnels
