@@ -47,6 +47,24 @@ static __always_inline bool meta_matches(__u64 addr)
 	return !cfg.ifindex && where.netns == cfg.netns;
 }
 
+/* For decide(), where neither device nor sender tell the namespace; true: end_receiver() is due. */
+static __always_inline bool begin_receiver(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct place_of place = {.netns = cfg.netns};
+	__u64 addr = ctx->args[KFREE_SKB];
+
+	if (!cfg.netns || cfg.ifindex || receiver_netns(ctx) != cfg.netns)
+		return false;
+	return !bpf_map_update_elem(&places, &addr, &place, BPF_NOEXIST);
+}
+
+static __always_inline void end_receiver(struct bpf_raw_tracepoint_args *ctx)
+{
+	__u64 addr = ctx->args[KFREE_SKB];
+
+	bpf_map_delete_elem(&places, &addr);
+}
+
 /* Conditions beside the pcap filter, and packets that are followed. */
 static __noinline __u64 decide(__u64 addr, __u32 slot)
 {

@@ -382,6 +382,7 @@ struct config {
 	bool drops_hidden;       /* counted, and not recorded */
 	bool drop_where;         /* drops are counted by namespace and interface, too */
 	bool drop_reasons;       /* the tracepoint kfree_skb is given one */
+	bool drop_receivers;     /* and the socket that was to have the packet */
 	bool flows;              /* drops are counted by flow, too */
 	bool tracepoint_cookies; /* a link to a raw tracepoint has one */
 	bool typed_task;         /* the current task's type can be had from the kernel's own BTF */

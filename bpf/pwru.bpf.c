@@ -164,11 +164,15 @@ SEC("?raw_tp/kfree_skb")
 int drop_skb(struct bpf_raw_tracepoint_args *ctx)
 {
 	__u32 slot = begin_tracepoint();
+	bool noted;
 	__u64 verdict;
 
 	if (!slot)
 		return 0;
+	noted = begin_receiver(ctx);
 	verdict = decide(ctx->args[0], slot);
+	if (noted)
+		end_receiver(ctx);
 	if (verdict && cfg.tables.on && !paused)
 		drop_in_table(ctx, ctx->args[0], slot);
 	if (verdict)

@@ -258,12 +258,27 @@ static __noinline int emit(struct pt_regs *ctx, __u64 addr, __u64 verdict, struc
 	return emitted;
 }
 
-/* Arguments of the tracepoint kfree_skb (include/trace/events/skb.h); the reason since 5.17. */
+/*
+ * Arguments of the tracepoint kfree_skb (include/trace/events/skb.h); the reason since 5.17, the
+ * socket that was to have the packet since 6.11.
+ */
 enum kfree_skb_args {
 	KFREE_SKB,
 	KFREE_LOCATION,
 	KFREE_REASON,
+	KFREE_RECEIVER,
 };
+
+/* 0: it is not known. What TCP has taken into a connection has no device any more. */
+static __always_inline __u32 receiver_netns(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct sock *sk;
+
+	if (!cfg.drop_receivers || !ctx->args[KFREE_RECEIVER])
+		return 0;
+	sk = VIEW((struct sock *)ctx->args[KFREE_RECEIVER]);
+	return net_inum(FIELD(sk, __sk_common.skc_net.net));
+}
 
 /*
  * Drops so far, by place and reason: exact, whatever becomes of records. Never deleted; full: those
@@ -330,6 +345,8 @@ static __always_inline void count_drop(struct bpf_raw_tracepoint_args *ctx, __u3
 		key.drop.netns = where.netns;
 		if (where.dev)
 			read_words((__u64 *)key.drop.ifname, &where.dev->name, 2);
+		if (!where.netns)
+			key.drop.netns = receiver_netns(ctx);
 	}
 	if (!add_one(&drops, &key.drop))
 		count(COUNT_DROPS_LEFT);
@@ -426,6 +443,8 @@ static __noinline void emit_drop(struct bpf_raw_tracepoint_args *ctx, __u64 verd
 	ev->func = ctx->args[KFREE_LOCATION];
 	ev->target = 0;
 	ev->flags |= EVENT_DROP;
+	if (!ev->netns)
+		ev->netns = receiver_netns(ctx);
 	if (cfg.drop_reasons) {
 		ev->flags |= EVENT_REASON;
 		ev->reason = ctx->args[KFREE_REASON];

@@ -120,13 +120,20 @@ _TCP_CAUSES = {
 
 def _tcp(drop: Drop, answers: Answers) -> list[Finding]:
     counter, what, change = _TCP_CAUSES[drop.reason]
-    if drop.reason == "TCP_OLD_DATA" and not answers.rise(counter):
-        what = (
-            "nothing in the packet is new: a probe (keep-alive, or of a closed window), or bytes "
-            "sent again"
-        )
-        return [Finding(Verdict.LIKELY, what, answers.moved(counter), "nothing, if it is a probe")]
     return [Finding(Verdict.PROVEN, what, answers.moved(counter), change)]
+
+
+_HEADER_MAX_BYTES = 60
+
+
+def _old_sequence(drop: Drop, answers: Answers) -> list[Finding]:
+    """A probe has the number before the next one, and nothing else (tcp_xmit_probe_skb())."""
+    size = (Fact("length from the TCP header", drop.len_bytes),) if drop.len_bytes else ()
+    if 0 < drop.len_bytes <= _HEADER_MAX_BYTES:
+        what = "an empty packet from before the window: a probe (keep-alive, or of a closed window)"
+        return [Finding(Verdict.LIKELY, f"{what}, or a late ACK", size, "nothing: it is answered")]
+    what = "the packet lies before the receive window: what it has had come before"
+    return [Finding(Verdict.LIKELY, what, size, "see losses on the way back")]
 
 
 # Checksums
@@ -176,6 +183,13 @@ DIAGNOSES = (
         lambda drop: (),
         _tcp,
         "net/ipv4/tcp_input.c",
+    ),
+    Diagnosis(
+        (("TCP_OLD_SEQUENCE", ANY),),
+        lambda drop: (),
+        _old_sequence,
+        "net/ipv4/tcp_input.c: tcp_validate_incoming()",
+        lambda drop: 0 < drop.len_bytes <= _HEADER_MAX_BYTES,
     ),
     Diagnosis(
         (("UDP_CSUM", ANY), ("TCP_CSUM", ANY), ("IP_CSUM", ANY), ("ICMP_CSUM", ANY)),

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 _PAGE_VARIABLES = ("page_offset_base", "vmemmap_base")
 _PER_CPU = "__per_cpu_offset"
 _KPROBE = "current_kprobe"
-_WITH_REASON = 3  # arguments of the tracepoint kfree_skb: sk_buff, location, reason
+# Arguments of the tracepoint kfree_skb: sk_buff, location, reason, receiver.
+_WITH_REASON, _WITH_RECEIVER = 3, 4
 
 
 def make_settings(
@@ -82,6 +83,7 @@ def make_settings(
         flows=config.flows,
         tracepoint_cookies=features.tracepoint_cookies,
         drop_reasons=features.kfree_skb_arguments >= _WITH_REASON,
+        drop_receivers=features.kfree_skb_arguments >= _WITH_RECEIVER,
         typed_task=features.typed_task,
         lives=bool(prepared.plan.ends),
         read_target=_read_target(prepared.plan),

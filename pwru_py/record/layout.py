@@ -177,6 +177,7 @@ class KernelConfig:
     drops_hidden: bool = False
     drop_where: bool = False
     drop_reasons: bool = False
+    drop_receivers: bool = False
     flows: bool = False
     tracepoint_cookies: bool = False
     typed_task: bool = False

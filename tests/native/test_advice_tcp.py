@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from tests.native.net import Net, serving
@@ -57,23 +59,32 @@ while not s.getsockopt(6, 11, 8)[3]:  # TCP_INFO: how many probes of the closed 
 seq, ack = numbers()
 raw(seq - asked(0x5411), ack)  # SIOCOUTQ
 """
-ADVISING = ("--drops", "--advice", "--output-json", "tcp dst port 4000")
-"""In all namespaces: while a packet is in its socket's connection it tells none."""
 HOLDS = "time.sleep(30)"
 
 
 def test_a_timestamp_that_is_older_than_the_connection_s(net: Net) -> None:
+    """The packet has no device any more: its namespace is that of the socket it was to reach."""
     stays = net.python("b", serving(4000, HOLDS)).strip()
-    with net.tracing(*ADVISING) as traces:
+    counting = ("--drops", "--top", "--output-json", "--interval", "0.2", "tcp dst port 4000")
+    with (
+        advising(net, "b", "tcp dst port 4000") as traces,
+        advising(net, "a", "tcp dst port 4000") as others,
+        net.tracing(*counting) as counts,
+    ):
         net.python("a", CONNECTED + OLD_STAMP)
+        time.sleep(0.6)  # the next report
     net.run("b", f"kill {stays}")
+    assert "PAWS" not in others[0].stdout
+    told = [kind for report in counts[0].records[:-1] for kind in report["kinds"]]
+    assert {k["netns"] for k in told if k["reason"] == "TCP_RFC7323_PAWS"} == {net.inode("b")}
     said = advice(traces[0], "TCP_RFC7323_PAWS")
     assert first(said) == ("proven", "the packet's timestamp is older than the connection's")
+    assert facts(said)["PAWSEstab"]["rise"] == said["packets"] == 1
 
 
 def test_a_window_that_is_closed(net: Net) -> None:
     stays = net.python("b", serving(4000, HOLDS)).strip()
-    with net.tracing(*ADVISING) as traces:
+    with advising(net, "b", "tcp dst port 4000") as traces:
         net.python("a", CONNECTED + WINDOW)
     net.run("b", f"kill {stays}")
     kernel = {"TCP_ZEROWINDOW", "TCP_INVALID_END_SEQUENCE"}  # the latter on 6.18
@@ -81,7 +92,7 @@ def test_a_window_that_is_closed(net: Net) -> None:
     said = advice(traces[0], reason)
     assert first(said)[0] == "proven"
     assert "the process here reads too slowly" in first(said)[1]
-    probe = advice(traces[0], "TCP_OLD_DATA")
+    probe = advice(traces[0], "TCP_OLD_SEQUENCE")
     assert first(probe)[0] == "likely"
     assert "a probe (keep-alive, or of a closed window)" in first(probe)[1]
 

@@ -55,8 +55,8 @@ def test_every_reason_is_one_of_a_kernel() -> None:
 SURE = (
     "IP_INHDR", "IP_INVALID_SOURCE", "IP_INVALID_DEST", "TCP_LISTEN_OVERFLOW",
     "SOCKET_BACKLOG", "TCP_ZEROWINDOW", "TCP_RFC7323_PAWS", "TCP_RFC7323_TW_PAWS", "TCP_OFOMERGE",
-    "TCP_INVALID_END_SEQUENCE", "TCP_OVERWINDOW", "TCP_MD5NOTFOUND", "TCP_MD5UNEXPECTED",
-    "TCP_MD5FAILURE", "UDP_CSUM",
+    "TCP_OLD_DATA", "TCP_INVALID_END_SEQUENCE", "TCP_OVERWINDOW", "TCP_MD5NOTFOUND",
+    "TCP_MD5UNEXPECTED", "TCP_MD5FAILURE", "UDP_CSUM",
     "TCP_CSUM", "IP_CSUM", "ICMP_CSUM", "UNHANDLED_PROTO", "VXLAN_VNI_NOT_FOUND",
     "VXLAN_INVALID_HDR", "LOCAL_MAC", "FRAG_REASM_TIMEOUT", "FRAG_TOO_FAR",
     "DUP_FRAG",
@@ -325,12 +325,10 @@ def test_what_a_connection_refuses(reason: str, counter: str) -> None:
     assert found.proof == (Fact(counter, 102, None, 2),)
 
 
-def test_old_bytes_are_a_probe_where_none_was_sent_again() -> None:
-    again = answers(rises={"TcpExt.DelayedACKLost": 1})
-    assert first(drop("TCP_OLD_DATA", packet=TCP), again)[0] == "proven"
-    probe = answers(rises={"TcpExt.DelayedACKLost": 0})
-    verdict, what = first(drop("TCP_OLD_DATA", packet=TCP), probe)
-    assert (verdict, "a probe (keep-alive" in what) == ("likely", True)
+def test_an_empty_packet_from_before_the_window_is_a_probe() -> None:
+    for size, words in ((32, "a probe (keep-alive"), (700, "had come before"), (0, "had come")):
+        verdict, what = first(drop("TCP_OLD_SEQUENCE", packet=TCP, len_bytes=size), answers())
+        assert (verdict, words in what) == ("likely", True)
 
 
 def test_a_wrong_checksum_from_a_tunnel_points_at_offload_and_from_a_card_at_the_link() -> None:
