@@ -81,7 +81,9 @@ def _conntrack(answers: Answers) -> list[Finding]:
     count, most = number(answers, _COUNT), number(answers, _MAX)
     if most is None:
         return []
-    dropped, refused = answers.rise("conntrack.drop"), answers.rise("conntrack.insert_failed")
+    refused = answers.rise("conntrack.insert_failed") or 0
+    # One that is refused at its confirmation counts as a drop, too: nf_ct_resolve_clash().
+    dropped = max(0, (answers.rise("conntrack.drop") or 0) - refused)
     proof = (
         Fact("conntrack entries", count or 0, most),
         *answers.moved("conntrack.drop", "conntrack drop"),

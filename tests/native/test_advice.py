@@ -276,8 +276,7 @@ def test_somebody_listens_at_another_address(
     assert words in what
 
 
-def test_a_stray_tcp_packet_is_no_closed_port(net: Net) -> None:
-    stray = """
+STRAY = """
 import socket, struct
 a, b = socket.inet_aton("10.77.1.2"), socket.inet_aton("10.77.2.2")
 s = socket.socket(socket.AF_INET, socket.SOCK_RAW, 255)
@@ -287,8 +286,11 @@ total = (total & 0xFFFF) + (total >> 16)
 tcp = tcp[:16] + struct.pack("!H", ~total & 0xFFFF) + tcp[18:]
 s.sendto(struct.pack("!BBHHHBBH4s4s", 0x45, 0, 40, 1, 0, 64, 6, 0, a, b) + tcp, ("10.77.2.2", 0))
 """
+
+
+def test_a_stray_tcp_packet_is_no_closed_port(net: Net) -> None:
     with advising(net, "b", "tcp dst port 4000") as traces:
-        net.python("a", stray)
+        net.python("a", STRAY)
     verdict, what = first(advice(traces[0], "NO_SOCKET"))
     assert (verdict, "connection that this host does not know" in what) == ("likely", True)
 
@@ -374,6 +376,28 @@ X"""
     assert "inet adv/in is what drops" in first(said)[1]
     assert facts(said)["inet adv/in"]["rise"] > 0
     assert "inet adv/other" not in facts(said)
+
+
+def test_a_packet_that_conntrack_finds_invalid_and_one_that_it_does_not(net: Net) -> None:
+    """A segment of no connection, where none is picked up on the way."""
+    rules = """nft -f - <<'X'
+table inet adv {
+  chain in { type filter hook input priority 0; ct state invalid counter drop; %s }
+}
+X"""
+    loose = "net.netfilter.nf_conntrack_tcp_loose"
+    gone = f"nft delete table inet adv; sysctl -qw {loose}=1"
+    make = f"sysctl -qw {loose}=0; {rules % ''}"
+    with changed(net, "b", make, gone), advising(net, "b", "tcp dst port 4000") as traces:
+        net.python("a", STRAY)
+    said = advice(traces[0], "NETFILTER_DROP")
+    assert "inet adv/in is what drops" in first(said)[1]
+    assert facts(said)["conntrack invalid"]["rise"] == 1
+    assert facts(said)["net.netfilter.nf_conntrack_tcp_be_liberal"]["value"] == 0
+    make = f"sysctl -qw {loose}=0; {rules % 'udp dport 4000 drop;'}"
+    with changed(net, "b", make, gone), advising(net, "b", "udp dst port 4000") as traces:
+        net.python("a", SEND)
+    assert "conntrack invalid" not in facts(advice(traces[0], "NETFILTER_DROP"))
 
 
 # Queues and programs

@@ -427,8 +427,13 @@ def test_a_packet_that_conntrack_finds_invalid() -> None:
 
 
 def test_two_packets_that_make_one_connection() -> None:
-    found = findings(DROPPED, tracked(5, 100, drop=0, insert_failed=1))
-    assert "single-request-reopen" in found[0].change
+    """Each of them counts as a drop, too, and is no sign of a full table."""
+    for dropped in (0, 1):
+        found = findings(DROPPED, tracked(5, 100, drop=dropped, insert_failed=1))
+        assert found[0].verdict == "likely"
+        assert "single-request-reopen" in found[0].change
+    both = findings(DROPPED, tracked(5, 100, drop=4, insert_failed=1))
+    assert "is full" in both[0].what
 
 
 def test_several_chains_are_all_named() -> None:
