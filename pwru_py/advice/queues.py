@@ -46,6 +46,9 @@ def _qdiscs(drop: Drop) -> Reading:
 
 def _qdisc(drop: Drop, answers: Answers) -> list[Finding]:
     listed = answers.get(_qdiscs(drop))
+    unplugged = _no_carrier(drop, answers, listed or [])
+    if unplugged:
+        return unplugged
     if not listed:
         what = f"the queue (qdisc) of {drop.ifname} dropped it; none is there now"
         return [Finding(Verdict.LIKELY, what)]
@@ -63,6 +66,27 @@ def _qdisc(drop: Drop, answers: Answers) -> list[Finding]:
             Finding(Verdict.NOT_THIS, f"a full queue: {worst['qlen']} of {worst['limit']} wait"),
         ]
     return [Finding(sure, what, proof, change)]
+
+
+def _no_carrier(drop: Drop, answers: Answers, listed: list[dict[str, Any]]) -> list[Finding]:
+    """Without a carrier the kernel puts its noop queue before the device: that drops all, and the
+    queue that is shown counts nothing (net/sched/sch_generic.c: dev_deactivate()).
+    """
+    device = answers.get(link(drop.ifname)) or {}
+    rises = [_rise(answers, drop, qdisc) for qdisc in listed]
+    if device.get("carrier") != 0 or any(rises):
+        return []
+    what = f"{drop.ifname} has no carrier: what is sent by it is dropped at once"
+    proof = (Fact(f"{drop.ifname} carrier", 0), Fact(f"{drop.ifname} state", device["state"]))
+    change = "see its cable and the port at the other end"
+    if device.get("kind") == "veth":
+        change = "its other end is down: ip link set … up, in the namespace it is in"
+    elif device.get("kind"):
+        change = "see the devices below it: ip -d link"
+    counts = bool(rises) and None not in rises
+    verdict = Verdict.PROVEN if counts else Verdict.LIKELY
+    refuted = [Finding(Verdict.NOT_THIS, "a full queue: none has dropped")] if counts else []
+    return [Finding(verdict, what, proof, change), *refuted]
 
 
 def _rise(answers: Answers, drop: Drop, qdisc: dict[str, Any]) -> int | None:
@@ -156,7 +180,7 @@ DIAGNOSES = (
             *((reason, ANY) for reason in _QDISC_REASONS),
             ("", "__dev_queue_xmit"),
         ),
-        lambda drop: (_qdiscs(drop),),
+        lambda drop: (_qdiscs(drop), link(drop.ifname)),
         _qdisc,
         "net/core/dev.c: __dev_xmit_skb()",
     ),

@@ -421,6 +421,22 @@ def test_a_queue_that_shapes_and_one_that_is_full(net: Net) -> None:
     assert first(flooded(net, short))[1].startswith("qdisc pfifo 2: of e0 is full")
 
 
+def test_a_device_without_a_carrier_is_no_full_queue(net: Net) -> None:
+    """The other end of a veth is down; the reason is that of a full queue."""
+    queue = changed(net, "a", "tc qdisc add dev e0 root pfifo limit 10", "tc qdisc del dev e0 root")
+    know = "ip neigh {} 10.77.1.1 lladdr 02:00:00:00:01:01 dev e0"
+    known = changed(net, "a", know.format("replace"), know.format("del"))
+    with queue, known, changed(net, "r", "ip link set e1 down", "ip link set e1 up"):
+        with advising(net, "a", "icmp") as traces:
+            net.run("a", "ping -c2 -i0.2 -W1 10.77.1.1", check=False)
+    said = advice(traces[0], "QDISC_DROP")
+    what = "e0 has no carrier: what is sent by it is dropped at once"
+    assert first(said) == ("proven", what)
+    assert facts(said)["e0 carrier"]["value"] == 0
+    assert "its other end is down" in said["findings"][0]["change"]
+    assert said["findings"][1]["verdict"] == "not this"
+
+
 def test_programs_that_drop_have_names(net: Net, program: str) -> None:
     load = f"ip link set dev e3 xdpgeneric obj {program} sec xdp"
     with changed(net, "b", load, "ip link set dev e3 xdpgeneric off"):

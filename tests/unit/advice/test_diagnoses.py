@@ -491,6 +491,23 @@ def test_a_queue_whose_count_stood_still_is_not_proven() -> None:
     assert first(drop("QDISC_DROP"), told)[0] == "likely"
 
 
+@pytest.mark.parametrize(
+    ("kind", "words"), [("veth", "its other end is down"), ("", "cable"), ("bond", "devices below")]
+)
+def test_a_device_without_a_carrier_has_no_full_queue(kind: str, words: str) -> None:
+    down = {link("eth0"): {"carrier": 0, "state": "down", "kind": kind}}
+    queues: dict[Reading, Any] = {Reading("qdiscs", ("eth0",)): [queue("pfifo", limit=10)]}
+    still, moved = ({"qdisc.eth0.1:.drops": rise} for rise in (0, 3))
+    found = findings(drop("QDISC_DROP"), answers(down | queues, rises=still))
+    assert (found[0].verdict, "eth0 has no carrier" in found[0].what) == ("proven", True)
+    assert words in found[0].change
+    assert first(drop("QDISC_DROP"), answers(down))[0] == "likely"
+    full = first(drop("QDISC_DROP"), answers(down | queues, rises=moved))
+    assert full == ("proven", "qdisc pfifo 1: of eth0 is full: more comes than the device sends")
+    up = queues | {link("eth0"): {"carrier": 1, "state": "up", "kind": kind}}
+    assert "no carrier" not in first(drop("QDISC_DROP"), answers(up, rises=still))[1]
+
+
 def test_a_cpu_s_backlog() -> None:
     asked = drop("CPU_BACKLOG", "enqueue_to_backlog")
     values = {sysctl("net/core/netdev_max_backlog"): "1000"}
