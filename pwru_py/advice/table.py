@@ -12,6 +12,7 @@ from . import (
     groups,
     neighbours,
     netfilter,
+    protocols,
     queues,
     routing,
     sockets,
@@ -22,7 +23,7 @@ from .case import ANY, VAGUE, Answers, Diagnosis, Drop, Finding, Reading, Verdic
 
 _ROOMS = (
     routing, forwarding, neighbours, sockets, tcp, netfilter, queues, devices, bridges,
-    groups, tunnels,
+    groups, tunnels, protocols,
 )  # fmt: skip
 _ORDER = (Verdict.PROVEN, Verdict.LIKELY, Verdict.NOT_THIS)
 

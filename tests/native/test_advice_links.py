@@ -113,6 +113,27 @@ time.sleep(2.5)
     assert facts(said)["ReasmTimeout"]["rise"] == 1
 
 
+@pytest.mark.parametrize(
+    ("proto", "words", "change"),
+    [
+        (47, "nothing in this kernel handles GRE", "ip tunnel show"),
+        (89, "no program here has a raw socket for OSPF", "start the daemon"),
+        (253, "nothing here handles IP protocol 253", "elsewhere"),
+    ],
+)
+def test_a_protocol_above_ip_that_nobody_handles(
+    net: Net, proto: int, words: str, change: str
+) -> None:
+    send = RAW.replace("ttl, 17,", f"ttl, {proto},") + "send('10.77.1.2', '10.77.2.2')"
+    with advising(net, "b", f"ip proto {proto}") as traces:
+        net.python("a", send)
+    said = advice(traces[0], "IP_NOPROTO")
+    assert first(said)[0] == "proven"
+    assert words in first(said)[1]
+    assert change in said["findings"][0]["change"]
+    assert facts(said)["InUnknownProtos"]["rise"] == 1
+
+
 @pytest.fixture
 def six(net: Net) -> Net:
     net.run(
@@ -153,6 +174,20 @@ def test_ipv6_nobody_listens(six: Net) -> None:
         six.python("a", send + "s.sendto(b'x', ('fd77:1::1', 4000))")
     said = advice(traces[0], "NO_SOCKET")
     assert first(said) == ("proven", "nobody has UDP port 4000 open in this namespace")
+
+
+def test_ipv6_that_is_off(six: Net) -> None:
+    """The neighbour is known still: else it would not be asked."""
+    know = "ip -6 neigh {} fd77:1::1 lladdr 02:00:00:00:01:01 dev e0"
+    name = "net.ipv6.conf.e1.disable_ipv6"
+    off = changed(six, "r", f"sysctl -qw {name}=1", f"sysctl -qw {name}=0")
+    with off, changed(six, "a", know.format("replace"), know.format("del")):
+        with advising(six, "r", "icmp6") as traces:
+            six.run("a", "ping -6 -c2 -i0.2 -W1 fd77:1::1", check=False)
+    said = advice(traces[0], "IPV6DISABLED")
+    assert first(said) == ("proven", "IPv6 is off on e1")
+    assert facts(said)[name]["value"] == 1
+    assert "filter IPv6, too" in said["findings"][0]["change"]
 
 
 def test_a_driver_s_program_has_its_name(net: Net, program: str) -> None:

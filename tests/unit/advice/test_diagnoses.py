@@ -59,7 +59,7 @@ SURE = (
     "TCP_MD5UNEXPECTED", "TCP_MD5FAILURE", "UDP_CSUM",
     "TCP_CSUM", "IP_CSUM", "ICMP_CSUM", "UNHANDLED_PROTO", "VXLAN_VNI_NOT_FOUND",
     "VXLAN_INVALID_HDR", "LOCAL_MAC", "FRAG_REASM_TIMEOUT", "FRAG_TOO_FAR",
-    "DUP_FRAG",
+    "DUP_FRAG", "IP_NOPROTO", "IPV6DISABLED",
 )  # fmt: skip
 
 
@@ -335,6 +335,21 @@ def test_a_wrong_checksum_from_a_tunnel_points_at_offload_and_from_a_card_at_the
     for kind, words in (("vxlan", "tx-checksum-ip-generic off (costs CPU)"), ("", "ethtool -S")):
         (found,) = findings(drop("TCP_CSUM", packet=TCP), answers({link("eth0"): {"kind": kind}}))
         assert words in found.change
+
+
+def test_a_protocol_that_nobody_handles_is_told_by_its_name() -> None:
+    for proto, words in ((50, "ESP (IPsec): its module"), (112, "raw socket for VRRP"), (7, "7")):
+        asked = drop("IP_NOPROTO", packet=UDP._replace(proto=proto, has_ports=False))
+        verdict, what = first(asked, answers())
+        assert (verdict, words in what) == ("proven", True)
+
+
+def test_ipv6_that_is_on_now() -> None:
+    name = "net/ipv6/conf/eth0/disable_ipv6"
+    asked = drop("IPV6DISABLED", packet=V6)
+    assert first(asked, answers({sysctl(name): "1"}))[0] == "proven"
+    verdict, what = first(asked, answers({sysctl(name): "0"}))
+    assert (verdict, "it is on now" in what) == ("likely", True)
 
 
 # Netfilter
@@ -841,6 +856,7 @@ COSTS = {
     "tx-checksum-ip-generic off": "(costs CPU",
     "allowed-ips …": "the peer may use it, too",
     "bind it to": "whoever reaches it may use it",
+    "=0 (the host has IPv6": "filter IPv6, too",
     "tcp_syncookies=1": "lose some TCP options",
     "gc_thresh3 (": "memory for each entry",
     "nf_conntrack_max (": "memory",
