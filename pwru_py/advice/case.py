@@ -169,6 +169,11 @@ def link(ifname: str) -> Reading:
     return Reading("link", (ifname,))
 
 
+def peer(ifname: str) -> Reading:
+    """The other end of a pair of devices."""
+    return Reading("peer", (ifname,))
+
+
 def number(answers: Answers, name: str) -> int | None:
     """The first number of a sysctl; None where it is not there."""
     text = answers.get(sysctl(name))

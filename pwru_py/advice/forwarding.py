@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from .case import ANY, Answers, Diagnosis, Drop, Fact, Finding, Verdict, route
+from .case import ANY, Answers, Diagnosis, Drop, Fact, Finding, Verdict, peer, route
 from .routing import output_needs, shown, target
 
 
@@ -56,7 +56,45 @@ def _ttl(drop: Drop, answers: Answers) -> list[Finding]:
     ]
 
 
+_FRAME_BYTES = 18
+"""What a frame may have beside its MTU: a header and a VLAN tag (is_skb_forwardable())."""
+
+
+def _pair(drop: Drop, answers: Answers) -> list[Finding]:
+    """From one end of a pair to the other: that is down, or has a smaller MTU."""
+    end = answers.get(peer(drop.ifname))
+    if end is None:
+        what = f"the device behind {drop.ifname} did not take it: it is down, or has a smaller MTU"
+        return [Finding(Verdict.LIKELY, what, (), "compare the MTU of both; see ip link")]
+    named = f"{end['name']} in {end['netns']}" if end["netns"] else end["name"]
+    if not end["up"]:
+        what = f"{named}, the other end of {drop.ifname}, is down"
+        return [Finding(Verdict.PROVEN, what, (), f"ip link set {end['name']} up, there")]
+    room = end["mtu"] + _FRAME_BYTES
+    proof = (
+        *((Fact("frame bytes", drop.len_bytes, room),) if drop.len_bytes else ()),
+        Fact(f"MTU of {named}", end["mtu"]),
+    )
+    if drop.len_bytes > room:
+        what = f"a frame of {drop.len_bytes} bytes does not fit the MTU of {named}, the other end"
+        change = f"give {drop.ifname} and {end['name']} the same MTU: nobody tells the sender of it"
+        return [Finding(Verdict.PROVEN, what, proof, change)]
+    what = f"{named}, the other end of {drop.ifname}, did not take it then"
+    return [Finding(Verdict.LIKELY, what, proof, "see whether its MTU or state has changed")]
+
+
 DIAGNOSES = (
+    Diagnosis(
+        (
+            ("", "__dev_forward_skb2"),
+            ("", "__dev_forward_skb"),
+            ("", "dev_forward_skb"),
+            ("", "veth_xmit"),
+        ),
+        lambda drop: (peer(drop.ifname),),
+        _pair,
+        "net/core/dev.c: __dev_forward_skb2(), include/linux/netdevice.h: __is_skb_forwardable()",
+    ),
     Diagnosis(
         (
             ("PKT_TOO_BIG", ANY),

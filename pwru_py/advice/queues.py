@@ -16,6 +16,7 @@ from .case import (
     Verdict,
     link,
     number,
+    peer,
     sysctl,
 )
 
@@ -79,7 +80,12 @@ def _no_carrier(drop: Drop, answers: Answers, listed: list[dict[str, Any]]) -> l
     what = f"{drop.ifname} has no carrier: what is sent by it is dropped at once"
     proof = (Fact(f"{drop.ifname} carrier", 0), Fact(f"{drop.ifname} state", device["state"]))
     change = "see its cable and the port at the other end"
-    if device.get("kind") == "veth":
+    end = answers.get(peer(drop.ifname))
+    if end is not None and not end["up"]:
+        named = f"{end['name']} in {end['netns']}" if end["netns"] else end["name"]
+        what += f": its other end, {named}, is down"
+        change = f"ip link set {end['name']} up, there"
+    elif device.get("kind") == "veth":
         change = "its other end is down: ip link set … up, in the namespace it is in"
     elif device.get("kind"):
         change = "see the devices below it: ip -d link"
@@ -180,7 +186,7 @@ DIAGNOSES = (
             *((reason, ANY) for reason in _QDISC_REASONS),
             ("", "__dev_queue_xmit"),
         ),
-        lambda drop: (_qdiscs(drop), link(drop.ifname)),
+        lambda drop: (_qdiscs(drop), link(drop.ifname), peer(drop.ifname)),
         _qdisc,
         "net/core/dev.c: __dev_xmit_skb()",
     ),

@@ -14,6 +14,7 @@ from .rtnetlink import Links, attributes
 
 _ROOT = 0xFFFFFFFF  # TC_H_ROOT
 _INGRESS, _EGRESS = 0xFFFFFFF2, 0xFFFFFFF3
+_PAIRS, _UP = ("veth", "netkit"), 1  # IFF_UP
 _XDP_MODES = ("", "DRV_", "SKB_", "HW_")  # the first: where there is one alone
 _NETKIT = {"primary": 54, "peer": 55}  # enum bpf_attach_type (6.7)
 # include/uapi/linux/if_link.h: IFLA_NETKIT_PRIMARY, _POLICY and _PEER_POLICY, NETKIT_DROP
@@ -47,6 +48,32 @@ def link(ifname: str) -> dict[str, Any] | None:
         "master_kind": linkinfo(told, "IFLA_INFO_SLAVE_KIND") or "",
         "vlans": upper,
     }
+
+
+def other_end(ifname: str) -> dict[str, Any] | None:
+    """Of a pair (veth, netkit): ``ifindex`` of the other device; ``nsid``: the number that its
+    namespace has in this one, None where it is the same.
+    """
+    with rtnetlink() as netlink:
+        told = netlink.get_links(socket.if_nametoindex(ifname))[0]
+    if linkinfo(told, "IFLA_INFO_KIND") not in _PAIRS or not told.get_attr("IFLA_LINK"):
+        return None
+    return {"ifindex": told.get_attr("IFLA_LINK"), "nsid": told.get_attr("IFLA_LINK_NETNSID")}
+
+
+def namespace_number(fd: int) -> int | None:
+    """Of a namespace, a descriptor, in the one that this process is in; None: it has none."""
+    with rtnetlink() as netlink:
+        told = netlink.get_netnsid(fd=fd)
+    return told["nsid"] if told else None
+
+
+def device(ifindex: int) -> dict[str, Any]:
+    """``name``, ``mtu``, and whether it is ``up``, as somebody wants it."""
+    with rtnetlink() as netlink:
+        told = netlink.get_links(ifindex)[0]
+    name, mtu = told.get_attr("IFLA_IFNAME"), told.get_attr("IFLA_MTU")
+    return {"name": name, "mtu": mtu, "up": bool(told["flags"] & _UP)}
 
 
 def linkinfo(told: Any, name: str) -> Any:

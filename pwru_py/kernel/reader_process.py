@@ -91,6 +91,10 @@ class Process:
     def _value(self, inode: int, kind: str, args: list[Any]) -> Any:
         if kind == "elsewhere":
             return self._elsewhere(inode, *args)
+        if kind == "peer":
+            with contextlib.suppress(OSError):
+                return self._peer(inode, *args)
+            return None
         return readings.answer(kind, args)
 
     def _elsewhere(self, here: int, proto: int, port: int) -> list[str]:
@@ -105,6 +109,28 @@ class Process:
                     found.append(self._called(inode))
         self._go(here)
         return found
+
+    def _peer(self, here: int, ifname: str) -> dict[str, Any] | None:
+        """The other end of a pair: ``name``, ``netns``, what people call its namespace, ``mtu`` and
+        whether it is ``up``. None of what is no pair, or where nothing leads to its namespace.
+        """
+        end = readings.answer("other_end", [ifname])
+        inode = here if end is None or end["nsid"] is None else self._by_number(end["nsid"])
+        if end is None or not inode:
+            return None
+        self._go(inode)
+        told = readings.answer("device", [end["ifindex"]])
+        self._go(here)
+        return None if told is None else {**told, "netns": self._called(inode)}
+
+    def _by_number(self, nsid: int) -> int:
+        """The namespace that has this number where the process is now; 0: none is known."""
+        known = list(self._paths.known.items())[:_ELSEWHERE_MAX]
+        for inode, path in known:
+            with contextlib.suppress(OSError), open(path) as file:
+                if readings.answer("namespace_number", [file.fileno()]) == nsid:
+                    return inode
+        return 0
 
 
 def _open_here(proto: int, port: int) -> bool:

@@ -21,7 +21,17 @@ from typing import Any
 from ..errors import PwruError
 from ..facts.dropping_chains import dropping
 from .bridge_readings import bridge_port, fdb
-from .device_readings import link, netkit, programs, qdiscs, vxlans, wireguard
+from .device_readings import (
+    device,
+    link,
+    namespace_number,
+    netkit,
+    other_end,
+    programs,
+    qdiscs,
+    vxlans,
+    wireguard,
+)
 from .group_readings import group_programs
 from .netlink import MOST, name_of, rtnetlink
 
@@ -264,6 +274,9 @@ KINDS: dict[str, Callable[..., Any]] = {
     "sockets": sockets,
     "listeners": listeners,
     "link": link,
+    "other_end": other_end,
+    "namespace_number": namespace_number,
+    "device": device,
     "bridge_port": bridge_port,
     "fdb": fdb,
     "qdiscs": qdiscs,

@@ -168,6 +168,19 @@ def test_a_packet_that_is_too_long(net: Net) -> None:
     assert (facts(said)["length"]["value"], facts(said)["length"]["limit"]) == (1228, 1000)
 
 
+def test_a_frame_that_the_other_end_has_no_room_for(net: Net) -> None:
+    """No ICMP tells of it: the two ends of a veth have different MTUs."""
+    large = changed(net, "r", "ip link set e1 mtu 3000", "ip link set e1 mtu 1500")
+    with large, advising(net, "r", "icmp") as traces:
+        net.run("r", "ping -c1 -W1 -s 2000 10.77.1.2", check=False)
+    (said,) = (r for r in traces[0].records if r["type"] == "advice")
+    other = f"e0 in {net.netns('a').rpartition('/')[2]}"
+    what = f"a frame of 2042 bytes does not fit the MTU of {other}, the other end"
+    assert first(said) == ("proven", what)
+    assert facts(said)["frame bytes"]["limit"] == 1518
+    assert facts(said)[f"MTU of {other}"]["value"] == 1500
+
+
 # Neighbours
 
 
@@ -430,10 +443,11 @@ def test_a_device_without_a_carrier_is_no_full_queue(net: Net) -> None:
         with advising(net, "a", "icmp") as traces:
             net.run("a", "ping -c2 -i0.2 -W1 10.77.1.1", check=False)
     said = advice(traces[0], "QDISC_DROP")
-    what = "e0 has no carrier: what is sent by it is dropped at once"
-    assert first(said) == ("proven", what)
+    assert first(said)[0] == "proven"
+    assert first(said)[1].startswith("e0 has no carrier: what is sent by it is dropped at once: ")
+    assert first(said)[1].endswith(f"e1 in {net.netns('r').rpartition('/')[2]}, is down")
     assert facts(said)["e0 carrier"]["value"] == 0
-    assert "its other end is down" in said["findings"][0]["change"]
+    assert said["findings"][0]["change"] == "ip link set e1 up, there"
     assert said["findings"][1]["verdict"] == "not this"
 
 

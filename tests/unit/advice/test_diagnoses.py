@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pwru_py.advice import silent
-from pwru_py.advice.case import Answers, Drop, Fact, Reading, Verdict, link, route, sysctl
+from pwru_py.advice.case import Answers, Drop, Fact, Reading, Verdict, link, peer, route, sysctl
 from pwru_py.advice.table import every, findings, readings, variant
 from pwru_py.record.event import DroppedBy, Icmp, Tuple
 from pwru_py.record.event import Verdict as NfVerdict
@@ -210,6 +210,27 @@ def test_several_rules_are_not_proven_and_a_target_without_a_route_has_none() ->
     assert first(out, answers(values))[0] == "likely"
     none = values | {route("10.0.0.2"): {"error": errno.ENETUNREACH}}
     assert first(out, answers(none))[1] == "a prohibit route or rule holds 10.0.0.2"
+
+
+def end(**more: Any) -> dict[Reading, Any]:
+    return {peer("eth0"): {"name": "v1", "netns": "web", "mtu": 1500, "up": True} | more}
+
+
+@pytest.mark.parametrize(
+    ("told", "size", "verdict", "words"),
+    [
+        (end(), 1519, "proven", "1519 bytes does not fit the MTU of v1 in web"),
+        (end(), 1518, "likely", "v1 in web, the other end of eth0, did not take it then"),
+        (end(up=False), 60, "proven", "v1 in web, the other end of eth0, is down"),
+        (end(netns=""), 1519, "proven", "the MTU of v1, the other end"),
+        ({}, 60, "likely", "the device behind eth0 did not take it"),
+    ],
+)
+def test_the_other_end_of_a_pair(
+    told: dict[Reading, Any], size: int, verdict: str, words: str
+) -> None:
+    found = first(drop("", "__dev_forward_skb2", len_bytes=size), answers(told))
+    assert (found[0], words in found[1]) == (verdict, True), found
 
 
 # Neighbours
