@@ -41,6 +41,23 @@ def _no_route(ifname: str, count: int, answers: Answers) -> list[Finding]:
     return [Finding(Verdict.LIKELY, what, proof, "see ip route get TARGET and ip rule")]
 
 
+def _refused_syn(ifname: str, count: int, answers: Answers) -> list[Finding]:
+    """What neither queue explains (tcp_conn_request()): no route back to the sender, as a rule."""
+    full = ("TcpExt.ListenOverflows", "TcpExt.TCPReqQFullDrop")
+    queues = [answers.rise(name) for name in full]
+    if None in queues or sum(rise or 0 for rise in queues) >= count:
+        return []  # a full queue, of which that counter tells
+    moved = answers.moved("TcpExt.ListenDrops") or (Fact("ListenDrops", count),)
+    default = answers.get(_DEFAULT)
+    listed = () if default is None else (Fact("default route", ", ".join(default[:2]) or "none"),)
+    why = "no route leads back to its sender, or no memory"
+    if default == []:
+        why = "its sender is behind no route, as none is default"
+    what = f"a listening socket did not take a SYN: {why}"
+    change = "see ip route get SENDER; add a route back"
+    return [Finding(Verdict.LIKELY, what, (*listed, *moved), change)]
+
+
 def _overflow_needs(ifname: str) -> tuple[Reading, ...]:
     return (LISTENERS, sysctl("net/core/somaxconn"))
 
@@ -129,6 +146,7 @@ _Needs = Callable[[str], tuple[Reading, ...]]
 _Judge = Callable[[str, int, Answers], list[Finding]]
 _KINDS: dict[str, tuple[_Needs, _Judge]] = {
     "OutNoRoutes": (_no_route_needs, _no_route),
+    "ListenDrops": (_no_route_needs, _refused_syn),
     "ListenOverflows": (_overflow_needs, _overflow),
     "TCPReqQFullDrop": (_half_open_needs, _half_open),
     _ARP: (lambda ifname: arp_unanswered(ifname)[0], judge_arp),

@@ -97,6 +97,23 @@ def test_a_window_that_is_closed(net: Net) -> None:
     assert "a probe (keep-alive, or of a closed window)" in first(probe)[1]
 
 
+def test_a_listener_that_has_no_route_back(net: Net) -> None:
+    """Its SYN is no drop to the kernel; a full queue counts so, too, and is not told of a route."""
+    route = "ip route {} default via 10.77.2.1"
+    stays = net.python("b", serving(4000, HOLDS)).strip()
+    connect = "import socket; s = socket.socket(); s.settimeout(0.5); "
+    connect += "s.connect_ex(('10.77.2.2', 4000))"
+    with changed(net, "b", route.format("del"), route.format("add")):
+        with advising(net, "b", "tcp dst port 4000") as traces:
+            net.python("a", connect)
+    net.run("b", f"kill {stays}")
+    said = advice(traces[0], "ListenDrops")
+    assert first(said)[0] == "likely"
+    assert first(said)[1].endswith("its sender is behind no route, as none is default")
+    assert facts(said)["ListenDrops"]["rise"] >= 1
+    assert facts(said)["default route"]["value"] == "none"
+
+
 KEY = """
 import socket, struct
 s = socket.socket()
@@ -154,6 +171,7 @@ def test_a_queue_of_half_open_connections_that_is_full(net: Net) -> None:
         assert first(said)[0] == "proven"
         assert facts(said)[name]["value"] == 0
         assert facts(said)["TCPReqQFullDrop"]["rise"] == said["packets"] >= 1
+        assert "no route" not in traces[0].stdout
         with advising(net, "b", "tcp dst port 4000") as traces:
             net.python("a", SYNS.replace("5000, 5004", "5010, 5014"))
     assert [r for r in traces[0].records if r["type"] == "advice"] == []

@@ -840,6 +840,17 @@ def test_a_program_without_a_route() -> None:
         assert (found[0].verdict, words in found[0].what) == ("likely", True)
 
 
+def test_a_syn_that_a_full_queue_does_not_explain() -> None:
+    queues = {"TcpExt.ListenOverflows": 2, "TcpExt.TCPReqQFullDrop": 1}
+    ((*_, found),) = silent.judge({"ListenDrops": 3}, answers(rises=queues))
+    assert found == []
+    for default, words in (([], "as none is default"), (["dev e0"], "or no memory")):
+        values: dict[Reading, Any] = {Reading("default_routes"): default}
+        told = answers(values, rises=dict.fromkeys(queues, 0))
+        ((*_, found),) = silent.judge({"ListenDrops": 3}, told)
+        assert (found[0].verdict, words in found[0].what) == ("likely", True)
+
+
 def test_two_settings_that_both_keep_arp_silent_are_likely() -> None:
     values = {
         sysctl(f"net/ipv4/conf/{d}/{n}"): "0"
@@ -857,8 +868,8 @@ def test_two_settings_that_both_keep_arp_silent_are_likely() -> None:
 
 
 def test_counters_without_advice_are_left_alone() -> None:
-    assert not silent.known({"ListenDrops": 3})
-    assert silent.readings({"ListenDrops": 3}) == ()
+    assert not silent.known({"SyncookiesSent": 3})
+    assert silent.readings({"SyncookiesSent": 3}) == ()
 
 
 def test_drops_of_other_targets_are_other_cases() -> None:
