@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
+
 from .case import ANY, Answers, Diagnosis, Drop, Fact, Finding, Reading, Verdict, setting, sysctl
 from .case import number as value_of
 
@@ -59,7 +61,37 @@ def _off(drop: Drop, answers: Answers) -> list[Finding]:
     return [Finding(Verdict.PROVEN, what, proof, change)]
 
 
+def _groups(drop: Drop) -> Reading:
+    return Reading("memberships", (drop.ifname,))
+
+
+def _is_multicast(drop: Drop) -> bool:
+    return drop.tuple is not None and not drop.v6 and ip_address(drop.tuple.daddr).is_multicast
+
+
+def _multicast(drop: Drop, answers: Answers) -> list[Finding]:
+    if not _is_multicast(drop):
+        return []
+    assert drop.tuple is not None
+    joined, group = answers.get(_groups(drop)), drop.tuple.daddr
+    if joined is None:
+        return []
+    proof = (Fact(f"groups of {drop.ifname}", ", ".join(joined[:6]) or "none"),)
+    if group in joined:
+        return [Finding(Verdict.NOT_THIS, f"{drop.ifname} has joined {group}", proof)]
+    what = f"nobody here has joined {group} on {drop.ifname}: multicast that others want"
+    change = "nothing, if no program here is meant to have it; else it is to join on this interface"
+    return [Finding(Verdict.LIKELY, what, proof, change)]
+
+
 DIAGNOSES = (
+    Diagnosis(
+        (("", "ip_rcv_finish"), ("", "ip_rcv_finish_core")),
+        lambda drop: (_groups(drop),) if _is_multicast(drop) else (),
+        _multicast,
+        "net/ipv4/route.c: ip_route_input_rcu()",
+        lambda drop: drop.tuple.daddr if _is_multicast(drop) and drop.tuple is not None else None,
+    ),
     Diagnosis(
         (("IP_NOPROTO", ANY),),
         lambda drop: (),

@@ -20,6 +20,7 @@ from typing import Any
 
 from ..errors import PwruError
 from ..facts.dropping_chains import dropping
+from ..facts.igmp import joined
 from .bridge_readings import bridge_port, fdb
 from .device_readings import (
     device,
@@ -253,6 +254,12 @@ def ruleset() -> list[dict[str, Any]] | None:
     return dropping(json.loads(done.stdout)["nftables"])
 
 
+def memberships(ifname: str) -> list[str]:
+    """IPv4 multicast groups that an interface has joined."""
+    with open("/proc/thread-self/net/igmp") as file:
+        return joined(file.read(), ifname)[:MOST]
+
+
 def legacy_tables() -> list[str]:
     """Tables of iptables that is not nf_tables."""
     found = []
@@ -286,6 +293,7 @@ KINDS: dict[str, Callable[..., Any]] = {
     "vxlans": vxlans,
     "wireguard": wireguard,
     "ruleset": ruleset,
+    "memberships": memberships,
     "legacy_tables": legacy_tables,
 }
 

@@ -134,6 +134,24 @@ def test_a_protocol_above_ip_that_nobody_handles(
     assert facts(said)["InUnknownProtos"]["rise"] == 1
 
 
+def test_multicast_that_nobody_has_joined_and_a_forged_source(net: Net) -> None:
+    """Both end in one place where the kernel gives no reason; only the former is multicast."""
+    send = "import socket; s = socket.socket(2, 2); "
+    send += "s.setsockopt(0, 32, socket.inet_aton('10.77.2.1')); "
+    send += "s.sendto(b'x', ('239.1.1.1', 4000))"
+    with advising(net, "b", "udp dst port 4000") as traces:
+        net.python("r", send)
+        net.python("a", RAW + "send('10.77.2.2', '10.77.2.2')")
+    multicast, forged = sorted(
+        (r for r in traces[0].records if r["type"] == "advice"),
+        key=lambda record: "own address" in first(record)[1],
+    )
+    what = "nobody here has joined 239.1.1.1 on e3: multicast that others want"
+    assert first(multicast) == ("likely", what)
+    assert facts(multicast)["groups of e3"]["value"] == "224.0.0.1"
+    assert "multicast" not in str(forged)
+
+
 @pytest.fixture
 def six(net: Net) -> Net:
     net.run(

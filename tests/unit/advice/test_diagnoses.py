@@ -365,6 +365,14 @@ def test_a_protocol_that_nobody_handles_is_told_by_its_name() -> None:
         assert (verdict, words in what) == ("proven", True)
 
 
+def test_multicast_that_nobody_has_joined() -> None:
+    asked = drop("", "ip_rcv_finish_core", UDP._replace(daddr="239.1.1.1"))
+    groups = Reading("memberships", ("eth0",))
+    assert "joined 239.1.1.1 on eth0" in first(asked, answers({groups: ["224.0.0.1"]}))[1]
+    assert first(asked, answers({groups: ["239.1.1.1"]}))[0] == "not this"
+    assert findings(drop("", "ip_rcv_finish_core"), answers({groups: []})) == []
+
+
 def test_ipv6_that_is_on_now() -> None:
     name = "net/ipv6/conf/eth0/disable_ipv6"
     asked = drop("IPV6DISABLED", packet=V6)
