@@ -22,6 +22,20 @@ _NAMESPACES_MAX = 128  # whose counters are read before
 _BEFORE_S = 2.0
 _ELSEWHERE_MAX, _ELSEWHERE_S = 64, 0.5
 _QUESTION_S = 1.5
+_OF_THE_MACHINE = frozenset(
+    (
+        "stat/arp_cache",
+        "stat/ndisc_cache",
+        "net/ipv4/neigh/default/gc_thresh3",
+        "net/ipv6/neigh/default/gc_thresh3",
+        "net/core/netdev_max_backlog",
+        "net/core/flow_limit_cpu_bitmap",
+        "net/core/rmem_max",
+        "net/ipv4/udp_mem",
+        "net/ipv4/tcp_mem",
+    )
+)
+"""Counters and settings that a namespace of its own may lack."""
 _LISTEN_STATE = "0A"
 
 
@@ -54,9 +68,12 @@ class Process:
     def _counters(self) -> dict[str, int]:
         texts = {}
         for name in FILES:
-            with contextlib.suppress(OSError):
-                with open(f"/proc/thread-self/net/{name}", errors="replace") as file:
-                    texts[name] = file.read()
+            # The tables of neighbours are the whole machine's, and the first namespace alone tells.
+            for whose in ("thread-self", "1") if name in _OF_THE_MACHINE else ("thread-self",):
+                with contextlib.suppress(OSError):
+                    with open(f"/proc/{whose}/net/{name}", errors="replace") as file:
+                        texts[name] = file.read()
+                        break
         return all_of(texts) | queue_drops() | driver_losses()
 
     def answer(self, question: dict[str, Any]) -> dict[str, Any]:
@@ -91,6 +108,8 @@ class Process:
     def _value(self, inode: int, kind: str, args: list[Any]) -> Any:
         if kind == "elsewhere":
             return self._elsewhere(inode, *args)
+        if kind == "sysctl" and args[0] in _OF_THE_MACHINE:
+            return self._machine_setting(inode, *args)
         if kind == "peer":
             with contextlib.suppress(OSError):
                 return self._peer(inode, *args)
@@ -109,6 +128,16 @@ class Process:
                     found.append(self._called(inode))
         self._go(here)
         return found
+
+    def _machine_setting(self, here: int, name: str) -> Any:
+        """As the namespace has it; where it has none, as the one that the tracer began in."""
+        value = readings.answer("sysctl", [name])
+        if value is None:
+            with contextlib.suppress(OSError):
+                self._go(self._own)
+                value = readings.answer("sysctl", [name])
+            self._go(here)
+        return value
 
     def _peer(self, here: int, ifname: str) -> dict[str, Any] | None:
         """The other end of a pair: ``name``, ``netns``, what people call its namespace, ``mtu`` and

@@ -7,6 +7,7 @@ import contextlib
 import subprocess
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -504,6 +505,27 @@ def test_a_namespace_that_has_gone(net: Net) -> None:
             assert (told["id"], told["error"]) == (number, problem)
     finally:
         reader.close()
+
+
+def test_limits_of_the_machine_are_read_where_a_namespace_has_none(net: Net) -> None:
+    names = ["net/ipv4/neigh/default/gc_thresh3", "net/core/netdev_max_backlog"]
+    for name in names:
+        assert net.run("b", f"cat /proc/sys/{name}", check=False) == "", "as 6.18 has it"
+    reader = Reader()
+    try:
+        assert reader.wait_ready()
+        asked = [("sysctl", (name,)) for name in (*names, "net/ipv4/conf/e3/rp_filter")]
+        question = {"id": 1, "netns": net.inode("b"), "readings": asked, "counters": True}
+        assert reader.ask(question)
+        (told,) = reader.wait(time.monotonic() + 10)
+    finally:
+        reader.close()
+    here = [Path(f"/proc/sys/{name}").read_text().strip() for name in names]
+    assert told["values"] == [
+        *here,
+        net.run("b", "cat /proc/sys/net/ipv4/conf/e3/rp_filter").strip(),
+    ]
+    assert told["after"]["arp_cache.entries"] > 0
 
 
 def test_lines_for_people(net: Net) -> None:
