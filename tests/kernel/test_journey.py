@@ -29,7 +29,7 @@ def test_a_ping_a_refusal_and_a_connection(lab: Lab) -> None:
     lab.guest.write_file("/tmp/serve.py", SERVE.encode())
     ours = "icmp or icmp6 or udp portrange 7009-7011 or tcp port 7010"
     ours = f"({ours}) and not (ip6[40] >= 130 and ip6[40] <= 137)"
-    with lab.tracing("--journey", ours) as tracing:
+    with lab.tracing("--journey", "--journey-timeout", "20", ours) as tracing:
         lab.inside("a", "ping -c1 -W5 10.1.0.2; ping -c1 -W5 fd00:1::2; "
                    "echo x > /dev/udp/10.1.0.2/7009; true")  # fmt: skip
         server = lab.guest.start("exec ip netns exec b python3 /tmp/serve.py")
