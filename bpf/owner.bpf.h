@@ -170,14 +170,14 @@ static __always_inline void remember_both(struct flow_of *flow)
 static __noinline __u32 find_headers(__u64 addr, struct place *place, __u32 netns)
 {
 	struct sk_buff *skb = VIEW((struct sk_buff *)addr);
-	struct where where = {.netns = netns};
+	struct where where;
 	struct headers h;
 
-	if (!netns && !look_where(skb, &where))
+	if (!look_where(skb, &where))
 		return 0;
 	read_headers(skb, &h);
 	find_place(skb, &h, place);
-	return where.netns ?: taken_in(addr);
+	return netns ?: where.netns ?: taken_in(addr);
 }
 
 /*

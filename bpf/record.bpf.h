@@ -92,6 +92,8 @@ static __always_inline void fill(struct event *ev, __u64 addr, const struct sk_b
 	ev->skb = addr;
 	fill_task(ev, own);
 	fill_where(ev, skb, view, own);
+	if (cfg.owned && !ev->netns) /* it matched by its flow there */
+		ev->netns = taken_in(addr);
 	ev->mark = VIEWED(skb, view, mark);
 	ev->len = VIEWED(skb, view, len);
 	ev->proto = bpf_ntohs(place->protocol);
