@@ -38,7 +38,8 @@ def owner_programs(config: Config, *, typed: bool) -> tuple[str, ...]:
     """Those that tell whose sockets are; none where nobody asks.
 
     The first sees sockets being made: where no function can be probed, at system calls. With
-    ``RECEIVER_PROGRAM`` packets that nobody was sent for are known by where their socket is found; with ``typed`` loads alone: on 5.10 it found no headers.
+    ``RECEIVER_PROGRAM`` packets that nobody was sent for are known by where their socket is found;
+    with ``typed`` loads alone, as its copies found no headers on 5.10.
     """
     probed = system.kprobe_pmu() is not None and ftrace_off() is None
     makers = ("note_socket" if probed else "note_syscall",) if config.knows_owners else ()
