@@ -13,19 +13,18 @@ from tests.kernel.lab import Lab, Trace
 
 Said = dict[str, Any]
 
-# Each limit is low for a moment: sysctl NAME VALUE, then what meets it. READ: as long as the tracer
-# may take to read the state behind a drop, which nothing here shows.
-READ = 4
-LOW = """
-low() { name=$1 old=$(sysctl -n $1); sysctl -qw "$1=$2"; shift 2; "$@"; sysctl -qw "$name=$old"; }
-in_a() { ip netns exec a bash -c "$1"; }
-"""
+IN_A = 'in_a() { ip netns exec a bash -c "$1"; }'
+# The last of all: the limit stays low until the tracer has read it, however long that takes.
 CONNTRACK = """
-rule='INPUT -m conntrack --ctstate INVALID -j ACCEPT'
-ip netns exec b iptables-legacy -A $rule
-low net.netfilter.nf_conntrack_max 1 \\
-    in_a 'for n in 1 2 3; do echo x > /dev/udp/10.1.0.2/7002; done; sleep {read}'
-ip netns exec b iptables-legacy -D $rule
+ip netns exec b iptables-legacy -A INPUT -m conntrack --ctstate INVALID -j ACCEPT
+sysctl -n net.netfilter.nf_conntrack_max > /tmp/advice-max
+sysctl -qw net.netfilter.nf_conntrack_max=1
+in_a 'for n in 1 2 3; do echo x > /dev/udp/10.1.0.2/7002; done'
+"""
+AFTERWARDS = """
+sysctl -qw net.netfilter.nf_conntrack_max=$(cat /tmp/advice-max)
+ip netns exec b iptables-legacy -D INPUT -m conntrack --ctstate INVALID -j ACCEPT
+ip -n a link del wg0
 """
 WIREGUARD = """
 modprobe wireguard
@@ -51,12 +50,12 @@ ip -n a xfrm policy flush; ip -n a xfrm state flush; ip -n b xfrm state flush
 def trace(lab: Lab) -> Trace:
     esp = ESP.format(mine="ab" * 32, other="cd" * 32)
     wireguard = WIREGUARD.format(key="42" * 32)
-    script = LOW + CONNTRACK.format(read=READ) + wireguard + esp
+    script = "\n".join((IN_A, wireguard, esp, CONNTRACK))
     try:
         with lab.tracing("--drops", "--advice", "ip and not tcp") as tracing:
             done = lab.run(script, timeout=240)
     finally:
-        lab.run("ip -n a link del wg0")
+        lab.run(AFTERWARDS)
     assert tracing.trace is not None
     print(done.stdout, done.stderr)  # where a test fails
     return tracing.trace
