@@ -29,8 +29,8 @@ ip -n a link del wg0
 WIREGUARD = """
 modprobe wireguard
 in_a 'ip link add wg0 type wireguard; ip addr add 10.7.0.1/24 dev wg0; ip link set wg0 up
-python -m tests.kernel.inside.wireguard wg0
-python -m tests.kernel.inside.wireguard wg0 {key} 10.1.0.2 10.7.0.2
+python -m tests.kernel.inside.wireguard wg0 51820
+python -m tests.kernel.inside.wireguard wg0 51820 {key} 10.1.0.2 10.7.0.2
 echo x > /dev/udp/10.7.0.77/7003'
 """
 ESP = """

@@ -174,11 +174,11 @@ def test_wireguard_both_ways(lab: Lab) -> None:
     for name, address in (("a", "10.7.0.1/24"), ("b", "10.7.0.2/24")):
         lab.inside(name, f"ip link add wg0 type wireguard; ip addr add {address} dev wg0; "
                    "ip link set wg0 up")  # fmt: skip
-        done = lab.inside(name, "python -m tests.kernel.inside.wireguard wg0")
+        done = lab.inside(name, "python -m tests.kernel.inside.wireguard wg0 51820")
         keys[name] = done.stdout.strip()
         assert keys[name], done.stderr
     for name, peer, number in (("a", "b", 2), ("b", "a", 1)):
-        done = lab.inside(name, "python -m tests.kernel.inside.wireguard wg0 "
+        done = lab.inside(name, "python -m tests.kernel.inside.wireguard wg0 51820 "
                           f"{keys[peer]} 10.1.0.{number} 10.7.0.{number}")  # fmt: skip
         assert done.rc == 0, done.stderr
     assert lab.inside("a", "ping -c1 -W20 10.7.0.2; ip addr add 10.7.0.99/32 dev wg0").rc == 0
