@@ -51,9 +51,9 @@ def _qdiscs(drop: Drop) -> Reading:
 
 def _qdisc(drop: Drop, answers: Answers) -> list[Finding]:
     listed = answers.get(_qdiscs(drop))
-    unplugged = _no_carrier(drop, answers, listed or [])
-    if unplugged:
-        return unplugged
+    idle = _down(drop, answers) or _no_carrier(drop, answers, listed or [])
+    if idle:
+        return idle
     if not listed:
         what = f"the queue (qdisc) of {drop.ifname} dropped it; none is there now"
         return [Finding(Verdict.LIKELY, what)]
@@ -71,6 +71,16 @@ def _qdisc(drop: Drop, answers: Answers) -> list[Finding]:
             Finding(Verdict.NOT_THIS, f"a full queue: {worst['qlen']} of {worst['limit']} wait"),
         ]
     return [Finding(sure, what, proof, change)]
+
+
+def _down(drop: Drop, answers: Answers) -> list[Finding]:
+    """A device that nobody has set up has the kernel's noop queue, too."""
+    device = answers.get(link(drop.ifname)) or {}
+    if device.get("up") is not False:
+        return []
+    what = f"{drop.ifname} is down: what is sent by it is dropped at once"
+    proof = (Fact(drop.ifname, "down"),)
+    return [Finding(Verdict.PROVEN, what, proof, f"ip link set {drop.ifname} up")]
 
 
 def _no_carrier(drop: Drop, answers: Answers, listed: list[dict[str, Any]]) -> list[Finding]:

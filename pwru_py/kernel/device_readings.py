@@ -40,6 +40,7 @@ def link(ifname: str) -> dict[str, Any] | None:
     return {
         "kind": linkinfo(told, "IFLA_INFO_KIND") or "",
         "state": str(told.get_attr("IFLA_OPERSTATE")).lower(),
+        "up": bool(told["flags"] & _UP),
         "carrier": told.get_attr("IFLA_CARRIER"),
         "mac": told.get_attr("IFLA_ADDRESS") or "",
         "mtu": told.get_attr("IFLA_MTU"),

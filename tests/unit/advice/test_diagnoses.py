@@ -549,6 +549,9 @@ def test_a_device_without_a_carrier_has_no_full_queue(kind: str, words: str) -> 
     assert first(drop("QDISC_DROP"), answers(down))[0] == "likely"
     full = first(drop("QDISC_DROP"), answers(down | queues, rises=moved))
     assert full == ("proven", "qdisc pfifo 1: of eth0 is full: more comes than the device sends")
+    unset = queues | {link("eth0"): {"carrier": 1, "state": "down", "up": False, "kind": kind}}
+    (only,) = findings(drop("QDISC_DROP"), answers(unset, rises=still))
+    assert (only.verdict, only.change) == ("proven", "ip link set eth0 up")
     up = queues | {link("eth0"): {"carrier": 1, "state": "up", "kind": kind}}
     assert "no carrier" not in first(drop("QDISC_DROP"), answers(up, rises=still))[1]
 
