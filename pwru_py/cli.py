@@ -6,7 +6,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from typing import TYPE_CHECKING, TextIO, cast
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _STATUS_OK, _STATUS_FAILED = 0, 1
 _IDLE_S = 0.5
+_BENEATH = "      "
 _COMPLETE = "--complete"
 _notices = streams.Notices()
 
@@ -336,33 +337,39 @@ def _trace(
     if why is not None:
         from .output.empty import empty_lines
 
-        for line in empty_lines(why):
-            _notices.write(f"{line}\n")
+        _say(empty_lines(why))
     if options.config.drops:
         _explain_drops(tracer.summary)
     if advisor is not None:
         from .output.advice import advice_lines
 
-        for line in advice_lines(said, advisor.left):
-            _notices.write(f"{printable(line)}\n")
+        _say(advice_lines(said, advisor.left))
     if options.debug:
         for name, number in tracer.failures:
             _notices.write(f"not attached: {name}: {os.strerror(number)}\n")
     return _STATUS_OK
 
 
+def _say(lines: Iterable[str]) -> None:
+    """On a terminal within its width, by words."""
+    from .output.widths import wrap
+
+    width = _notices.width()
+    for line in map(printable, lines):
+        shown = wrap(line, width, _BENEATH) if width else line
+        _notices.write(f"{shown}\n")
+
+
 def _tell_summary(summary: Summary, options: Options) -> None:
     from .output.summary import summary_lines
 
-    for line in summary_lines(summary, seen=not options.config.top):
-        _notices.write(f"{line}\n")
+    _say(summary_lines(summary, seen=not options.config.top))
 
 
 def _explain_drops(summary: Summary) -> None:
     from .output.summary import explained_drops
 
-    for line in explained_drops(summary):
-        _notices.write(f"{printable(line)}\n")
+    _say(explained_drops(summary))
 
 
 def _replay(options: Options) -> int:

@@ -29,7 +29,7 @@ from .output.summary import (
     summary_lines,
 )
 from .output.tracepkt import HopLines
-from .output.widths import cut
+from .output.widths import cut, wrap
 from .packets.journey import Journeys
 from .packets.paths import Paths
 from .record.dropped_by import NoRules
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
     from .options.flags import Options
 
+_INDENT = " " * 17  # beneath what a line says
 _STYLES = {ARRIVED: "green", LOST: "bold red", UNKNOWN: "yellow"}
 
 
@@ -146,7 +147,8 @@ class JourneySink:
         return journey_lines(journey, self._names, self._timestamp)
 
     def _show(self, console: Console, journey: Journey) -> None:
-        head, *hops, end = self._journey_lines(journey)
+        lines = [wrap(line, console.width, _INDENT) for line in self._journey_lines(journey)]
+        head, *hops, end = lines
         console.print(head, style="bold", soft_wrap=True)
         for line in hops:
             console.print(line, soft_wrap=True)

@@ -50,6 +50,15 @@ class Notices(io.TextIOBase):
     def isatty(self) -> bool:
         return sys.stderr is not None and sys.stderr.isatty()
 
+    def width(self) -> int:
+        """Cells of the terminal; 0: it is none, or does not say."""
+        if not self.isatty():
+            return 0
+        try:
+            return os.get_terminal_size(sys.stderr.fileno()).columns
+        except OSError:
+            return 0
+
     def _try(self, act: Callable[[TextIO], object]) -> None:
         if sys.stderr is None:
             return

@@ -140,3 +140,22 @@ def cut(text: str, width: int) -> str:
     while cell_width(kept) > width - 1 and kept:
         kept = kept[:-1]
     return kept + "…"
+
+
+def wrap(line: str, width: int, indent: str) -> str:
+    """``line`` in lines of ``width`` cells, as far as its words allow; each but the first indented.
+
+    What stands before its first word stays.
+    """
+    if cell_width(line) <= width:
+        return line
+    text = line.lstrip(" ")
+    words = text.split(" ")
+    lines = [line[: len(line) - len(text)] + words[0]]
+    for word in words[1:]:
+        longer = f"{lines[-1]} {word}"
+        if cell_width(longer) <= width:
+            lines[-1] = longer
+        else:
+            lines.append(indent + word)
+    return "\n".join(each.rstrip(" ") for each in lines)

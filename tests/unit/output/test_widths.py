@@ -10,7 +10,7 @@ from pwru_py.output import View
 from pwru_py.output.fields import columns
 from pwru_py.output.formats import cell_width
 from pwru_py.output.stamp import Stamp
-from pwru_py.output.widths import Layout, choose, cut, fit, shorten
+from pwru_py.output.widths import Layout, choose, cut, fit, shorten, wrap
 
 from .samples import FRAGMENT, PING, PING6, TCP4, TCP6, drop, event
 
@@ -100,3 +100,10 @@ def test_shorten(width: int, text: str) -> None:
 def test_cut_counts_cells() -> None:
     assert cut("日本日本", 5) == "日本…"
     assert cut("abc", 3) == "abc"
+
+
+def test_a_long_line_is_wrapped_by_words() -> None:
+    assert wrap("short", 5, "  ") == "short"
+    assert wrap("   one two  three four", 11, "     ") == "   one two\n     three\n     four"
+    assert wrap("a 名前 b", 5, " ") == "a\n 名前\n b"
+    assert wrap("averylongword and more", 8, "  ") == "averylongword\n  and\n  more"
