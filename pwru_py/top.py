@@ -67,7 +67,8 @@ def _view(tracer: Tracer, options: Options, stream: TextIO, live: bool) -> View:
 def show_top(
     tracer: Tracer, options: Options, stream: TextIO, attached: Callable[[], None]
 ) -> None:
-    """Reports until a signal, the key q, or ``report_count``. ``attached``: called once it counts.
+    """Reports until a signal, the key q, or ``report_count``; what came since the last one then has
+    one of its own. ``attached``: called once it counts.
 
     Raises what the output raises.
     """
@@ -105,5 +106,14 @@ def show_top(
                 view.show(rows, now_ns, look)
                 if 0 < options.report_count == shown:
                     tracer.stop()
+            if not (live or options.report_count or options.prometheus):
+                told, now_ns = _packets(rows), time.time_ns()
+                rows = tally.report(tracer.dropped(), now_ns)
+                if _packets(rows) > told:
+                    view.show(rows, now_ns, look)
     finally:
         view.close()
+
+
+def _packets(rows: Sequence[DropRow]) -> int:
+    return sum(row.packets for row in rows)
