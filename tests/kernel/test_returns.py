@@ -119,3 +119,25 @@ def test_filter(traces: dict[str, Trace]) -> None:
     assert any("← nf_hook_slow = " in row for row in rows)
     assert traces["others"].events == []
     assert traces["others"].summary["events"] == 0
+
+
+@pytest.mark.kernels("newest")  # the others return no reason
+def test_the_cause_is_returned_before_the_packet_is_freed(lab: Lab) -> None:
+    source = "10.99.0.1"
+    lab.inside("a", f"ip addr add {source}/32 dev lo")
+    lab.inside("b", "sysctl -qw net.ipv4.conf.eth0.rp_filter=1")
+    functions = ("--filter-func", f"ip_route_input_noref|{FREES}")
+    try:
+        lab.inside("a", "ping -c1 -W5 10.1.0.2")
+        with lab.tracing("--output-return", *functions, f"icmp and src host {source}") as tracing:
+            lab.inside("a", f"ping -c1 -W1 -I {source} 10.1.0.2")
+    finally:
+        lab.inside("a", f"ip addr del {source}/32 dev lo")
+        lab.inside("b", "sysctl -qw net.ipv4.conf.eth0.rp_filter=0")
+    assert tracing.trace is not None
+    lines = [each for each in tracing.trace.records if each["type"] in ("event", "return")]
+    (refused,) = _of(lines, "ip_route_input_noref")
+    assert refused["returned_name"] == "IP_RPFILTER"
+    (drop,) = (each for each in lines if each["drop"])
+    assert (drop["func"], drop["drop_reason"]) == ("skb:kfree_skb", "IP_RPFILTER")
+    assert lines.index(refused) < lines.index(drop)
