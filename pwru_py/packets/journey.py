@@ -214,6 +214,8 @@ class Journeys:
         asked = self._questions.pop(_answer(packet, journey.tcp_flags, live.dns), None)
         if asked is not None and not journey.answers:
             journey.answers, asked.answered_by = asked.packet, journey.packet
+            if journey.process:  # else it came in
+                asked.answered_in = journey.end.netns
             live.asked_ns = asked.begin_ns
         self._ask(packet, live)
 
@@ -391,6 +393,8 @@ class Journeys:
         if live.moved is not None and self._moved.get(live.moved) == live.number:
             del self._moved[live.moved]
         if end.how is Ended.TAKEN and journey.answered_by:  # nothing that is lost is answered
+            if not end.sure and journey.answered_in:
+                end, live.away = end._replace(netns=journey.answered_in), False
             end = end._replace(sure=True, note="")
         journey.end = end._replace(note=end.note or live.told)
         if live.asked_ns is not None:

@@ -111,7 +111,7 @@ class Journey:
     packet that came in; where the context is not known (``process_sure`` False) it may be the one
     that an interrupt came upon. ``tuple``, ``tcp_flags``: as it was first seen. ``answers``: the
     number of the packet that it is the answer to, ``answered_by`` the other way round; 0: none is
-    known.
+    known. ``answered_in``: the namespace that sent the answer, if one of this host did.
     ``judged``: what netfilter's tables have said, where they can be probed; ``steps``: with
     ``output_nf_path`` what it met in those of nf_tables.
     ``round_trip_ns``: from the first sight of the question to the end of this answer.
@@ -131,4 +131,5 @@ class Journey:
     steps: builtins.list[Judged] = field(default_factory=list)
     answers: int = 0
     answered_by: int = 0
+    answered_in: int = 0
     round_trip_ns: int | None = None

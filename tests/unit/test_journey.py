@@ -406,6 +406,21 @@ def test_what_is_answered_has_been_taken_in() -> None:
     assert (question.end.how, question.end.sure, question.end.note) == (Ended.TAKEN, True, "")
 
 
+def test_what_is_answered_ended_where_the_answer_came_from() -> None:
+    """A socket on a macvlan in another namespace, of whose device nothing tells."""
+    syn, both = UDP._replace(proto=6), Tuple(B, A, 53, 1000, 6, True)
+    question, _ = told(
+        event(IN, 1, tuple=syn, tcp_flags=2, netns=1),
+        event(OUT, 2, 2, tuple=both, tcp_flags=18, netns=9),
+    )
+    assert (question.hops[0].netns, question.end.netns) == (1, 9)
+    asked, _ = told(
+        event(OUT, 1, tuple=syn, tcp_flags=2, netns=1),
+        event(IN, 2, 2, tuple=both, tcp_flags=18, netns=1),
+    )
+    assert asked.answered_in == 0, "from elsewhere"
+
+
 def test_a_copy_that_is_read_before_its_packet_is_freed() -> None:
     reply = Tuple(B, A, 0, 0, 1, False, Icmp(0, 4, 1))
     one = Journeys()
