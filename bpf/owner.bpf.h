@@ -191,11 +191,6 @@ static __always_inline struct event *read_flow(__u64 addr, __u32 slot, struct fl
 
 	if (!ev)
 		return NULL;
-	/*
-	 * Any value: a zero that is there before the function fills it in, the verifier of 5.10 may
-	 * take for what is there after it, and cut out all that is done with the headers.
-	 */
-	place->start = (unsigned char *)addr;
 	flow->netns = find_headers(addr, place, flow->netns);
 	ev->tcp_flags = 0;
 	read_tuple_at(place, ev);
