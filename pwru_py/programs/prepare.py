@@ -188,7 +188,8 @@ def _with_inside(plan: Plan, config: Config, types: KernelTypes, way: type[Probe
         kprobes=way.entries,
         ids=way.trampoline,
     )
-    return add_inside(plan, sources, probed, wanted.texts, maps=maps, slots=way.trampoline)
+    asked = (*wanted.texts, *maps)
+    return add_inside(plan, sources, probed, asked, maps=maps, slots=way.trampoline)
 
 
 def _table_functions(types: KernelTypes) -> tuple[str, ...]:

@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
-from tests.kernel.lab import Lab
+from tests.kernel.lab import PWRU, Lab
 
 _SOURCE = Path(__file__).parent / "inside" / "maps.bpf.c"
 _BUILD = """
@@ -54,7 +55,9 @@ def test_what_a_program_asks_and_finds(lab: Lab) -> None:
     assert returned == [(lookup, _KEY, None), update, (lookup, _KEY, _VALUE)]
     known = [each for each in records if each["bpf_map"]]
     sizes = {each["bpf_map"]["name"]: each["bpf_map"]["key_size"] for each in known}
-    assert sizes == {"services": 4, "large_ones": 4, "networks": 8, "waiting": 0}
+    hashes, others = {"services": 4, "large_ones": 4}, {"networks": 8, "waiting": 0}
+    hidden = lab.kernel == "newest"  # ftrace has no tries and no queues there
+    assert sizes == (hashes if hidden else hashes | others)
     assert len({each["bpf_map"]["id"] for each in known}) == len(sizes)
     large = _told(records, "return", "large_ones")
     assert {key for _func, key, _value in large} == {_KEY}
@@ -62,6 +65,10 @@ def test_what_a_program_asks_and_finds(lab: Lab) -> None:
         values = [value for func, _key, value in large if f"_{verb}_elem" in func]
         assert values.count(kept) == len(values) >= 2, (verb, large)
     assert {each["bpf_map"]["value_size"] for each in known if "percpu" in each["func"]} == {600}
+    if hidden:
+        listed = lab.run(f"{PWRU} --output-bpfmap --filter-func ip_rcv --list-funcs").stdout
+        assert re.search(r"^trie_lookup_elem .* skipped: not in ", listed, re.MULTILINE)
+        return
     networks = _told(records, "return", "networks")
     found = [value for func, _key, value in networks if func == "trie_lookup_elem"]
     assert found == [None, _PUSHED]
