@@ -157,7 +157,7 @@ def at_work(command: list[str]) -> Iterator[tuple[subprocess.Popen[str], int]]:
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
     try:
-        wait_for(lambda: any(ticks(child) > 20 for child in children(started.pid)))
+        wait_for(lambda: any(ticks(child) > 5 for child in children(started.pid)))
         yield started, children(started.pid)[0]
     finally:
         started.kill()
