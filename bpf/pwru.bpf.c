@@ -312,35 +312,19 @@ int note_site6(struct pt_regs *ctx)
 	return note_site(ctx, entry, cfg.tables.frame6, cfg.tables.hot6);
 }
 
-/* xt_replace_table() is entered, and left. */
-SEC("?kprobe")
-int begin_replacing(struct pt_regs *ctx)
-{
-	__sync_fetch_and_add(&replacing[0].begun, 1);
-	return 0;
-}
+/* Where rules are replaced: xt_replace_table(), nf_tables_commit() are entered, and left. */
+#define REPLACING_PROGRAM(name, rules, what)                     \
+	SEC("?kprobe")                                           \
+	int name(struct pt_regs *ctx)                            \
+	{                                                        \
+		__sync_fetch_and_add(&replacing[rules].what, 1); \
+		return 0;                                        \
+	}
 
-SEC("?kprobe")
-int end_replacing(struct pt_regs *ctx)
-{
-	__sync_fetch_and_add(&replacing[0].over, 1);
-	return 0;
-}
-
-/* nf_tables_commit() is. */
-SEC("?kprobe")
-int begin_commit(struct pt_regs *ctx)
-{
-	__sync_fetch_and_add(&replacing[1].begun, 1);
-	return 0;
-}
-
-SEC("?kprobe")
-int end_commit(struct pt_regs *ctx)
-{
-	__sync_fetch_and_add(&replacing[1].over, 1);
-	return 0;
-}
+REPLACING_PROGRAM(begin_replacing, 0, begun)
+REPLACING_PROGRAM(end_replacing, 0, over)
+REPLACING_PROGRAM(begin_commit, 1, begun)
+REPLACING_PROGRAM(end_commit, 1, over)
 
 SEC("?kprobe")
 int leave_tables(struct pt_regs *ctx)
