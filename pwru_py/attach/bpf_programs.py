@@ -13,6 +13,7 @@ import contextlib
 import errno
 import os
 from collections.abc import Container, Iterator, Mapping
+from typing import NamedTuple
 
 from ..errors import AttachError, FeatureUnsupportedError
 from ..escape import printable
@@ -27,32 +28,52 @@ KINDS = {3: "tc", 4: "tc", 6: "xdp"}
 """BPF_PROG_TYPE_SCHED_CLS, _SCHED_ACT, _XDP to what they are called."""
 
 
-_NO_BTF = "it has no BTF"
-
-
 def loaded_programs(kinds: Container[str]) -> Iterator[tuple[BpfProgram, str]]:
     """Those that are there, of these kinds; why each cannot be traced, '' where that is not known
     before it is tried. Raises AttachError.
     """
     for number in loaded.ids_after(0):
-        with contextlib.ExitStack() as stack:
-            try:
-                fd = loaded.open_program(number)
-            except AttachError as error:
-                if error.errno == errno.ENOENT:
-                    continue
-                raise
-            stack.callback(os.close, fd)
-            found = loaded.describe(fd)
-            kind, name, why = KINDS.get(found.kind, ""), found.name, _NO_BTF
-            if kind not in kinds:
-                continue
-            if found.function:
-                try:
-                    name, why = loaded.whole_name(found), ""
-                except (AttachError, FeatureUnsupportedError) as error:
-                    why = str(error)
-            yield BpfProgram(kind, number, printable(name), found.addr), why
+        with _opened(number, kinds) as opened:
+            if opened:
+                name, why = _name(opened.found)
+                yield opened.traced(name), why
+
+
+class _Opened(NamedTuple):
+    fd: int
+    found: LoadedProgram
+    kind: str
+
+    def traced(self, name: str) -> BpfProgram:
+        return BpfProgram(self.kind, self.found.number, printable(name), self.found.addr)
+
+
+@contextlib.contextmanager
+def _opened(number: int, kinds: Container[str]) -> Iterator[_Opened | None]:
+    """None: it is of another kind, or gone. Raises AttachError."""
+    try:
+        fd = loaded.open_program(number)
+    except AttachError as error:
+        if error.errno != errno.ENOENT:
+            raise
+        yield None
+        return
+    try:
+        found = loaded.describe(fd)
+        kind = KINDS.get(found.kind, "")
+        yield _Opened(fd, found, kind) if kind in kinds else None
+    finally:
+        os.close(fd)
+
+
+def _name(found: LoadedProgram) -> tuple[str, str]:
+    """Its whole name, or the short one and why that is all."""
+    if not found.function:
+        return found.name, "it has no BTF"
+    try:
+        return loaded.whole_name(found), ""
+    except (AttachError, FeatureUnsupportedError) as error:
+        return found.name, str(error)
 
 
 class BpfPrograms:
@@ -79,35 +100,26 @@ class BpfPrograms:
 
     def _consider(self, number: int) -> None:
         try:
-            fd = loaded.open_program(number)
+            with _opened(number, self._ours) as opened:
+                if opened:
+                    self._trace(opened)
         except AttachError as error:
-            if error.errno != errno.ENOENT:  # gone since
-                self.warnings.append(f"a BPF program is not traced: {error}")
-            return
-        try:
-            found = loaded.describe(fd)
-            kind = KINDS.get(found.kind, "")
-            if kind in self._ours:
-                self._trace(fd, found, kind)
-        finally:
-            os.close(fd)
+            self.warnings.append(f"a BPF program is not traced: {error}")
 
-    def _trace(self, fd: int, found: LoadedProgram, kind: str) -> None:
+    def _trace(self, opened: _Opened) -> None:
         """Whatever it is that refuses one: the others go on."""
-        name, number = found.name, len(self.traced)
+        name, why = _name(opened.found)
         try:
-            if not found.function:
-                raise AttachError(_NO_BTF)
-            name = loaded.whole_name(found)
-            ours = self._ours[kind]
-            code = numbered(ours.instructions(), number)
+            if why:
+                raise AttachError(why)
+            ours = self._ours[opened.kind]
+            code = numbered(ours.instructions(), len(self.traced))
             # Known before the first event comes; a number stays what it is.
-            self.traced.append(BpfProgram(kind, found.number, printable(name), found.addr))
-            self._attach(bpf.load_fentry(ours.name, code, fd, found.function))
+            self.traced.append(opened.traced(name))
+            self._attach(bpf.load_fentry(ours.name, code, opened.fd, opened.found.function))
         except (AttachError, FeatureUnsupportedError) as error:
-            self.warnings.append(
-                f"the {kind} program {name} (id {found.number}) is not traced: {error}"
-            )
+            what = f"the {opened.kind} program {name} (id {opened.found.number})"
+            self.warnings.append(f"{what} is not traced: {error}")
 
     def _attach(self, copy: int) -> None:
         try:
