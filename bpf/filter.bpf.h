@@ -87,12 +87,12 @@ FILTER_FUNCTION(run_filter, FILTER_CAPACITY)
 FILTER_FUNCTION(run_inner_l2, INNER_CAPACITY)
 FILTER_FUNCTION(run_inner_l3, INNER_CAPACITY)
 
-/* Where a frame begins, and what of it is nowhere in memory. */
+/* Where a frame begins, and what of it is nowhere in memory. In this order: see struct place. */
 struct link {
 	unsigned char *start; /* byte i >= ETH_HLEN of the frame is at start + i */
-	__be16 proto;         /* of the header at start + ETH_HLEN; 0: its version says */
-	bool made;            /* no link header there: zero addresses and proto stand in */
 	bool bare;            /* made, and nothing behind it is written yet */
+	bool made;            /* no link header there: zero addresses and proto stand in */
+	__be16 proto;         /* of the header at start + ETH_HLEN; 0: its version says */
 };
 
 /* A real Ethernet header, or one made of skb->protocol. */

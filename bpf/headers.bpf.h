@@ -299,13 +299,20 @@ static __always_inline __be16 skip_tags(__be16 proto, unsigned char **at)
 	return proto;
 }
 
-/* Where what follows the link header is. The filter finds that on its way, if it is run. */
+/*
+ * Where what follows the link header is. The filter finds that on its way, if it is run.
+ *
+ * Before 6.8 (commit 41f6f64e6999) the verifier may take a constant that is stored at a multiple of
+ * 8 bytes, and read by another function through a pointer, for all that is ever there, and cuts out
+ * the branches of other values. It knows nothing of what is stored elsewhere: so what may be a
+ * constant and is branched on, the EtherType, comes second. A null pointer is told apart.
+ */
 struct place {
 	unsigned char *start; /* NULL: not known, or nowhere yet */
 	unsigned char *end;   /* of the linear memory */
 	const void *copy;     /* COPIED bytes from start on; NULL: none */
-	__be16 proto;         /* EtherType of it */
 	__be16 protocol;      /* skb->protocol */
+	__be16 proto;         /* EtherType of it */
 };
 #define COPIED 40
 

@@ -235,7 +235,7 @@ def _choose_programs(bpf_object: BpfObject, prepared: Prepared, settings: Kernel
     judges = settings.conntrack.judges
     if judges:
         loaded |= {*CONNTRACK_PROGRAMS}
-    owners = owner_programs(prepared.config, typed=prepared.choice.typed)
+    owners = owner_programs(prepared.config)
     loaded |= {*owners}
     if settings.lives:
         loaded.add(_END)
@@ -323,7 +323,7 @@ def _fit_maps(bpf_object: BpfObject, prepared: Prepared, settings: KernelConfig)
     bpf_object.map("calls").set_max_entries(_CALLS if prepared.way.returns else 1)
     bpf_object.map("owned").set_max_entries(_OWNED_FLOWS if settings.owned else 1)
     bpf_object.map("taken").set_max_entries(
-        _TAKEN if RECEIVER_PROGRAM in owner_programs(config, typed=prepared.choice.typed) else 1
+        _TAKEN if RECEIVER_PROGRAM in owner_programs(config) else 1
     )
     bpf_object.map("owners").set_max_entries(OWNERS_MAX if config.knows_owners else 1)
     bpf_object.map("levels_of").set_max_entries(_TASKS if settings.inside else 1)

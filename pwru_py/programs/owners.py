@@ -34,16 +34,15 @@ class Makers(Protocol):
         """Sets one."""
 
 
-def owner_programs(config: Config, *, typed: bool) -> tuple[str, ...]:
+def owner_programs(config: Config) -> tuple[str, ...]:
     """Those that tell whose sockets are; none where nobody asks.
 
     The first sees sockets being made: where no function can be probed, at system calls. With
-    ``RECEIVER_PROGRAM`` packets that nobody was sent for are known by where their socket is found;
-    with ``typed`` loads alone, as without it found no headers on 5.10.
+    ``RECEIVER_PROGRAM`` packets that nobody was sent for are known by where their socket is found.
     """
     probed = system.kprobe_pmu() is not None and ftrace_off() is None
     makers = ("note_socket" if probed else "note_syscall",) if config.knows_owners else ()
-    receivers = probed and typed and (config.knows_owners or config.filter_cgroup)
+    receivers = probed and (config.knows_owners or config.filter_cgroup)
     return (*makers, RECEIVER_PROGRAM) if receivers else makers
 
 

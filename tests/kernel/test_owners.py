@@ -5,8 +5,6 @@ from __future__ import annotations
 
 import shlex
 
-import pytest
-
 from tests.kernel.lab import FEW_FUNCTIONS, PWRU, Lab
 
 _SERVE = """
@@ -91,7 +89,6 @@ for port in (7073, 7074):
 """
 
 
-@pytest.mark.kernels("6.12", "newest")  # with typed loads
 def test_a_server_that_is_sent_to(lab: Lab) -> None:
     """The first packet to it is known once its socket is found, the others from the device on."""
     python = f"exec ip netns exec b /usr/bin/python3 -I -S -c {shlex.quote(_SINK)}"

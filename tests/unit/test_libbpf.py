@@ -16,6 +16,7 @@ from pwru_filters import Cast
 from pwru_py.cli import main
 from pwru_py.errors import FeatureUnsupportedError, LoadError
 from pwru_py.expressions.compiled import Compiled
+from pwru_py.facts.btf import from_file
 from pwru_py.kernel.libbpf import BpfObject, Libbpf, _keep, log
 from pwru_py.programs import splice as objects
 from pwru_py.programs.splice import (
@@ -166,3 +167,10 @@ def test_field_expressions_go_to_their_places() -> None:
     long = object_bytes("plain", {CONDITION: Compiled(bytes(8) * 300)})
     assert len(long) == len(object_bytes("plain", {METADATA: Compiled(bytes(8) * 4096)}))
     assert len(long) > len(elf)
+
+
+def test_verifiers_before_6_8_know_no_ethertype() -> None:
+    """They cut out branches of a constant that a function reads at a multiple of 8 bytes."""
+    btf = from_file(object_bytes("plain", {}), "plain")
+    for struct_name in ("place", "link"):
+        assert (btf.member_offset(struct_name, "proto") or 0) % 8, struct_name

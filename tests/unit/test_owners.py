@@ -151,13 +151,12 @@ def test_where_sockets_are_seen_being_made(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(system, "ftrace_disabled", lambda: False)
     monkeypatch.setattr(system, "kprobe_pmu", lambda: 8)
     process, group = Config(output_owner=True), Config(filter_cgroup="/sys/fs/cgroup")
-    assert owners.owner_programs(process, typed=True) == ("note_socket", "note_taker")
-    assert owners.owner_programs(group, typed=True) == ("note_taker",)
-    assert owners.owner_programs(Config(), typed=True) == ()
-    assert owners.owner_programs(process, typed=False) == ("note_socket",)
+    assert owners.owner_programs(process) == ("note_socket", "note_taker")
+    assert owners.owner_programs(group) == ("note_taker",)
+    assert owners.owner_programs(Config()) == ()
     monkeypatch.setattr(system, "kprobe_pmu", lambda: None)
-    assert owners.owner_programs(process, typed=True) == ("note_syscall",)
-    assert owners.owner_programs(group, typed=True) == ()
+    assert owners.owner_programs(process) == ("note_syscall",)
+    assert owners.owner_programs(group) == ()
 
 
 def test_what_a_function_that_is_not_there_leaves_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
