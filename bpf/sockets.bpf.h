@@ -224,7 +224,7 @@ static __noinline int fill_owner(struct event *ev, __u64 addr)
 	__builtin_memset(owner, 0, sizeof(*owner));
 	flow.netns = ev->netns ?: taken_in(addr);
 	__builtin_memcpy(&flow.tuple, &ev->tuple, sizeof(flow.tuple));
-	if (!sk && flow.tuple.l3)
+	if (!sk && !received && flow.tuple.l3)
 		found = bpf_map_lookup_elem(&receivers, &flow);
 	if (!received)
 		turn(&flow.tuple);
