@@ -165,6 +165,8 @@ def _loss_lines(losses: Losses) -> list[str]:
 def _recursion_line(losses: Losses) -> str:
     if losses.recursion is None:
         return "skipped by the kernel: not counted by this kernel"
+    if not losses.recursion and not losses.recursion_whole:
+        return "skipped by the kernel: none that it counts, and it does not count all"
     least = "" if losses.recursion_whole else "at least "
     hits = plural(losses.recursion, "hit")
     return f"skipped by the kernel: {least}{hits} inside another probe"

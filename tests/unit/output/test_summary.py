@@ -52,6 +52,9 @@ def test_a_count_that_is_not_whole() -> None:
     assert summary_lines(Summary(losses=losses))[-1] == (
         "skipped by the kernel: at least 3 hits inside another probe"
     )
+    assert summary_lines(Summary(losses=Losses(recursion_whole=False, recursion=0)))[-1] == (
+        "skipped by the kernel: none that it counts, and it does not count all"
+    )
 
 
 def test_notice_names_every_loss_in_one_line() -> None:
