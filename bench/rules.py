@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bench.guest import bench_guest, run_json
@@ -12,10 +12,13 @@ from bench.question import Question
 from bench.table import Row, Series
 from bench.tools import Tool
 
-ROUNDS, PACKETS = 2, 300
+ROUNDS, PACKETS = 1, 320
 SIZES = (10, 1000)
 _READY = "/tmp/rules-ready"
-_WITHOUT, _WITH = "--drops", "--drops --rules"
+_WITHOUT, _WITH, _EVERY, _PWRU = "--drops", "--drops --rules", "--rules", "pwru"
+_BESIDE = {_WITH: _WITHOUT, _EVERY: _PWRU}
+"""What each is compared with."""
+_FILTER = f"udp and dst portrange {PORT}-{OTHER_PORT}"
 _KINDS = {"passes": "that passes", "drops": "that is dropped"}
 
 
@@ -46,18 +49,17 @@ _OFF = {
 _SETS = {"nft": nft_set, "iptables": iptables_set}
 
 
-def _plan(ours: Tool) -> dict[str, Any]:
+def _plan(ours: Tool, pwru: Tool) -> dict[str, Any]:
+    flags = ("--output-json", "--buffer-size", "64M", "--ready-file", _READY)
+    calls = [
+        (name, (*ours.argv, *name.split(), *flags), ours.env, _READY)
+        for name in (_WITHOUT, _WITH, _EVERY)
+    ]
+    calls.append((_PWRU, (*pwru.argv, *pwru.columns), pwru.env, "Listening for events"))
     tools = [
-        {
-            "name": name,
-            "argv": [*ours.argv, *name.split(), "--output-json", "--ready-file", _READY,
-                     f"udp and dst portrange {PORT}-{OTHER_PORT}"],
-            "env": ours.env,
-            "says": "",
-            "words": _READY,
-            "programs": [],
-        }
-        for name in (_WITHOUT, _WITH)
+        {"name": name, "argv": (*argv, _FILTER), "env": env, "says": "", "words": words,
+         "programs": []}
+        for name, argv, env, words in calls
     ]  # fmt: skip
     sets = [
         {"name": f"{kind}, {size} rules", "on": make(size), "off": _OFF[kind]}
@@ -68,34 +70,34 @@ def _plan(ours: Tool) -> dict[str, Any]:
 
 
 def measure(kernel: str, tools: Sequence[Tool]) -> tuple[str, Any]:
-    with bench_guest(kernel, tools[:1], icount=True) as guest:
-        return guest.release, run_json(guest, "rules", _plan(tools[0]), timeout=7200)
+    with bench_guest(kernel, tools, icount=True) as guest:
+        return guest.release, run_json(guest, "rules", _plan(*tools), timeout=1e6)
+
+
+def _costs(figures: Mapping[str, Sequence[float]], kind: str) -> Series:
+    pairs = zip(figures[f"{kind}_traced"], figures[f"{kind}_bare"], strict=True)
+    return Series.of(traced - bare for traced, bare in pairs)
 
 
 def rows(kernel: str, results: Any) -> list[Row]:
-    found = []
-    for name, tools in results.items():
-        for kind, words in _KINDS.items():
-            costs = [
-                Series.of(
-                    traced - bare
-                    for traced, bare in zip(
-                        tools[tool][f"{kind}_traced"], tools[tool][f"{kind}_bare"], strict=True
-                    )
-                )
-                for tool in (_WITH, _WITHOUT)
-            ]
-            found.append(Row.of(f"{kernel}, {name}: a packet {words}", costs))
-    return found
+    return [
+        Row.of(
+            f"{kernel}, {name}, a packet {words}: `{tool}`, `{other}`",
+            [_costs(tools[one], kind) for one in (tool, other)],
+        )
+        for tool, other in _BESIDE.items()
+        for name, tools in results.items()
+        for kind, words in _KINDS.items()
+    ]
 
 
 QUESTION = Question(
     "Rules",
-    f"Instructions that a packet takes longer with `{_WITH}` (left) and with `{_WITHOUT}`, to a "
-    "namespace whose last rule drops what is dropped: what the sender's thread and the soft "
-    "interrupts in it take, not the tracer's own process.",
+    "Instructions that a packet takes longer than untraced, with the first of the two that a line "
+    "names (left) and with the second: from one namespace to another, whose last rule drops what "
+    f"is dropped. `{_EVERY}` traces every function, as pwru does, which names no rule.",
     ("6.12",),
     measure,
     rows,
-    ("with it", "without"),
+    ("the first", "the second"),
 )
