@@ -75,9 +75,9 @@ def _vlans(drop: Drop, port: dict[str, Any]) -> list[Finding]:
         proof = (Fact(f"VLANs of {device}", listed), Fact("pvid", port["pvid"] or "none"))
         what = f"{bridge} filters VLANs, and {device} is in {listed}; {pvid}"
         change = f"bridge vlan add vid N dev {device} (the port reaches that VLAN then)"
-        sure = not vids and drop.function == "__allowed_ingress"
+        sure = not vids and drop.function in _INGRESS
         return [Finding(Verdict.PROVEN if sure else Verdict.LIKELY, what, proof, change)]
-    if drop.function == "__allowed_ingress":
+    if drop.function in _INGRESS:
         return [Finding(Verdict.LIKELY, f"{bridge} filtered VLANs then; it does not now")]
     return [Finding(Verdict.NOT_THIS, f"{bridge} does not filter VLANs")]
 

@@ -129,8 +129,7 @@ def _no_ports(drop: Drop) -> list[Finding]:
 
 
 def _buffer_needs(drop: Drop) -> tuple[Reading, ...]:
-    names = ("net/core/rmem_max", "net/ipv4/udp_mem", "net/ipv4/tcp_mem")
-    ask = tuple(map(sysctl, names))
+    ask = (sysctl("net/core/rmem_max"),)
     if not has_port(drop):
         return ask
     assert drop.tuple is not None
@@ -165,27 +164,6 @@ def _buffer(drop: Drop, answers: Answers) -> list[Finding]:
     return [Finding(Verdict.PROVEN if full else Verdict.LIKELY, what, proof, change)]
 
 
-def _memory(drop: Drop, answers: Answers) -> list[Finding]:
-    udp = drop.tuple is not None and drop.tuple.proto == _UDP
-    name = "udp" if udp else "tcp"
-    used = answers.counter(f"sockstat.{name.upper()}.mem")
-    words = str(answers.get(sysctl(f"net/ipv4/{name}_mem")) or "").split()
-    most = int(words[2]) if len(words) == 3 else None
-    counter = "Udp.MemErrors" if udp else "TcpExt.TCPRcvQDrop"
-    proof = (
-        *((Fact("pages in use", used, most),) if used is not None else ()),
-        *answers.moved(counter),
-    )
-    full = used is not None and most is not None and used >= most
-    risen = bool(udp and answers.rise(counter))
-    what = f"all {name.upper()} sockets together may have no more memory (net.ipv4.{name}_mem)"
-    change = (
-        f"see which sockets hold it (ss -{name[0]}am); raise net.ipv4.{name}_mem, the host's "
-        "memory pays"
-    )
-    return [Finding(Verdict.PROVEN if full or risen else Verdict.LIKELY, what, proof, change)]
-
-
 DIAGNOSES = (
     Diagnosis(
         (
@@ -205,5 +183,4 @@ DIAGNOSES = (
         "net/ipv4/udp.c: __udp_enqueue_schedule_skb()",
         at_port,
     ),
-    Diagnosis((("PROTO_MEM", ANY),), _buffer_needs, _memory, "net/ipv4/udp.c, tcp_input.c"),
 )

@@ -10,6 +10,7 @@ from . import (
     devices,
     forwarding,
     groups,
+    memory,
     neighbours,
     netfilter,
     protocols,
@@ -23,7 +24,7 @@ from .case import ANY, VAGUE, Answers, Diagnosis, Drop, Finding, Reading, Verdic
 
 _ROOMS = (
     routing, forwarding, neighbours, sockets, tcp, netfilter, queues, devices, bridges,
-    groups, tunnels, protocols,
+    groups, tunnels, protocols, memory,
 )  # fmt: skip
 _ORDER = (Verdict.PROVEN, Verdict.LIKELY, Verdict.NOT_THIS)
 

@@ -21,6 +21,7 @@ from typing import Any
 from ..errors import PwruError
 from ..facts.dropping_chains import dropping
 from ..facts.igmp import joined
+from ..facts.proc_counters import sockstat
 from .bridge_readings import bridge_port, fdb
 from .device_readings import (
     device,
@@ -260,6 +261,12 @@ def memberships(ifname: str) -> list[str]:
         return joined(file.read(), ifname)[:MOST]
 
 
+def socket_pages(name: str) -> int:
+    """Pages that all sockets of a protocol of IPv4 and IPv6 hold together. ``name``: TCP, UDP."""
+    with open("/proc/thread-self/net/sockstat") as file:
+        return sockstat(file.read())[f"sockstat.{name}.mem"]
+
+
 def legacy_tables() -> list[str]:
     """Tables of iptables that is not nf_tables."""
     found = []
@@ -280,6 +287,7 @@ KINDS: dict[str, Callable[..., Any]] = {
     "default_routes": default_routes,
     "sockets": sockets,
     "listeners": listeners,
+    "socket_pages": socket_pages,
     "link": link,
     "other_end": other_end,
     "namespace_number": namespace_number,

@@ -97,6 +97,35 @@ def test_a_window_that_is_closed(net: Net) -> None:
     assert "a probe (keep-alive, or of a closed window)" in first(probe)[1]
 
 
+FILLS = """
+import socket, time
+s = socket.create_connection(("10.77.2.2", 4000))
+s.setsockopt(6, 1, 1)  # TCP_NODELAY
+time.sleep(0.3)
+for n in range(30):
+    s.send(bytes(1400))
+time.sleep(0.3)
+"""
+SHRINKS = f"taken.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2304); {HOLDS}"
+
+
+def test_a_buffer_of_one_connection_is_not_the_memory_of_all(net: Net) -> None:
+    """Both have the reason PROTO_MEM. The window was open when the buffer became small."""
+    stays = net.python("b", serving(4000, SHRINKS)).strip()
+    with advising(net, "b", "tcp dst port 4000") as traces:
+        net.python("a", FILLS)
+    net.run("b", f"kill {stays}")
+    said = advice(traces[0], "PROTO_MEM")
+    what = "the connection's receive buffer is full: its process reads too slowly"
+    assert first(said) == ("proven", what)
+    assert facts(said)["RcvPruned"]["rise"] >= said["packets"] >= 1
+    other = said["findings"][1]
+    assert other["verdict"] == "not this"
+    assert other["what"] == "the memory of all TCP sockets has room"
+    (pages,) = other["proof"]
+    assert pages["value"] < pages["limit"]
+
+
 def test_a_listener_that_has_no_route_back(net: Net) -> None:
     """Its SYN is no drop to the kernel; a full queue counts so, too, and is not told of a route."""
     route = "ip route {} default via 10.77.2.1"
