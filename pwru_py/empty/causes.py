@@ -10,7 +10,7 @@ from ..escape import quote
 from ..facts.traffic import Routed, Translated
 from ..output.summary import plural
 from ..record.empty import Cause, Explanation
-from .evidence import Evidence, Matched, Namespace, Place, Sampled
+from .evidence import Dropped, Evidence, Matched, Namespace, Place, Sampled
 
 _SHOWN = 3
 
@@ -63,6 +63,7 @@ def _right_filter(evidence: Evidence) -> Iterator[Cause]:
         yield Cause("conntrack", False, text, count)
     elif ask.functions:
         sure = evidence.hits == 0
+        yield from _dropped(evidence, sure=sure)
         text = f"{_match(count)}, and none came to a {evidence.target} of --filter-func"
         yield Cause("functions", sure, text, count)
     else:
@@ -74,6 +75,8 @@ def _other_place(evidence: Evidence) -> Iterator[Cause]:
     ask, seen = evidence.ask, _sampled(evidence)
     if seen.matching or not seen.elsewhere:
         return
+    if not any(place.netns == ask.netns_name and place.ifname for place in seen.elsewhere):
+        yield from _dropped(evidence, sure=True)  # they never came to the namespace
     nearest = sorted(seen.elsewhere, key=lambda place: place.netns != ask.netns_name)
     places = " and ".join(_where(place) for place in nearest[:_SHOWN])
     count = max(place.packets for place in seen.elsewhere)
@@ -81,6 +84,19 @@ def _other_place(evidence: Evidence) -> Iterator[Cause]:
     asked = f"{ask.ifname} of {ask.netns_name}" if ask.ifname else ask.netns_name
     name = "interface" if ask.ifname and ask.netns_name in namespaces else "place"
     yield Cause(name, True, f"{_match(count)} on {places}, none on {asked}", count)
+
+
+def _dropped(evidence: Evidence, *, sure: bool) -> Iterator[Cause]:
+    """All that match, wherever they are: on their way to the place, or the function, asked for."""
+    seen = _sampled(evidence)
+    if not seen.dropped:
+        return
+    end = seen.dropped[0]
+    if end.packets < max((seen.matching, *(place.packets for place in seen.elsewhere))):
+        return
+    where = f"on {_where(end)}" if end.ifname else f"in {end.netns}, at no device"
+    text = f"{_match(end.packets)} and {'is' if end.packets == 1 else 'are'} dropped {where}"
+    yield Cause("dropped", sure, f"{text}: {end.why}", end.packets)
 
 
 def _other_mark(evidence: Evidence) -> Iterator[Cause]:
@@ -351,7 +367,7 @@ def _device(namespace: Namespace, ifname: str) -> str:
     return f"{ifname} of {namespace.name}"
 
 
-def _where(place: Place) -> str:
+def _where(place: Place | Dropped) -> str:
     return f"{place.ifname or 'no device'} of {place.netns}"
 
 

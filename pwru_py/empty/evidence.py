@@ -43,6 +43,15 @@ class Place(NamedTuple):
     packets: int
 
 
+class Dropped(NamedTuple):
+    """Packets that were dropped at a place. ``why``: the kernel's reason, and the function."""
+
+    netns: str
+    ifname: str
+    why: str
+    packets: int
+
+
 class Matched(NamedTuple):
     """Packets that another expression lets through."""
 
@@ -69,7 +78,8 @@ class Sampled:
     whose beginning does not tell whether they match.
 
     ``here``: in the place that was asked for, whatever they are; ``matching``: those that match.
-    ``elsewhere``, ``marks``: where, and with which marks, others match. ``clauses``: each clause,
+    ``elsewhere``, ``marks``: where, and with which marks, others match. ``dropped``: of all that
+    match, wherever they are, those that were dropped. ``clauses``: each clause,
     and what the expression lets through up to its end; ``without``: what the others let through.
     ``variants``: expressions that match. ``inner``: packets with a matching one inside a tunnel.
     ``hosts``: where packets of the hosts named were. ``received``: at devices that have an XDP
@@ -84,6 +94,7 @@ class Sampled:
     matching: int = 0
     elsewhere: tuple[Place, ...] = ()
     marks: tuple[tuple[int, int], ...] = ()
+    dropped: tuple[Dropped, ...] = ()
     clauses: tuple[tuple[str, int], ...] = ()
     without: tuple[Matched, ...] = ()
     variants: tuple[Matched, ...] = ()

@@ -19,7 +19,8 @@ _CONSUMED = "skb:consume_skb"  # tells packets apart that had the same memory, o
 class Row:
     """Packets alike: same place, flow and flags. ``frame``: of the first one; ``inner``: inside its
     tunnel; ``whole``: the frame is all of it. ``numbers``: of the packets; ``received``: of those
-    that came in by the device.
+    that came in by the device; ``dropped``: of those that were dropped there, by reason and
+    function.
     """
 
     netns: int
@@ -31,6 +32,7 @@ class Row:
     whole: bool
     numbers: set[int] = field(default_factory=set)
     received: set[int] = field(default_factory=set)
+    dropped: dict[str, set[int]] = field(default_factory=dict)
 
 
 class Sample:
@@ -53,6 +55,8 @@ class Sample:
             self._taken += 1
             if event.func == RECEIVED:
                 row.received.add(event.packet)
+            if event.drop:
+                row.dropped.setdefault(_words(event), set()).add(event.packet)
 
     @property
     def full(self) -> bool:
@@ -88,6 +92,12 @@ class Sample:
     def count(self, wanted: Callable[[Row], bool]) -> int:
         """Packets in rows that are wanted, each once."""
         return len(set().union(*(row.numbers for row in self if wanted(row))))
+
+
+def _words(event: Event) -> str:
+    """Why it was dropped, and in which function."""
+    where = event.location.symbol if event.location is not None else ""
+    return " in ".join(filter(None, (event.reason_name, where)))
 
 
 def _inner_flow(frame: bytes | None) -> bytes:

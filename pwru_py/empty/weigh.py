@@ -18,7 +18,7 @@ from pwru_filters import (
 
 from ..facts.traffic import Translated
 from ..record.event import Tuple
-from .evidence import Ask, Matched, Place, Sampled
+from .evidence import Ask, Dropped, Matched, Place, Sampled
 from .sample import Row, Sample
 
 _LONG = 500  # characters of an expression that libpcap compiles at once
@@ -85,6 +85,7 @@ def weigh(
         matching=_packets(here),
         elsewhere=_places([row for row in matching if not _is_place(ask, row)], name),
         marks=_marks([row for row in there if not _is_mark(ask, row)]),
+        dropped=_dropped(matching, name),
         clauses=tuple(
             (clause, _packets(_rows(scope, judge)))
             for clause, judge in zip(questions.clauses, questions.so_far, strict=True)
@@ -153,6 +154,16 @@ def _places(rows: list[Row], name: Callable[[int], str]) -> tuple[Place, ...]:
         found.setdefault((row.netns, row.ifname), []).append(row)
     places = [Place(name(n), ifname, _packets(own)) for (n, ifname), own in found.items()]
     return tuple(sorted(places, key=lambda place: -place.packets))
+
+
+def _dropped(rows: list[Row], name: Callable[[int], str]) -> tuple[Dropped, ...]:
+    """Where, and why, the most packets first."""
+    found: dict[tuple[int, str, str], set[int]] = {}
+    for row in rows:
+        for why, numbers in row.dropped.items():
+            found.setdefault((row.netns, row.ifname, why), set()).update(numbers)
+    ends = [Dropped(name(n), ifname, why, len(all_)) for (n, ifname, why), all_ in found.items()]
+    return tuple(sorted(ends, key=lambda end: -end.packets))
 
 
 def _marks(rows: list[Row]) -> tuple[tuple[int, int], ...]:

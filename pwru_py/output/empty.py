@@ -11,9 +11,9 @@ from ..record.empty import Explanation
 LINES_MAX = 10
 _CAUSES_MAX = 5
 CAUSES = (
-    "no drop", "functions", "group", "conntrack", "unexplained", "place", "interface", "mark",
-    "swapped", "tagged", "untagged", "other tag", "pppoe", "mpls", "family", "tunnel", "translated",
-    "no route", "xdp", "clause", "unsent", "quiet",
+    "no drop", "dropped", "functions", "group", "conntrack", "unexplained", "place", "interface",
+    "mark", "swapped", "tagged", "untagged", "other tag", "pppoe", "mpls", "family", "tunnel",
+    "translated", "no route", "xdp", "clause", "unsent", "quiet",
 )  # fmt: skip
 """Names of causes."""
 

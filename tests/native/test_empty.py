@@ -44,7 +44,8 @@ def ping(net: Net) -> Callable[[], object]:
 
 @pytest.fixture
 def udp(net: Net) -> Callable[[], object]:
-    return lambda: net.run("a", f"for n in 1 2 3; do echo x > /dev/udp/{B}/4003; done")
+    send = f"for n in 1 2 3; do echo x > /dev/udp/{B}/4003; done"
+    return lambda: net.run("a", send, check=False)  # a rule there may refuse it
 
 
 def test_source_and_target_are_swapped(net: Net, ping: Callable[[], object]) -> None:
@@ -185,6 +186,27 @@ def test_another_namespace(net: Net) -> None:
                   "--filter-netns", net.netns("b"), "icmp and dst host 10.77.1.1")  # fmt: skip
     assert first(told) == ("place", True), told
     assert told["causes"][0]["text"].startswith("2 packets match on e"), told
+
+
+@pytest.mark.parametrize(
+    ("where", "hook", "words"),
+    [("a", "output", "in {a}, at no device"), ("r", "forward", "on e1 of {r}")],
+)
+def test_a_rule_on_the_way_drops_them(
+    net: Net, udp: Callable[[], object], where: str, hook: str, words: str
+) -> None:
+    """It names where and why; that they pass elsewhere comes behind it."""
+    chain = f"add chain ip t c {{ type filter hook {hook} priority 0; }}"
+    net.run(where, f"nft 'add table ip t; {chain}; add rule ip t c udp dport 4003 drop'")
+    try:
+        told = traced(net, udp, "--filter-netns", net.netns("b"), "udp dst port 4003")
+    finally:
+        net.run(where, "nft delete table ip t")
+    assert first(told) == ("dropped", True), told
+    place = words.format(a=net.name("a"), r=net.name("r"))
+    text = f"3 packets match and are dropped {place}: NETFILTER_DROP in nft_do_chain"
+    assert told["causes"][0]["text"] == text
+    assert told["causes"][1]["cause"] == "place"
 
 
 def test_nothing_was_dropped(net: Net) -> None:

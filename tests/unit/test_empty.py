@@ -10,13 +10,13 @@ from jsonschema import Draft202012Validator
 from pwru_filters import Host, named_hosts
 
 from pwru_py.empty.causes import explain
-from pwru_py.empty.evidence import Ask, Evidence, Matched, Namespace, Place, Sampled
+from pwru_py.empty.evidence import Ask, Dropped, Evidence, Matched, Namespace, Place, Sampled
 from pwru_py.empty.inner import inner_frame
 from pwru_py.empty.sample import Sample
 from pwru_py.empty.weigh import Questions, weigh
 from pwru_py.facts.traffic import DeviceCount, Routed, Translated
 from pwru_py.output.empty import EMPTY_SCHEMA, LINES_MAX, empty_lines, json_empty
-from pwru_py.record.event import Event, Tuple
+from pwru_py.record.event import Event, Frame, Tuple
 
 from .filters.packets import ether, icmp, ipv4, tagged, tcp, udp
 from .output.samples import event
@@ -50,6 +50,19 @@ def first(seen: Sampled, ask: Ask = ASK, **more: object) -> tuple[str, bool]:
          ("place", True)),
         (replace(SEEN, elsewhere=(Place("web", "eth0", 3),)),
          replace(ASK, netns=1, netns_name="web", ifname="lo"), ("interface", True)),
+        (replace(SEEN, elsewhere=(Place("web", "eth0", 3),),
+                 dropped=(Dropped("web", "eth0", "NETFILTER_DROP", 3),)),
+         replace(ASK, netns=1), ("dropped", True)),
+        (replace(SEEN, elsewhere=(Place("web", "eth0", 3), Place("db", "eth0", 3)),
+                 dropped=(Dropped("db", "eth0", "NO_SOCKET", 3),)),
+         replace(ASK, netns=1, netns_name="web", ifname="lo"), ("interface", True)),
+        (replace(SEEN, elsewhere=(Place("web", "eth0", 3),),
+                 dropped=(Dropped("web", "eth0", "NETFILTER_DROP", 1),)),
+         replace(ASK, netns=1), ("place", True)),
+        (replace(SEEN, matching=3, dropped=(Dropped("web", "eth0", "NO_SOCKET", 3),)),
+         replace(ASK, functions=True), ("dropped", False)),
+        (replace(SEEN, matching=3, dropped=(Dropped("web", "eth0", "NO_SOCKET", 3),)),
+         replace(ASK, group=True), ("group", False)),
         (replace(SEEN, marks=((0, 4),)), replace(ASK, mark=7, mask=7), ("mark", True)),
         (replace(SEEN, variants=(Matched("swapped", "dst", 3),)), ASK, ("swapped", True)),
         (replace(SEEN, variants=(Matched("tagged", "vlan", 3),)), ASK, ("tagged", True)),
@@ -196,6 +209,15 @@ def test_packets_count_once_however_often_they_are_seen() -> None:
     found = weighed("icmp", *passing, mark=7, mask=0xF)
     assert found.marks == ((5, 1),)
     assert weighed("icmp", *passing, ifname="d").elsewhere[0].packets == 1
+
+
+def test_where_packets_are_dropped() -> None:
+    end = seen_at(PING, 1, netns=7)._replace(
+        func="skb:kfree_skb", drop=True, reason_name="NO_SOCKET", location=Frame(0, "f", 0, "")
+    )
+    found = weighed("icmp", seen_at(PING, 1, netns=7), end, seen_at(SYN, 2), netns=8)
+    assert found.dropped == (Dropped("7", "eth0", "NO_SOCKET in f", 1),)
+    assert weighed("tcp", end, seen_at(SYN, 2), netns=8).dropped == ()
 
 
 def test_what_is_consumed_only_tells_packets_apart() -> None:
