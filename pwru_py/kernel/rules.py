@@ -21,7 +21,7 @@ T = TypeVar("T")
 _AGAIN_S = 1.0
 _SHARE = 2  # of a listing's time passes before the next one, where changes are seen
 _SOON_S = 0.1
-_ANSWER_S = 10.0
+_ANSWER_S = 30.0  # nft lists 10 000 rules in 1 s, in an emulated guest in 10 s
 _LISTINGS = 4  # that are kept of a namespace
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from typing import Any
 
 import pytest
@@ -98,6 +99,53 @@ def test_a_namespace_that_has_the_number_of_one_that_is_gone(lab: Lab) -> None:
     assert inodes[0] == inodes[1], "what this is about"
     texts = [event["verdict"]["rule_text"] for event in tracing.trace.events if event["drop"]]
     assert texts == [f'udp dport 7094 drop comment "{comment}"' for comment in ("first", "second")]
+
+
+# In b 10 000 rules of nf_tables and 2 000 of iptables; in a the first ones of both, with the same
+# handles, at the same places, and other comments.
+MANY_RULES = """
+each() {
+    awk -v name=$1 "BEGIN { for (n = $2; n <= $3; n++) printf \\"$4\\", n, name, n }"
+}
+nft='add rule inet w in udp dport %d drop comment \\"%s %d\\"\\n'
+iptables='-A INPUT -p udp --dport %d -m comment --comment \\"%s %d\\" -j DROP\\n'
+for netns in 'a 20004 40004' 'b 30000 42000'; do
+    set -- $netns
+    { echo 'add table inet w; add chain inet w in { type filter hook input priority -5; }'
+      each $1 20001 $2 "$nft"; } | ip netns exec $1 nft -f - || exit 1
+    { echo '*filter'; each $1 40001 $3 "$iptables"
+      echo COMMIT; } | ip netns exec $1 iptables-legacy-restore || exit 1
+done"""
+MANY_OFF = """for n in a b; do
+    ip netns exec $n nft delete table inet w; ip netns exec $n iptables-legacy -F; done"""
+ASKED = {"a": (20001, 20004, 40001, 40004), "b": (20001, 20004, 25555, 30000, 40001, 40004, 42000)}
+
+
+@pytest.mark.representative("6.12")
+def test_many_rules_and_two_namespaces_with_the_same_handles(lab: Lab) -> None:
+    lab.guest.run("modprobe -a nf_tables iptable_filter xt_comment")
+    assert lab.run(MANY_RULES, timeout=180).rc == 0
+    total = sum(map(len, ASKED.values()))
+    try:
+        with lab.tracing("--rules", "--drops", "udp and dst portrange 20000-42000") as tracing:
+            for name, ports in ASKED.items():
+                sent = " ".join(map(str, ports))
+                lab.inside(name, f"for p in {sent}; do echo x > /dev/udp/127.0.0.1/$p; done")
+            end = time.monotonic() + 180  # nft lists so many for a while, in a guest
+            while tracing.process.stdout().count('"event"') < total and time.monotonic() < end:
+                time.sleep(1)
+    finally:
+        lab.run(MANY_OFF)
+    assert tracing.trace is not None
+    told: dict[tuple[str, int], dict[str, Any]] = {}
+    for event in tracing.trace.events:
+        name = "ab"[event["netns"] == lab.inode("b")]
+        told[name, event["tuple"]["dport"]] = event["verdict"]
+    assert len(told) == len(tracing.trace.events) == total
+    for (name, port), verdict in told.items():
+        assert f'"{name} {port}"' in str(verdict["rule_text"]), (name, port, verdict)
+    for port in (20001, 20004):  # what this is about
+        assert told["a", port]["rule"] == told["b", port]["rule"]
 
 
 STEPS = """nft 'add table inet w; add chain inet w web;
