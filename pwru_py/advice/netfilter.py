@@ -31,7 +31,8 @@ _LIBERAL = "net/netfilter/nf_conntrack_tcp_be_liberal"
 RULESET = Reading("ruleset")
 LEGACY = Reading("legacy_tables")
 _OPEN = "change that rule or policy for this traffic alone: what it guards is open then"
-_TCP = 6
+_TCP, _ICMP = 6, 1
+_UNREACHABLE, _TOO_BIG = 3, 2  # types of ICMP and ICMPv6 that tell a sender of a smaller MTU
 
 
 def _needs(drop: Drop) -> tuple[Reading, ...]:
@@ -44,12 +45,37 @@ def _judge(drop: Drop, answers: Answers) -> list[Finding]:
     if by is not None:
         certain = bool(by.rule or by.by_policy)
         others = [] if certain else _rules(drop, answers)
-        return [_told(by), *_invalid(drop, answers), *others, *_bridged(drop, answers)]
+        told = [_told(by), *_invalid(drop, answers), *others, *_bridged(drop, answers)]
+        return [*told, *_black_hole(drop)]
     by_nft = drop.function == "nft_do_chain"
     full = [] if by_nft else _conntrack(answers)
     if full and full[0].verdict is not Verdict.NOT_THIS:
         return full
-    return [*_rules(drop, answers), *_bridged(drop, answers), *full]
+    return [*_rules(drop, answers), *_bridged(drop, answers), *full, *_black_hole(drop)]
+
+
+def _is_mtu_error(drop: Drop) -> bool:
+    packet = drop.tuple
+    if packet is None or packet.icmp is None:
+        return False
+    return packet.icmp.type == (_UNREACHABLE if packet.proto == _ICMP else _TOO_BIG)
+
+
+def _black_hole(drop: Drop) -> list[Finding]:
+    """What the drop does: its sender goes on with packets that are too long. In IPv4 the type is
+    that of an unreachable target, too.
+    """
+    if not _is_mtu_error(drop):
+        return []
+    assert drop.tuple is not None
+    assert drop.tuple.icmp is not None
+    what = (
+        f"{drop.tuple.daddr} does not learn that its packets are too long for the way, or that "
+        "their target is not reached: its connections hang"
+    )
+    change = "let ICMP type 3 pass" if drop.tuple.proto == _ICMP else "let ICMPv6 type 2 pass"
+    change += ": an answer that tells where the way ends"
+    return [Finding(Verdict.LIKELY, what, (Fact("ICMP type", drop.tuple.icmp.type),), change)]
 
 
 def _told(by: DroppedBy) -> Finding:
@@ -169,6 +195,6 @@ DIAGNOSES = (
         _needs,
         _judge,
         "net/netfilter/core.c: nf_hook_slow(), nf_conntrack_core.c: nf_conntrack_in()",
-        lambda drop: (drop.dropped_by, drop.invalid),
+        lambda drop: (drop.dropped_by, drop.invalid, _is_mtu_error(drop)),
     ),
 )

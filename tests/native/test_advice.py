@@ -110,6 +110,27 @@ def test_forwarding_off_is_not_told_of_a_missing_route(net: Net) -> None:
 
 
 @pytest.mark.parametrize(
+    ("what", "hangs"),
+    [("icmp type destination-unreachable", True), ("icmp type echo-request", False)],
+)
+def test_a_rule_that_keeps_the_mtu_of_a_path_secret(net: Net, what: str, hangs: bool) -> None:
+    """Of what else such a rule drops it is not told."""
+    chain = "add chain ip adv c {{ type filter hook {} priority 0; }}; add rule ip adv c {} drop"
+    hook = "output" if hangs else "input"
+    do = f"nft 'add table ip adv; {chain.format(hook, what)}'; ip link set e2 mtu 1000"
+    undo = "nft delete table ip adv; ip link set e2 mtu 1500"
+    with changed(net, "r", do, undo), advising(net, "r", "icmp") as traces:
+        net.run("a", f"ping -c1 -W1 -M do -s 1200 {B}; ping -c1 -W1 10.77.1.1", check=False)
+    net.run("a", "ip route flush cache")
+    said = advice(traces[0], "NETFILTER_DROP")
+    told = [found for found in said["findings"] if "its connections hang" in found["what"]]
+    assert bool(told) == hangs
+    if hangs:
+        assert told[0]["what"].startswith("10.77.1.2 does not learn that its packets are too long")
+        assert (told[0]["verdict"], facts(said)["ICMP type"]["value"]) == ("likely", 3)
+
+
+@pytest.mark.parametrize(
     ("kind", "words"),
     [
         ("unreachable", "an unreachable route holds 192.0.2.9"),
