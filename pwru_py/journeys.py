@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from .options.flags import Options
 
 _INDENT = " " * 17  # beneath what a line says
+_MAP_INDENT = " " * 8
 _STYLES = {ARRIVED: "green", LOST: "bold red", UNKNOWN: "yellow"}
 
 
@@ -203,7 +204,7 @@ class PathSink(JourneySink):
         if self._live is not None and self._console is not None:
             self._live.stop()
             self._live = None
-            self._console.print("\n".join(self._lines()), soft_wrap=True)
+            self._console.print("\n".join(self._wrapped(self._console)), soft_wrap=True)
         elif not self._enough_written:
             self._report()
 
@@ -216,17 +217,24 @@ class PathSink(JourneySink):
             counts = (self._paths.busiest(), self._paths.packets, self._paths.others)
             self._line(json_paths(*counts, time.time_ns(), self._names))
             return
-        lines = self._lines()
         if self._live is None or self._console is None:
-            self._stream.write("\n".join(lines) + "\n\n")
+            self._stream.write("\n".join(self._lines()) + "\n\n")
             return
         from rich.text import Text
 
+        lines = self._wrapped(self._console)
         room = max(2, self._console.height - 1)
         if len(lines) > room:
             lines = [*lines[: room - 1], f"… {len(lines) - room + 1} more lines"]
         shown = "\n".join(cut(line, self._console.width) for line in lines)
         self._live.update(Text(shown, no_wrap=True), refresh=True)
+
+    def _wrapped(self, console: Console) -> list[str]:
+        """A map's lines by words; a table's stay as they are."""
+        if self._path_lines is path_lines:
+            return self._lines()
+        wrapped = [wrap(line, console.width, _MAP_INDENT) for line in self._lines()]
+        return "\n".join(wrapped).split("\n")
 
 
 class TracepktSink(JourneySink):

@@ -10,15 +10,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..record.journey import Ended
-from ..record.paths import Path, Times
+from ..record.paths import Edge, Path, Times, edges
 from .formats import cell_width, pad
-from .journey import Names, dropper, finish_text, place_text
+from .journey import LOST, Names, dropper, finish_text, place_text
 from .summary import plural
 from .verdicts import DROPPED_BY_SCHEMA, json_dropped_by
 
 _TITLES = ("minimum", "median", "99 %", "maximum")
 _CELLS = 9
-_ARROW = " ──► "
 
 
 def path_lines(paths: Sequence[Path], packets: int, others: int, names: Names) -> list[str]:
@@ -32,26 +31,35 @@ def path_lines(paths: Sequence[Path], packets: int, others: int, names: Names) -
 
 
 def map_lines(paths: Sequence[Path], packets: int, others: int, names: Names) -> list[str]:
-    """The same, a line for each path: ``412  [a] e0 ──► [r] e1 ──► e2 ──► [b] e3  ✔ read by ping``.
+    """The same, a line for each path: ``412  [a] e0 ─415✘3─► [r] e1 ──► e2  ✔ read by ping``.
 
-    A namespace is named where it is another than before.
+    A namespace is named where it is another than before. An arrow that other paths have, too, says
+    how many packets went that way, and how many of them were dropped where it ends.
     """
+    crossed = edges(paths)
     lines = [f"{plural(packets, 'packet')} on {plural(len(paths), 'path')}"]
     width = len(str(max((path.packets for path in paths), default=0)))
     for path in paths:
-        way, place = [], -1
-        for stop in path.stops:
+        way, place = "", -1
+        for before, stop in zip((None, *path.stops), path.stops, strict=False):
+            arrow = _arrow(crossed[before, stop], path.packets) if before is not None else ""
             shown = f"{place_text(names.name(stop.netns))} " if stop.netns != place else ""
-            way.append(f"{shown}{stop.ifname}")
+            way += f"{arrow}{shown}{stop.ifname}"
             place = stop.netns
         if path.finish.netns != place:
-            way.append(place_text(names.name(path.finish.netns)))
-        lines.append(
-            f"{path.packets:{width}}  {_ARROW.join(way)}  {finish_text(path.finish, names)}"
-        )
+            way += f"{' ──► ' if way else ''}{place_text(names.name(path.finish.netns))}"
+        lines.append(f"{path.packets:{width}}  {way}  {finish_text(path.finish, names)}")
     if others:
         lines.append(f"{others:{width}}  on other paths")
     return lines
+
+
+def _arrow(edge: Edge, packets: int) -> str:
+    """Of a path that ``packets`` took."""
+    if edge.packets == packets:
+        return " ──► "
+    dropped = f"{LOST}{edge.dropped}" if edge.dropped else ""
+    return f" ─{edge.packets}{dropped}─► "
 
 
 def _path_lines(number: int, path: Path, packets: int, names: Names) -> list[str]:

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+from itertools import pairwise
 from typing import NamedTuple
 
 from .event import Verdict
@@ -88,3 +90,25 @@ class Path:
             times.add(moment - before)
             before = moment
         self.whole.add(journey.end.ts_ns - journey.begin_ns)
+
+
+class Edge(NamedTuple):
+    """From one hop to the next: how many packets, and how many of them were dropped behind it,
+    before they came to another."""
+
+    packets: int
+    dropped: int
+
+
+def edges(paths: Iterable[Path]) -> dict[tuple[Stop, Stop], Edge]:
+    """What went from hop to hop, on all paths together; a packet that does so twice counts once."""
+    found: dict[tuple[Stop, Stop], Edge] = {}
+    for path in paths:
+        crossed = [*pairwise(path.stops)]
+        for edge in dict.fromkeys(crossed):
+            packets, dropped = found.get(edge, (0, 0))
+            found[edge] = Edge(packets + path.packets, dropped)
+        if crossed and path.finish.how is Ended.DROPPED:
+            packets, dropped = found[crossed[-1]]
+            found[crossed[-1]] = Edge(packets, dropped + path.packets)
+    return found

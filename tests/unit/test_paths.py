@@ -75,14 +75,31 @@ def test_the_same_way_and_the_same_end() -> None:
     assert lines[-2:] == ["path 3: 1 packet, 16.7 %", "  host  ✘ NETFILTER_DROP in nf_hook_slow"]
     assert map_lines(one.busiest(), one.packets, 4, names) == [
         "6 packets on 3 paths",
-        "3  host eth0 ──► [web] web0  ✔ read by named",
-        "2  host eth0 ──► [web] web0  ✘ dropped in udp_rcv",
+        "3  host eth0 ─5✘2─► [web] web0  ✔ read by named",
+        "2  host eth0 ─5✘2─► [web] web0  ✘ dropped in udp_rcv",
         "1  host  ✘ NETFILTER_DROP in nf_hook_slow",
         "4  on other paths",
     ]
     record = json_paths(one.busiest(), one.packets, one.others, 1, names)
     jsonschema.validate(record, PATHS_SCHEMA)
     assert record["paths"][0]["end"]["by"] == "named"
+
+
+def test_a_map_tells_what_an_arrow_shares_with_other_paths() -> None:
+    """An edge is there once, however often a path crosses it, and no loss where none was."""
+    out, back = Hop(1, 11, "eth0", Way.OUT), Hop(2, 12, "web0", Way.IN)
+    on = Hop(3, 12, "web1", Way.OUT)
+    one = Paths()
+    for _ in range(2):
+        one.add(journey(End(Ended.LEFT, 4, 12, "web1"), out, back, on))
+    one.add(journey(End(Ended.TAKEN, 4, 12, "ICMP"), out, back))
+    one.add(journey(End(Ended.LEFT, 4, 12, "web1"), out, back, out, back, on))
+    names = Names({11: "host", 12: "web"}.__getitem__)
+    assert map_lines(one.busiest(), one.packets, 0, names)[1:] == [
+        "2  host eth0 ─4─► [web] web0 ─3─► web1  ✔ left by web1",
+        "1  host eth0 ─4─► [web] web0  ✔ taken in by ICMP",
+        "1  host eth0 ─4─► [web] web0 ──► host eth0 ─4─► [web] web0 ─3─► web1  ✔ left by web1",
+    ]
 
 
 def test_paths_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
