@@ -18,7 +18,7 @@ from ..facts.roles import FRAGMENTATION, UNSAID
 from ..options.config import Timestamp
 from ..record.dropped_by import NoRules, Rules, dropped_by, dropped_by_text, step_of
 from ..record.event import DroppedBy, Step
-from ..record.journey import Change, Changed, End, Ended, Hop, Journey, Judged
+from ..record.journey import Change, Changed, End, Ended, Hop, Journey, Judged, tunnels
 from ..record.paths import Finish
 from .conntrack import CONNTRACK_SCHEMA, conntrack_text, json_conntrack
 from .formats import cell_width, format_end, format_said, format_tuple, pad
@@ -57,6 +57,7 @@ ARRIVED, LOST, UNKNOWN = "✔", "✘", "?"
 _MARKS = {Ended.DROPPED: LOST, Ended.UNSEEN: UNKNOWN}
 _WAY_CELLS, _DEVICE_CELLS = 3, 15
 _SAID = "nf"  # netfilter
+_TUNNEL = "┄"  # one for each that the packet is in
 _TUNNELS = (Changed.INTO, Changed.OUT_OF)
 
 
@@ -90,9 +91,9 @@ class _Row(NamedTuple):
     seen: bool = True
 
 
-def _hop_text(hop: Hop, before: Hop | None, mtu: int, device: str) -> str:
+def _hop_text(hop: Hop, before: Hop | None, mtu: int, device: str, inside: int) -> str:
     """What explains the device, and what is another than at the hop before; ``mtu``: there, or at
-    the last one that is known."""
+    the last one that is known. ``inside``: so many tunnels."""
     told = [
         device,
         _change_text(hop.change) if hop.change is not None else "",
@@ -100,7 +101,8 @@ def _hop_text(hop: Hop, before: Hop | None, mtu: int, device: str) -> str:
         _vlan_text(hop.vlan, before.vlan if before is not None else None),
         f"mtu {hop.mtu}" if hop.mtu and mtu not in (0, hop.mtu) else "",
     ]
-    return f"{hop.way:<{_WAY_CELLS}}  {pad(hop.ifname, _DEVICE_CELLS)}  " + ", ".join(
+    nested = f"{_TUNNEL * inside} " if inside else ""
+    return f"{hop.way:<{_WAY_CELLS}}  {pad(hop.ifname, _DEVICE_CELLS)}  {nested}" + ", ".join(
         filter(None, told)
     )
 
@@ -124,8 +126,8 @@ def _way_rows(journey: Journey, device: Device) -> list[_Row]:
     rows: list[_Row] = []
     before: Hop | None = None
     mtu = 0
-    for hop in journey.hops:
-        text = _hop_text(hop, before, mtu, device(hop.netns, hop.ifname))
+    for hop, inside in zip(journey.hops, tunnels(journey.hops), strict=True):
+        text = _hop_text(hop, before, mtu, device(hop.netns, hop.ifname), inside)
         rows.append(_Row(hop.ts_ns, hop.netns, text, hop.seen))
         before, mtu = hop, hop.mtu or mtu
     since = [hop.ts_ns for hop in journey.hops]
@@ -280,10 +282,11 @@ def json_journey(journey: Journey, names: Names) -> dict[str, Any]:
                     "before": json_addresses(hop.change.before),
                     "after": json_addresses(hop.change.after),
                 },
+                "tunnels": inside,
                 "conntrack": json_conntrack(hop.conntrack),
                 "seen": hop.seen,
             }
-            for hop in journey.hops
+            for hop, inside in zip(journey.hops, tunnels(journey.hops), strict=True)
         ],
         "verdicts": [
             {
@@ -383,6 +386,10 @@ JOURNEY_SCHEMA: dict[str, Any] = {
                         },
                         "required": ["what", "before", "after"],
                     },
+                    "tunnels": {
+                        **_INTEGER,
+                        "description": "In how many it is there, as far as its hops tell.",
+                    },
                     "conntrack": {
                         **CONNTRACK_SCHEMA,
                         "description": "As in an event; null without --output-conntrack, too.",
@@ -395,7 +402,7 @@ JOURNEY_SCHEMA: dict[str, Any] = {
                 },
                 "required": [
                     "ts_ns", "netns", "namespace", "iface", "way", "mtu", "vlan", "device",
-                    "change", "conntrack", "seen",
+                    "change", "tunnels", "conntrack", "seen",
                 ],
             },
         },

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import builtins
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
@@ -54,6 +55,17 @@ class Hop(NamedTuple):
     vlan: int | None = None
     conntrack: Conntrack | None = None
     seen: bool = True
+
+
+def tunnels(hops: Sequence[Hop]) -> builtins.list[int]:
+    """In how many tunnels a packet is at each hop, as far as its hops tell."""
+    found, depth = [], 0
+    for hop in hops:
+        what = hop.change.what if hop.change is not None else None
+        depth += (what is Changed.INTO) - (what is Changed.OUT_OF)
+        found.append(depth)
+    before = -min(0, *found, 0)
+    return [before + each for each in found]
 
 
 class Judged(NamedTuple):

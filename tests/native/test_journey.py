@@ -115,14 +115,52 @@ def test_a_tunnel(overlay: Net) -> None:
     (text,) = journeys(overlay, traces[0])
     assert text.splitlines()[1:] == [
         " [a]  out  vx0              vxlan 42",
-        " [a]  out  e0               into tunnel: 10.77.1.2:P->10.77.2.2:4789(udp)",
-        " [r]  in   e1",
-        " [r]  out  e2",
-        " [b]  in   e3",
+        " [a]  out  e0               ┄ into tunnel: 10.77.1.2:P->10.77.2.2:4789(udp)",
+        " [r]  in   e1               ┄",
+        " [r]  out  e2               ┄",
+        " [b]  in   e3               ┄",
         " [b]  in   vx0              vxlan 42, "
         "out of tunnel: 10.99.0.1->10.99.0.2(icmp echo seq 1)",
         " [b]  ✔ taken in by ICMP",
     ]
+
+
+def test_a_tunnel_in_a_tunnel(overlay: Net) -> None:
+    """As deep as it lies is marked, at devices that change nothing, too; and in the object."""
+    for name, x in (("a", 1), ("b", 2)):
+        overlay.run(
+            name,
+            f"""
+            ip link add vx1 address 02:00:00:00:98:0{x} type vxlan id 43 dstport 4790 \
+                local 10.99.0.{x} remote 10.99.0.{3 - x}
+            ip addr add 10.98.0.{x}/24 dev vx1; ip link set vx1 up
+            ip neigh add 10.98.0.{3 - x} lladdr 02:00:00:00:98:0{3 - x} dev vx1""",
+        )
+    inner = "icmp and dst host 10.98.0.2"
+    try:
+        with overlay.tracing("--journey", inner) as traces:
+            overlay.run("a", "ping -c1 -W5 10.98.0.2")
+        with overlay.tracing("--journey", "--output-json", inner) as objects:
+            overlay.run("a", "ping -c1 -W5 10.98.0.2")
+    finally:
+        for name in "ab":
+            overlay.run(name, "ip link del vx1")
+    (text,) = journeys(overlay, traces[0])
+    assert text.splitlines()[1:] == [
+        " [a]  out  vx1              vxlan 43",
+        " [a]  out  vx0              ┄ vxlan 42, into tunnel: 10.99.0.1:P->10.99.0.2:4790(udp)",
+        " [a]  out  e0               ┄┄ into tunnel: 10.77.1.2:P->10.77.2.2:4789(udp)",
+        " [r]  in   e1               ┄┄",
+        " [r]  out  e2               ┄┄",
+        " [b]  in   e3               ┄┄",
+        " [b]  in   vx0              ┄ vxlan 42, out of tunnel: 10.99.0.1:P->10.99.0.2:4790(udp)",
+        " [b]  in   vx1              vxlan 43, "
+        "out of tunnel: 10.98.0.1->10.98.0.2(icmp echo seq 1)",
+        " [b]  ✔ taken in by ICMP",
+    ]
+    (way,) = [record for record in objects[0].records if record["type"] == "journey"]
+    jsonschema.validate(way, SCHEMA)
+    assert [hop["tunnels"] for hop in way["hops"]] == [0, 1, 2, 2, 2, 2, 1, 0]
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from pwru_py.packets.journey import Journeys
 from pwru_py.packets.paths import Paths
 from pwru_py.record.dropped_by import NoRules
 from pwru_py.record.event import Conntrack, Context, Event, Frame, Icmp, Placed, Tuple, Verdict
-from pwru_py.record.journey import Changed, Ended, Journey, Way
+from pwru_py.record.journey import Changed, Ended, Journey, Way, tunnels
 
 A, B, C = "10.0.0.1", "10.0.0.2", "10.0.0.3"
 UDP = Tuple(A, B, 1000, 53, 17, True)
@@ -349,6 +349,8 @@ def test_what_is_another_than_before(after: Tuple, length: int, what: Changed) -
     way = only(event(IN, 1), event(OUT, 2, tuple=after, len=length))
     assert way.hops[0].change is None
     assert way.hops[1].change == (what, UDP, after)
+    inside = {Changed.INTO: [0, 1], Changed.OUT_OF: [1, 0]}
+    assert tunnels(way.hops) == inside.get(what, [0, 0])
 
 
 def test_a_question_and_its_answer_through_nat() -> None:
