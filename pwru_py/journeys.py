@@ -71,7 +71,7 @@ class JourneySink:
         self._journeys = Journeys(int(options.journey_timeout_s * 1e9), devices=namespaces)
         self._rules = RuleBook(replaced) if replaced is not None else None
         book = self._rules if self._rules is not None else NoRules()
-        self._names = Names(namespaces.name, namespaces.device, book)
+        self._names = Names(namespaces.name, namespaces.device, book, namespaces.outside)
         self._timestamp = options.timestamp
         self._left = options.journey_count
         self._enough = enough

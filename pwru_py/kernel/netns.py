@@ -34,6 +34,7 @@ _TUNNELS = frozenset(
         "sit", "ip6tnl", "vti", "vti6", "xfrm", "wireguard", "gtp", "bareudp", "tun", "ovpn",
     )
 )  # fmt: skip
+_LOOPBACK = 1  # LOOPBACK_IFINDEX, include/net/flow.h: it has no kind, either
 _NAMESPACES_MAX = 512  # whose devices are looked at
 _KERNEL_THREADS = "kthreadd"  # the parent of all, in the first namespace
 _PROC = "/proc"
@@ -117,6 +118,10 @@ class NetnsNames:
         """
         return self._devices.get(inode, _NO_LAYERS).explain(ifname)
 
+    def outside(self, inode: int, ifname: str) -> bool:
+        """Whether what the device sends leaves this host; False where nothing tells."""
+        return self._devices.get(inode, _NO_LAYERS).outside(ifname)
+
     def above(self, inode: int, lower: int, ifindex: int) -> str:
         """The name of the device ``ifindex`` if it lay on ``lower`` in the beginning, else ''."""
         return self._devices.get(inode, _NO_LAYERS).above(lower, ifindex)
@@ -148,6 +153,9 @@ class Layers:
 
     def __init__(self, links: Mapping[str, Link]) -> None:
         self._names = {link.ifindex: name for name, link in links.items()}
+        self._hardware = {
+            name for name, link in links.items() if not link.kind and link.ifindex != _LOOPBACK
+        }
         self._explained: dict[str, str] = {}
         self._above: dict[int, set[int]] = {}
         for name, link in links.items():
@@ -166,6 +174,11 @@ class Layers:
     def explain(self, ifname: str) -> str:
         """``bridge docker0``, ``vlan on eth0``, ``vxlan 42``; '' of one that stands alone."""
         return self._explained.get(ifname, "")
+
+    def outside(self, ifname: str) -> bool:
+        """Whether it is hardware, or what a machine of its own takes for that: no other end of it
+        is here."""
+        return ifname in self._hardware
 
     def called(self, ifindex: int) -> str:
         """Its name; '' where there is none."""

@@ -19,7 +19,7 @@ from ..options.config import Timestamp
 from ..record.dropped_by import NoRules, Rules, dropped_by, dropped_by_text, step_of
 from ..record.event import DroppedBy, Step
 from ..record.journey import Change, Changed, End, Ended, Hop, Journey, Judged, tunnels
-from ..record.paths import Finish
+from ..record.paths import Finish, Path
 from .conntrack import CONNTRACK_SCHEMA, conntrack_text, json_conntrack
 from .formats import cell_width, format_end, format_said, format_tuple, pad
 from .json_tuple import TUPLE_SCHEMA, json_addresses
@@ -41,8 +41,17 @@ Device = Callable[[int, str], str]
 """What a device belongs to or lies on, by namespace and name; '' where nothing tells."""
 
 
+Outside = Callable[[int, str], bool]
+"""Whether what a device sends leaves this host, by namespace and name; False where nothing tells.
+"""
+
+
 def _no_device(_netns: int, _ifname: str) -> str:
     return ""
+
+
+def _not_known(_netns: int, _ifname: str) -> bool:
+    return False
 
 
 class Names(NamedTuple):
@@ -51,6 +60,7 @@ class Names(NamedTuple):
     name: Name
     device: Device = _no_device
     rules: Rules = NoRules()
+    outside: Outside = _not_known
 
 
 ARRIVED, LOST, UNKNOWN = "✔", "✘", "?"
@@ -195,7 +205,7 @@ def _change_text(change: Change) -> str:
 def end_text(journey: Journey, names: Names) -> str:
     """The end in words, with what came of it."""
     end = journey.end
-    parts = [_how(end, names)]
+    parts = [_how(journey, names)]
     if end.conntrack is not None and end.conntrack.state is not CtState.NONE:
         parts.append(f"conntrack {conntrack_text(end.conntrack)}")
     note = end.note or _meaning(end)
@@ -220,19 +230,22 @@ def _meaning(end: End) -> str:
     return text if text[1:2].isupper() else text[:1].lower() + text[1:]
 
 
-def _how(end: End, names: Names) -> str:
-    text = _how_text(end, names)
+def _how(journey: Journey, names: Names) -> str:
+    end = journey.end
+    text = _how_text(end, names, forwarded=journey.forwarded)
     if end.how is Ended.READ:
         return f"{text}, {(end.waited_ns or 0) / 1e6:.3f} ms after it came"
     return text
 
 
-def finish_text(finish: Finish, names: Names) -> str:
+def finish_text(path: Path, names: Names) -> str:
     """``✔ read by ping``."""
-    return f"{_mark(finish.how, sure=finish.sure)} {_how_text(finish, names)}"
+    finish = path.finish
+    text = _how_text(finish, names, forwarded=path.forwarded)
+    return f"{_mark(finish.how, sure=finish.sure)} {text}"
 
 
-def _how_text(finish: End | Finish, names: Names) -> str:
+def _how_text(finish: End | Finish, names: Names, *, forwarded: bool) -> str:
     seems = "" if finish.sure else ", it seems"
     if finish.how is Ended.DROPPED:
         reason = finish.reason or "dropped"
@@ -242,6 +255,10 @@ def _how_text(finish: End | Finish, names: Names) -> str:
     if finish.how is Ended.TAKEN and finish.by == FRAGMENTATION:
         return f"cut into fragments{seems}"
     words = {Ended.READ: "read by", Ended.TAKEN: "taken in by", Ended.LEFT: "left by"}
+    if finish.how is Ended.LEFT and names.outside(finish.netns, finish.by):
+        return f"{'forwarded: ' if forwarded else ''}left this host by {finish.by}{seems}"
+    if finish.how is Ended.LEFT and forwarded:
+        return f"forwarded by {finish.by}{seems}"
     if finish.how in words:
         return f"{words[finish.how]} {finish.by}{seems}"
     return "lost sight of"
@@ -317,6 +334,8 @@ def json_journey(journey: Journey, names: Names) -> dict[str, Any]:
             "verdict": json_dropped_by(dropper(end, names)),
             "conntrack": json_conntrack(end.conntrack),
             "waited_ns": end.waited_ns,
+            "forwarded": journey.forwarded,
+            "left_host": end.how is Ended.LEFT and names.outside(end.netns, end.by),
             "sure": end.sure,
             "note": end.note,
         },
@@ -454,6 +473,15 @@ JOURNEY_SCHEMA: dict[str, Any] = {
                     "--output-conntrack.",
                 },
                 "waited_ns": {**_OR_NULL, "description": "How long it lay until it was read."},
+                "forwarded": {
+                    "type": "boolean",
+                    "description": "It has come in by a device and left by one.",
+                },
+                "left_host": {
+                    "type": "boolean",
+                    "description": "It has left by a device whose other end is not on this host; "
+                    "false where nothing tells, too.",
+                },
                 "sure": {
                     "type": "boolean",
                     "description": "false: it is concluded, and not seen; note says of what.",
@@ -462,7 +490,7 @@ JOURNEY_SCHEMA: dict[str, Any] = {
             },
             "required": [
                 "how", "ts_ns", "netns", "namespace", "by", "reason", "verdict", "conntrack",
-                "waited_ns", "sure", "note",
+                "waited_ns", "forwarded", "left_host", "sure", "note",
             ],
         },
         "answers": {**_OR_NULL, "description": "The packet that asked for it."},

@@ -48,7 +48,7 @@ def map_lines(paths: Sequence[Path], packets: int, others: int, names: Names) ->
             place = stop.netns
         if path.finish.netns != place:
             way += f"{' ──► ' if way else ''}{place_text(names.name(path.finish.netns))}"
-        lines.append(f"{path.packets:{width}}  {way}  {finish_text(path.finish, names)}")
+        lines.append(f"{path.packets:{width}}  {way}  {finish_text(path, names)}")
     if others:
         lines.append(f"{others:{width}}  on other paths")
     return lines
@@ -68,7 +68,7 @@ def _path_lines(number: int, path: Path, packets: int, names: Names) -> list[str
         place_text(names.name(netns)) for netns in (*(s.netns for s in path.stops), finish.netns)
     ]
     wide = max(map(cell_width, places))
-    texts = [f"{stop.way:<3}  {stop.ifname}" for stop in path.stops] + [finish_text(finish, names)]
+    texts = [f"{stop.way:<3}  {stop.ifname}" for stop in path.stops] + [finish_text(path, names)]
     rows = [f"{pad(place, wide)}  {text}" for place, text in zip(places, texts, strict=True)]
     width = max(map(cell_width, rows)) + 2
     share = f"{100 * path.packets / packets:.1f} %"

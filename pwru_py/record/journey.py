@@ -145,3 +145,8 @@ class Journey:
     answered_by: int = 0
     answered_in: int = 0
     round_trip_ns: int | None = None
+
+    @property
+    def forwarded(self) -> bool:
+        """Whether it has come in by a device and left by one."""
+        return self.end.how is Ended.LEFT and bool(self.hops) and self.hops[0].way is Way.IN

@@ -82,6 +82,11 @@ class Path:
         self.times = tuple(Times() for _ in stops)
         self.whole = Times()
 
+    @property
+    def forwarded(self) -> bool:
+        """As of a journey."""
+        return self.finish.how is Ended.LEFT and bool(self.stops) and self.stops[0].way is Way.IN
+
     def add(self, journey: Journey) -> None:
         self.packets += 1
         moments = [hop.ts_ns for hop in journey.hops[1:]] + [journey.end.ts_ns]

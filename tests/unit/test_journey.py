@@ -106,6 +106,32 @@ def test_what_a_driver_frees_has_left(location: str) -> None:
     assert (end.how, end.by, end.sure) == (Ended.LEFT, "eth0", True)
 
 
+@pytest.mark.parametrize(
+    ("came", "hardware", "last", "words"),
+    [
+        (False, True, 3, "✔ left this host by eth0"),
+        (False, False, 3, "✔ left by eth0"),
+        (True, True, 3, "✔ forwarded: left this host by eth0"),
+        (True, False, 3, "✔ forwarded by eth0"),
+        (True, True, 0, "? forwarded: left this host by eth0, it seems; the device told of no end"),
+    ],
+)
+def test_whether_it_has_left_the_host(came: bool, hardware: bool, last: int, words: str) -> None:
+    """What came in and is sent is forwarded; what hardware sends, or seems to, leaves the host."""
+    names = Names({11: "host"}.__getitem__, outside=lambda *device: (*device, hardware) == (
+        11, "eth0", True))  # fmt: skip
+    entry = [event(IN, 1, ifname="web0", ifindex=3)] if came else []
+    freed = [event(CONSUMED, last)] if last else []
+    way = only(*entry, event(OUT, 2), *freed)
+    assert journey_lines(way, names)[-1].endswith(f"host  {words}")
+    end = json_journey(way, names)["end"]
+    assert (end["forwarded"], end["left_host"]) == (came, hardware)
+    counted = Paths()
+    counted.add(way)
+    (line,) = map_lines(counted.busiest(), 1, 0, names)[1:]
+    assert line.endswith("  " + words.partition(";")[0])
+
+
 def test_a_list_freed_on_the_way_out_may_be_a_drop() -> None:
     """Where the kernel gives no reasons, a queue frees so what it does not take."""
     end = only(event(OUT, 1), event(DROP, 3, by="kfree_skb_list")).end

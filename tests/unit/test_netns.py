@@ -121,6 +121,7 @@ def test_a_namespace_that_may_not_be_entered(monkeypatch: pytest.MonkeyPatch) ->
 def test_what_lies_on_a_device() -> None:
     layers = netns.Layers(
         {
+            "lo": Link(0, 0, 0, ifindex=1),
             "eth0": Link(0, 0, 0, ifindex=2, master=5),
             "eth1": Link(0, 0, 0, ifindex=3, master=5),
             "bond0": Link(0, 0, 0, ifindex=5, kind="bond"),
@@ -142,3 +143,4 @@ def test_what_lies_on_a_device() -> None:
         "", "", "bond0", "bond0.7", "blue", "", "",
     ]  # fmt: skip
     assert layers.above(7, 5) == layers.above(0, 5) == ""
+    assert [name for name in ("lo", *names) if layers.outside(name)] == ["eth0"]
