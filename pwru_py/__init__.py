@@ -49,18 +49,18 @@ if TYPE_CHECKING:
         Tuple,
         Verdict,
     )
-    from .record.journey import Change, Changed, End, Ended, Hop, Journey, Judged, Way
+    from .record.journey import Change, Changed, End, Ended, Hop, Journey, Judged, Made, Way
     from .session import Tracer
 
 __all__ = [
     "AttachError", "Backend", "BpfProgram", "Change", "Changed", "CommandError", "Config",
     "Conntrack", "Context", "CtState", "Dropped", "DroppedBy", "End", "Ended", "Event",
     "ExpressionError", "FeatureUnsupportedError", "FilterError", "Flow", "Frame", "Hop", "Icmp",
-    "InputError",
-    "Journey", "Journeys", "Judged", "LoadError", "Losses", "MapAccess", "Mark", "NotFoundError",
-    "OutputError", "Owner", "Placed", "Plan", "PrivilegeError", "PwruError", "Returned", "Rules",
-    "SkbValue", "Skipped", "Step", "Structure", "Summary", "Target", "TcpFlag", "Timestamp",
-    "Tracer", "Transport", "Tuple", "UsageError", "Verdict", "Way", "__version__",
+    "InputError", "Journey", "Journeys", "Judged", "LoadError", "Losses", "Made", "MapAccess",
+    "Mark", "NotFoundError", "OutputError", "Owner", "Placed", "Plan", "PrivilegeError",
+    "PwruError", "Returned", "Rules", "SkbValue", "Skipped", "Step", "Structure", "Summary",
+    "Target", "TcpFlag", "Timestamp", "Tracer", "Transport", "Tuple", "UsageError", "Verdict",
+    "Way", "__version__",
 ]  # fmt: skip
 
 _HOMES = {
@@ -79,7 +79,9 @@ _HOMES = {
         "TcpFlag", "Tuple", "Verdict",
     ),
     "packets.journey": ("Journeys",),
-    "record.journey": ("Change", "Changed", "End", "Ended", "Hop", "Journey", "Judged", "Way"),
+    "record.journey": (
+        "Change", "Changed", "End", "Ended", "Hop", "Journey", "Judged", "Made", "Way",
+    ),
     "session": ("Tracer",),
 }  # fmt: skip
 """Module to the public names that it defines."""

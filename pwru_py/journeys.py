@@ -30,6 +30,7 @@ from .output.summary import (
 )
 from .output.tracepkt import HopLines
 from .output.widths import cut, wrap
+from .packets.families import Families, Relative
 from .packets.journey import Journeys
 from .packets.paths import Paths
 from .record.dropped_by import NoRules
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
     from .options.flags import Options
 
+_CHILD = "  "  # before what is made of a packet
 _INDENT = " " * 17  # beneath what a line says
 _MAP_INDENT = " " * 8
 _STYLES = {ARRIVED: "green", LOST: "bold red", UNKNOWN: "yellow"}
@@ -69,6 +71,7 @@ class JourneySink:
         self._notices = notices
         namespaces = NetnsNames()
         self._journeys = Journeys(int(options.journey_timeout_s * 1e9), devices=namespaces)
+        self._families = Families(self._journeys.has_kin)
         self._rules = RuleBook(replaced) if replaced is not None else None
         book = self._rules if self._rules is not None else NoRules()
         self._names = Names(namespaces.name, namespaces.device, book, namespaces.outside)
@@ -127,34 +130,53 @@ class JourneySink:
         """What comes behind the last journey, before the account."""
 
     def _write(self, journeys: Iterable[Journey]) -> None:
+        if not self._json:
+            self._families.add(journeys)
+            for family in self._families.whole():
+                self._write_family(family)
+            return
         for journey in journeys:
-            if self._enough_written:
-                return
-            self._written += 1
-            if self._json:
+            if self._is_one_more():
                 self._line(json_journey(journey, self._names))
-            elif self._console is not None:
-                self._show(self._console, journey)
-            else:
-                self._stream.write("\n".join(self._journey_lines(journey)) + "\n\n")
-            if self._enough_written:
-                self._enough()
+
+    def _write_family(self, family: Iterable[Relative]) -> None:
+        """What was made of a packet stands beneath it, further right."""
+        written = False
+        for relative in family:
+            if not self._is_one_more():
+                break
+            written = True
+            self._show(relative)
+        if written:
+            self._stream.write("\n")
+
+    def _is_one_more(self) -> bool:
+        """Whether it is to be written; the last one that is ends the session."""
+        if self._enough_written:
+            return False
+        self._written += 1
+        if self._enough_written:
+            self._enough()
+        return True
 
     @property
     def _enough_written(self) -> bool:
         return 0 < self._left <= self._written
 
-    def _journey_lines(self, journey: Journey) -> list[str]:
-        return journey_lines(journey, self._names, self._timestamp)
-
-    def _show(self, console: Console, journey: Journey) -> None:
-        lines = [wrap(line, console.width, _INDENT) for line in self._journey_lines(journey)]
-        head, *hops, end = lines
+    def _show(self, relative: Relative) -> None:
+        journey, depth, since_ns = relative
+        indent = _CHILD * depth
+        found = journey_lines(journey, self._names, self._timestamp, since_ns)
+        lines = [indent + line for line in found]
+        console = self._console
+        if console is None:
+            self._stream.write("\n".join(lines) + "\n")
+            return
+        head, *hops, end = (wrap(line, console.width, indent + _INDENT) for line in lines)
         console.print(head, style="bold", soft_wrap=True)
         for line in hops:
             console.print(line, soft_wrap=True)
         console.print(end, style=_STYLES[mark(journey)], soft_wrap=True)
-        console.print()
 
     def _line(self, record: dict[str, object]) -> None:
         self._stream.write(json_line(record))

@@ -288,6 +288,10 @@ JOURNEY_POINTS = (
 FRAGMENTATION = "fragmentation"
 """Who has cut a packet into fragments (net/ipv4/ip_output.c, net/ipv6/ip6_output.c)."""
 
+SEGMENTATION = "segmentation"
+"""Who has cut a packet into segments as its device cannot (validate_xmit_skb() in net/core/dev.c).
+"""
+
 _TAKERS = tuple(
     (re.compile(pattern), who)
     for pattern, who in (
@@ -297,6 +301,7 @@ _TAKERS = tuple(
         (r"tcp_\w+|sk_stream_kill_queues|inet_csk_\w+", "TCP"),
         (r"(tpacket|packet)_rcv\w*|packet_\w+", "a packet socket"),
         (r"ip_do_fragment|ip6?_fragment", FRAGMENTATION),
+        (r"validate_xmit_skb", SEGMENTATION),
         (r"skb_pp_cow_data|veth_xdp_\w+", "XDP"),
         (r"tun_\w+|tap_\w+", "the program behind the device"),
         (r"(ip|ip6|nf_ct_frag6|inet_frag|ipv6_frag)_?\w*(defrag|frag|reasm)\w*", "reassembly"),
@@ -345,4 +350,5 @@ which copies what is in one piece past ``skb:skb_copy_datagram_iovec``).
 
 def taker(function: str) -> str:
     """Who takes in a packet that ``function`` frees as consumed, as users call it; '' unknown."""
+    function = bare_function(function)
     return next((who for pattern, who in _TAKERS if pattern.fullmatch(function)), "")

@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 
 from ..facts.conntrack import CtState
 from ..facts.meanings import EVERY_FUNCTION, meaning
-from ..facts.roles import FRAGMENTATION, UNSAID
+from ..facts.roles import FRAGMENTATION, SEGMENTATION, UNSAID
 from ..options.config import Timestamp
 from ..record.dropped_by import NoRules, Rules, dropped_by, dropped_by_text, step_of
 from ..record.event import DroppedBy, Step
-from ..record.journey import Change, Changed, End, Ended, Hop, Journey, Judged, tunnels
+from ..record.journey import Change, Changed, End, Ended, Hop, Journey, Judged, Made, tunnels
 from ..record.paths import Finish, Path
 from .conntrack import CONNTRACK_SCHEMA, conntrack_text, json_conntrack
 from .formats import cell_width, format_end, format_said, format_tuple, pad
@@ -65,19 +65,24 @@ class Names(NamedTuple):
 
 ARRIVED, LOST, UNKNOWN = "✔", "✘", "?"
 _MARKS = {Ended.DROPPED: LOST, Ended.UNSEEN: UNKNOWN}
+_CUT = {FRAGMENTATION: "fragments", SEGMENTATION: "segments"}
 _WAY_CELLS, _DEVICE_CELLS = 3, 15
 _SAID = "nf"  # netfilter
 _TUNNEL = "┄"  # one for each that the packet is in
+_UNFIT = -1  # no device's MTU
 _TUNNELS = (Changed.INTO, Changed.OUT_OF)
 
 
 def journey_lines(
-    journey: Journey, names: Names, timestamp: Timestamp = Timestamp.NONE
+    journey: Journey,
+    names: Names,
+    timestamp: Timestamp = Timestamp.NONE,
+    since_ns: int | None = None,
 ) -> list[str]:
     """A journey, without an empty line behind it.
 
-    Times are since its first sight, with ``RELATIVE`` since the line before; with ``ABSOLUTE`` the
-    head says when that was.
+    Times are since its first sight, or since ``since_ns``; with ``RELATIVE`` since the line before;
+    with ``ABSOLUTE`` the head says when that was.
     """
     end = journey.end
     last = _Row(end.ts_ns, end.netns, f"{mark(journey)} {end_text(journey, names)}")
@@ -86,6 +91,8 @@ def journey_lines(
     places = [place_text(names.name(row.netns)) for row in rows]
     width = max(map(cell_width, places))
     lines, since = [_head(journey, timestamp)], journey.begin_ns
+    if since_ns is not None and timestamp is not Timestamp.RELATIVE:
+        since = since_ns
     for place, row in zip(places, rows, strict=True):
         after = f"{'' if row.seen else '≥'}{(row.ts_ns - since) / 1e6:.3f}"
         lines.append(f"{after:>8} ms  {pad(place, width)}  {row.text}".rstrip())
@@ -135,7 +142,7 @@ def _way_rows(journey: Journey, device: Device) -> list[_Row]:
     """Hops, and between them a row for what netfilter says at each hook."""
     rows: list[_Row] = []
     before: Hop | None = None
-    mtu = 0
+    mtu = _UNFIT if _is_fragment(journey) else 0
     for hop, inside in zip(journey.hops, tunnels(journey.hops), strict=True):
         text = _hop_text(hop, before, mtu, device(hop.netns, hop.ifname), inside)
         rows.append(_Row(hop.ts_ns, hop.netns, text, hop.seen))
@@ -150,6 +157,12 @@ def _way_rows(journey: Journey, device: Device) -> list[_Row]:
         said = ", ".join(format_said(each.verdict) for each in judged)
         rows.append(_Row(judged[0].ts_ns, netns, f"{_SAID:<{_WAY_CELLS}}  {said}"))
     return rows
+
+
+def _is_fragment(journey: Journey) -> bool:
+    """Whether the MTU that it is cut to is worth to be told."""
+    later = journey.tuple is not None and journey.tuple.fragment
+    return later or journey.made is Made.FRAGMENT
 
 
 def _step_rows(journey: Journey, names: Names) -> list[_Row]:
@@ -179,7 +192,7 @@ def place_text(name: str) -> str:
 
 
 def _head(journey: Journey, timestamp: Timestamp) -> str:
-    made = f" (of packet {journey.parent})" if journey.parent else ""
+    made = f" ({_made_text(journey)})" if journey.parent else ""
     process = journey.process if journey.process_sure else f"({journey.process})"
     parts = (
         f"packet {journey.packet}{made}",
@@ -188,6 +201,12 @@ def _head(journey: Journey, timestamp: Timestamp) -> str:
         journey.process and process,
     )
     return "  ".join(filter(None, parts))
+
+
+def _made_text(journey: Journey) -> str:
+    """``copy of packet 1``; with ``?`` where it is concluded."""
+    what = f"{journey.made} " if journey.made is not None else ""
+    return f"{what}of packet {journey.parent}{'' if journey.parent_sure else '?'}"
 
 
 def _change_text(change: Change) -> str:
@@ -252,8 +271,8 @@ def _how_text(finish: End | Finish, names: Names, *, forwarded: bool) -> str:
         reason = f"{reason} in {finish.by}" if finish.by else reason
         dropped = dropper(finish, names)
         return reason if dropped is None else f"{reason}: {dropped_by_text(dropped)}"
-    if finish.how is Ended.TAKEN and finish.by == FRAGMENTATION:
-        return f"cut into fragments{seems}"
+    if finish.how is Ended.TAKEN and finish.by in _CUT:
+        return f"cut into {_CUT[finish.by]}{seems}"
     words = {Ended.READ: "read by", Ended.TAKEN: "taken in by", Ended.LEFT: "left by"}
     if finish.how is Ended.LEFT and names.outside(finish.netns, finish.by):
         return f"{'forwarded: ' if forwarded else ''}left this host by {finish.by}{seems}"
@@ -277,6 +296,8 @@ def json_journey(journey: Journey, names: Names) -> dict[str, Any]:
         "type": "journey",
         "packet": journey.packet,
         "parent": journey.parent,
+        "made": journey.made,
+        "parent_sure": journey.parent_sure,
         "begin_ns": journey.begin_ns,
         "time_ns": journey.wall_ns,
         "tuple": json_addresses(journey.tuple, journey.tcp_flags),
@@ -367,6 +388,14 @@ JOURNEY_SCHEMA: dict[str, Any] = {
         "type": {"const": "journey"},
         "packet": {**_INTEGER, "description": "The packet's number."},
         "parent": {**_OR_NULL, "description": "Of the packet it was made of; null: not known."},
+        "made": {
+            "description": "What it is of that one; null: not known.",
+            "enum": [*(made.value for made in Made), None],
+        },
+        "parent_sure": {
+            "type": "boolean",
+            "description": "false: that is concluded of what its CPU had in hand before it.",
+        },
         "begin_ns": {**_INTEGER, "description": "Its first sight, CLOCK_MONOTONIC."},
         "time_ns": {"type": "integer", "description": "The same since the epoch."},
         "tuple": {**TUPLE_SCHEMA, "description": "Its addresses at first sight."},

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from ..facts.roles import (
     CONSUMED_TRACEPOINT,
@@ -33,6 +33,8 @@ from ..record.dropped_by import is_droppers
 from ..record.event import Context, Event, TcpFlag, Tuple, Verdict
 from ..record.journey import Change, Changed, End, Ended, Hop, Journey, Judged, Way
 from .identity import LIVE_MAX
+from .kin import Kin
+from .live import Live, Taken
 
 TIMEOUT_NS = 2_000_000_000
 _QUESTIONS_MAX = 16384
@@ -69,50 +71,6 @@ class _NoDevices:
         return ""
 
 
-class _Taken(NamedTuple):
-    """Somebody has the packet, and a process may read it yet."""
-
-    end: End
-    ts_ns: int
-
-
-class _Live:
-    """A journey under way."""
-
-    __slots__ = (
-        "asked_ns", "away", "came", "copied", "dns", "iif", "joined", "journey", "last", "length",
-        "moved", "number", "read", "seen_ns", "taken", "told",
-    )  # fmt: skip
-
-    def __init__(self, journey: Journey, length: int, dns: int | None) -> None:
-        self.journey = journey
-        self.dns = dns
-        self.last = journey.tuple
-        self.moved: tuple[int, Tuple | None] | None = None
-        self.number = journey.packet  # of the sk_buff that it is now
-        self.length = length
-        self.away = False  # in a namespace that is not known
-        self.came = 0  # the index of the device that has received it since the hop before
-        self.iif = 0  # what the packet said of that when this hop began
-        self.seen_ns = journey.begin_ns
-        self.asked_ns: int | None = None
-        self.joined = False  # by GRO, perhaps, to a packet before it
-        self.taken: _Taken | None = None
-        self.read: End | None = None  # of a copy of it
-        self.copied: Tuple | None = None
-        self.told = ""
-
-    @property
-    def going(self) -> bool:
-        """Whether a device was to send it when it was seen last."""
-        hops = self.journey.hops
-        return bool(hops) and hops[-1].way is Way.OUT
-
-    @property
-    def fragment(self) -> bool:
-        return self.last is not None and self.last.fragment
-
-
 class Journeys:
     """Puts events together. A journey is over with its end, ``timeout_ns`` after its last event, or
     when more than ``limit`` are under way: then the oldest.
@@ -130,7 +88,8 @@ class Journeys:
         self._timeout_ns = timeout_ns
         self._limit = limit
         self._devices = _NoDevices() if devices is None else devices
-        self._live: dict[int, _Live] = {}  # the longest silent first
+        self._live: dict[int, Live] = {}  # the longest silent first
+        self._kin = Kin(self._live)
         self._questions: dict[_Key, Journey] = {}
         self._moved: dict[tuple[int, Tuple | None], int] = {}  # packets that XDP has copies of
         self._copied: dict[Tuple, int] = {}  # what a process may read a copy of: its packet
@@ -144,6 +103,10 @@ class Journeys:
         """Journeys that are not over."""
         return len(self._live)
 
+    def has_kin(self, family: int) -> bool:
+        """Whether any packet of the family is under way."""
+        return self._kin.has(family)
+
     def add(self, events: Iterable[Event]) -> Iterator[Journey]:
         """Those that are over with these events."""
         for event in events:
@@ -155,7 +118,9 @@ class Journeys:
                 continue
             found.seen_ns = event.ts_ns
             end = self._step(found, event)
+            self._kin.saw(event)
             if end is not None:
+                self._kin.freed(event.cpu, found, end)
                 yield self._over(found, end)
                 continue
             self._live[event.packet] = found
@@ -177,7 +142,7 @@ class Journeys:
         while self._live:
             yield self._silent(next(iter(self._live)), "the session ended")
 
-    def _moved_on(self, event: Event) -> _Live | None:
+    def _moved_on(self, event: Event) -> Live | None:
         """The packet of which this one is the copy for XDP: on that CPU nothing comes between."""
         packet = self._moved.pop((event.cpu, event.tuple), 0) if self._moved else 0
         found = self._live.pop(packet, None)
@@ -185,16 +150,17 @@ class Journeys:
             found.taken, found.moved, found.number = None, None, event.packet
         return found
 
-    def _begin(self, event: Event) -> _Live | None:
+    def _begin(self, event: Event) -> Live | None:
         seen = event.func == QUEUED_TRACEPOINT or event.func in ENTRIES or event.drop
         if not seen and (event.verdict is None or event.verdict.verdict == "STOLEN"):
             return None
         if _is_unread_copy(event):
             return None
         sent = event.func not in ENTRIES and event.context in (Context.TASK, Context.UNKNOWN)
+        parent = self._kin.parent(event)
         journey = Journey(
             event.packet,
-            event.parent,
+            parent.packet,
             event.ts_ns,
             event.wall_ns,
             event.tuple,
@@ -202,13 +168,17 @@ class Journeys:
             f"{event.comm}:{event.pid}" if sent else "",
             event.context is Context.TASK,
             End(Ended.UNSEEN, event.ts_ns, event.netns),
+            made=parent.made,
+            parent_sure=parent.sure,
+            family=parent.family,
         )
-        live = _Live(journey, event.len, event.dns)
+        self._kin.begin(parent.family)
+        live = Live(journey, event.len, event.dns)
         if event.tuple is not None:
             self._match(live, event.tuple)
         return live
 
-    def _match(self, live: _Live, packet: Tuple) -> None:
+    def _match(self, live: Live, packet: Tuple) -> None:
         """Of ``packet``, as it is seen now: what it answers, or asks for."""
         journey = live.journey
         asked = self._questions.pop(_answer(packet, journey.tcp_flags, live.dns), None)
@@ -219,7 +189,7 @@ class Journeys:
             live.asked_ns = asked.begin_ns
         self._ask(packet, live)
 
-    def _ask(self, packet: Tuple, live: _Live) -> None:
+    def _ask(self, packet: Tuple, live: Live) -> None:
         journey = live.journey
         key = _question(packet, journey.tcp_flags, live.dns)
         asked = self._questions.get(key)
@@ -230,7 +200,7 @@ class Journeys:
             if len(self._questions) > _QUESTIONS_MAX:
                 self._questions.pop(next(iter(self._questions)))
 
-    def _step(self, live: _Live, event: Event) -> End | None:
+    def _step(self, live: Live, event: Event) -> End | None:
         """What an event means for a packet; its end, if it is that."""
         func = event.func
         if event.iif and live.journey.hops:
@@ -244,7 +214,7 @@ class Journeys:
             met = live.journey.steps if event.verdict.step else live.journey.judged
             met.append(judged)
         elif func == TCP_TRACEPOINT:
-            live.taken = _Taken(_end(event, Ended.TAKEN, by="TCP"), event.ts_ns)
+            live.taken = Taken(_end(event, Ended.TAKEN, by="TCP"), event.ts_ns)
         elif _is_read(event):
             return self._read(live, event)
         elif func == DROP_TRACEPOINT:
@@ -256,14 +226,14 @@ class Journeys:
                 self._moved[live.moved] = live.number
             elif end.by != REASSEMBLY:
                 return end
-            live.taken = _Taken(end, event.ts_ns)  # what it is part of may be read yet, or goes on
+            live.taken = Taken(end, event.ts_ns)  # what it is part of may be read yet, or goes on
         elif func == ERROR_TRACEPOINT:
             live.told = "an ICMP error is sent back"
         elif func == RESET_TRACEPOINT:
             live.told = "a RST is sent back"
         return None
 
-    def _rise(self, live: _Live, event: Event) -> None:
+    def _rise(self, live: Live, event: Event) -> None:
         """A hop at a device that has received the packet where no tracepoint is.
 
         So do VLAN, macvlan and ipvlan devices, bonds and VRFs what the device below them has
@@ -292,7 +262,7 @@ class Journeys:
         unnamed = hop is not None and not hop.ifname
         live.away = unnamed and event.netns == netns and not event.ifindex
 
-    def _hop(self, live: _Live, event: Event, way: Way) -> None:
+    def _hop(self, live: Live, event: Event, way: Way) -> None:
         hops = live.journey.hops
         live.came, live.iif = event.ifindex if way is Way.IN else 0, event.iif
         live.away = False
@@ -312,7 +282,7 @@ class Journeys:
             self._match(live, change.after)
 
     @staticmethod
-    def _read(live: _Live, event: Event) -> End:
+    def _read(live: Live, event: Event) -> End:
         since = live.taken.ts_ns if live.taken is not None else live.journey.begin_ns
         if live.taken is None and live.journey.hops:
             since = live.journey.hops[-1].ts_ns
@@ -336,7 +306,7 @@ class Journeys:
             del self._live[parent.number]
             yield self._over(parent, parent.read)
 
-    def _freed(self, live: _Live, event: Event) -> End | None:
+    def _freed(self, live: Live, event: Event) -> End | None:
         by = event.location.symbol if event.location is not None else ""
         place = f"{by}+0x{event.location.offset:x}" if by and event.location is not None else by
         if not event.drop:  # read, or a piece of one that has arrived
@@ -349,7 +319,7 @@ class Journeys:
                 return live.read
             note = "" if event.reason_name else "or it was a bad message"
             end = _end(event, Ended.TAKEN, by="ICMP", sure=not note, note=note)
-            live.taken = _Taken(end, event.ts_ns)
+            live.taken = Taken(end, event.ts_ns)
             live.copied = event.tuple
             self._copied[event.tuple] = event.packet
             return None
@@ -386,8 +356,9 @@ class Journeys:
             end = end._replace(how=Ended.LEFT, by=where.ifname, note="the device told of no end")
         return self._over(live, end)
 
-    def _over(self, live: _Live, end: End) -> Journey:
+    def _over(self, live: Live, end: End) -> Journey:
         journey = live.journey
+        self._kin.end(live.family)
         if live.copied is not None and self._copied.get(live.copied) == live.number:
             del self._copied[live.copied]
         if live.moved is not None and self._moved.get(live.moved) == live.number:
@@ -438,12 +409,12 @@ def _is_read(event: Event) -> bool:
     return READERS.fullmatch(event.location.symbol) is not None
 
 
-def _taker(live: _Live, function: str) -> str:
+def _taker(live: Live, function: str) -> str:
     """Who has a packet that ``function`` frees; '' unknown."""
     return REASSEMBLY if live.fragment and function in LIST_FREES else taker(function)
 
 
-def _consumed(live: _Live, event: Event) -> End:
+def _consumed(live: Live, event: Event) -> End:
     """Freed, and no drop: whoever freed it has it, or it was sent."""
     by = event.location.symbol if event.location is not None else ""
     if taken := _taker(live, by):

@@ -173,6 +173,8 @@ def _first_warnings(prepared: Prepared) -> list[str]:
             "devices are seen, and how packets end; what routing and netfilter do between two "
             "devices shows as drops and as addresses that change"
         )
+    if config.journey and not prepared.choice.follows:
+        warnings.append("what fragments, segments and copies were made of is concluded, with a ?")
     if prepared.way.returns and prepared.features.fentry_multi:
         warnings.append(
             f"returns are traced by {prepared.way.words}: fentry-multi sees entries alone"

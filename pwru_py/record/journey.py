@@ -29,6 +29,14 @@ class Changed(StrEnum):
     OUT_OF = "out of tunnel"
 
 
+class Made(StrEnum):
+    """What a packet is of the one that it was made of."""
+
+    FRAGMENT = "fragment"
+    SEGMENT = "segment"
+    COPY = "copy"
+
+
 class Change(NamedTuple):
     """Addresses of the packet before and after."""
 
@@ -119,6 +127,9 @@ class End(NamedTuple):
 class Journey:
     """One packet from its first sight to its end.
 
+    ``made``: what it is of ``parent``, None where that is not known; ``parent_sure``: False where
+    its parent is concluded, of what was seen on the CPU before it. ``family``: the packet that its
+    parents and theirs were made of, its own number without any.
     ``packet``, ``parent``, ``wall_ns``, ``process``: of its first event; ``process`` is '' for a
     packet that came in; where the context is not known (``process_sure`` False) it may be the one
     that an interrupt came upon. ``tuple``, ``tcp_flags``: as it was first seen. ``answers``: the
@@ -141,6 +152,9 @@ class Journey:
     hops: builtins.list[Hop] = field(default_factory=list)
     judged: builtins.list[Judged] = field(default_factory=list)
     steps: builtins.list[Judged] = field(default_factory=list)
+    made: Made | None = None
+    parent_sure: bool = True
+    family: int = 0
     answers: int = 0
     answered_by: int = 0
     answered_in: int = 0

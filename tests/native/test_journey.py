@@ -188,10 +188,12 @@ def test_a_bridge_sends_a_question_to_all(bridged: Net) -> None:
         " [a]  out  e0",
         " [r]  in   e1               bridge br0",
         " [r]  in   br0",
-        " [r]  ✔ taken in by ARP",
+        " [r]  ✔ taken in by ARP; answered by packet 3",
+        "  packet 2 (copy of packet 1?)  10.77.1.2->10.77.1.3(arp request)  (ping)",
+        " [r]  out  e2               bridge br0",
+        " [b]  in   e3",
+        " [b]  ✔ taken in by ARP",
     ]
-    (asked,) = (way for way in ways.values() if way[1] == " [r]  out  e2               bridge br0")
-    assert asked[2] == " [b]  in   e3"
     (answered,) = (way for way in ways.values() if "10.77.1.3->10.77.1.2(arp reply)" in way[0])
     assert answered[1:] == [
         " [b]  out  e3",
@@ -295,18 +297,19 @@ def test_devices_on_the_back_of_those_that_forward_and_that_hand_to_sockets(stac
     assert not [end for end in told if " [b] " in end and "answered" not in end]
 
 
-CUT = ["packet 1  {asked}(icmp echo seq 1)  (ping)\n"
-       " [a]  out  e0\n"
-       " [r]  in   e1\n"
-       " [r]  ✔ cut into fragments",
-       "packet 2  {asked}(icmp echo seq 1)  (ping)\n"
-       " [r]  out  e2\n"
-       " [b]  in   e3\n"
-       " [b]  ✔ taken in by reassembly",
-       "packet 3  {asked}(icmp fragment)  (ping)\n"
-       " [r]  out  e2\n"
-       " [b]  in   e3\n"
-       " [b]  ✔ taken in by ICMP"]  # fmt: skip
+CUT = f"""\
+packet 1  {A}->{B}(icmp echo seq 1)  (ping)
+ [a]  out  e0
+ [r]  in   e1
+ [r]  ✔ cut into fragments
+  packet 2 (fragment of packet 1?)  {A}->{B}(icmp echo seq 1)  (ping)
+ [r]  out  e2               mtu 1400
+ [b]  in   e3
+ [b]  ✔ taken in by reassembly
+  packet 3 (fragment of packet 1?)  {A}->{B}(icmp fragment)  (ping)
+ [r]  out  e2               mtu 1400
+ [b]  in   e3
+ [b]  ✔ taken in by ICMP"""
 
 
 def test_a_packet_that_is_too_long_is_cut_or_dropped(net: Net) -> None:
@@ -329,7 +332,7 @@ def test_a_packet_that_is_too_long_is_cut_or_dropped(net: Net) -> None:
         net.run("b", "ip link set e3 mtu 1500")
     found = [re.sub("; answered by packet [0-9]+", "", way)
              for way in sorted(journeys(net, traces[0]))]  # fmt: skip
-    assert found[:3] == [way.format(asked=f"{A}->{B}") for way in CUT]
+    assert found[0] == CUT
     assert not [way for way in found if "✘" in way]
     assert drops[0].summary["drops"].keys() <= {"NO_SOCKET"}, "of the answer; ping has a copy"
     assert drops[0].summary["pieces"] > 0
@@ -392,6 +395,27 @@ s.shutdown(socket.SHUT_WR)
 s.recv(1)
 s.close()
 """
+
+
+def test_what_a_device_cannot_send_whole_is_cut_into_segments(net: Net) -> None:
+    """The segments begin at the next device, when the packet is no more."""
+    net.run("r", "ip link set e2 gso_max_segs 1")
+    stays = net.python("b", TAKE)
+    try:
+        with net.tracing("--journey", f"tcp dst port 4008 and dst host {B}") as traces:
+            net.python("a", GIVE.replace("1 << 20", "4000"))
+    finally:
+        net.run("r", "ip link set e2 gso_max_segs 65535")
+        net.run("b", f"kill {stays.strip()}", check=False)
+    (cut,) = [way for way in journeys(net, traces[0]) if "cut into" in way]
+    number = cut.split()[1]
+    whole, *segments = re.split("\n  (?=packet)", cut)
+    assert whole.endswith(" [r]  out  e2\n [r]  ✔ cut into segments")
+    assert len(segments) == 3
+    for segment in segments:
+        head, entry, end = segment.splitlines()
+        assert f" (segment of packet {number}?)  " in head
+        assert (entry, end.partition(" ✔ ")[0]) == (" [b]  in   e3", " [b] ")
 
 
 def test_of_a_megabyte_no_packet_is_lost_sight_of(net: Net) -> None:

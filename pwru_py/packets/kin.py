@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which packet another one was made of, and as what. Pure.
+
+Functions tell, where they can be probed (``Event.parent``). Where they cannot, a packet's fragments
+and copies are seen next on its CPU, while it is still under way, and its segments when it has just
+been freed: that is concluded, and said so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from ..facts.roles import ENTRIES, QUEUED_TRACEPOINT, SEGMENTATION
+from ..record.event import Event, Tuple
+from ..record.journey import End, Ended, Made, Way
+from .live import Live
+
+_ETHER_BYTES = 14  # a device's header, which a packet has at its queue
+
+
+class Parent(NamedTuple):
+    """What a packet was made of: a packet, None of one that came by itself. The rest as in a
+    Journey."""
+
+    packet: int | None
+    made: Made | None
+    sure: bool
+    family: int
+
+
+class Kin:
+    """``live``: journeys under way, by the packet's number."""
+
+    def __init__(self, live: Mapping[int, Live]) -> None:
+        self._live = live
+        self._last: dict[int, int] = {}  # by CPU, the packet seen there last
+        self._cut: dict[int, Live] = {}  # by CPU, the last one freed as a device was to send it
+        self._under_way: dict[int, int] = {}  # packets, by family
+
+    def parent(self, event: Event) -> Parent:
+        """Of a packet at its first event."""
+        if event.parent:
+            known = self._live.get(event.parent) or self._cut_there(event)
+            made = _made(known, event) if known is not None else None
+            family = known.family if known is not None else event.parent
+            return Parent(event.parent, made, sure=True, family=family)
+        found = self._cut_before(event) if event.func in ENTRIES else self._before(event)
+        if found is None:
+            return Parent(None, None, sure=True, family=event.packet)
+        return Parent(found.journey.packet, _made(found, event), sure=False, family=found.family)
+
+    def saw(self, event: Event) -> None:
+        """An event of a packet under way."""
+        self._last[event.cpu] = event.packet
+
+    def freed(self, cpu: int, live: Live, end: End) -> None:
+        """It ends here, and what is made of it may come yet."""
+        if end.how is Ended.LEFT or end.by == SEGMENTATION:
+            live.journey.end = end
+            self._cut[cpu] = live
+
+    def begin(self, family: int) -> None:
+        self._under_way[family] = self._under_way.get(family, 0) + 1
+
+    def end(self, family: int) -> None:
+        left = self._under_way.pop(family) - 1
+        if left:
+            self._under_way[family] = left
+
+    def has(self, family: int) -> bool:
+        return family in self._under_way
+
+    def _cut_there(self, event: Event) -> Live | None:
+        cut = self._cut.get(event.cpu)
+        return cut if cut is not None and cut.journey.packet == event.parent else None
+
+    def _cut_before(self, event: Event) -> Live | None:
+        """What segments are made of, as they come to the next device."""
+        cut, last = self._cut.get(event.cpu), self._last.get(event.cpu, 0)
+        if cut is None or cut.journey.end.by != SEGMENTATION or not _same(cut.last, event.tuple):
+            return None
+        before = self._live.get(last)
+        by = before.journey.parent if before is not None else last
+        return cut if cut.journey.packet in (last, by) else None
+
+    def _before(self, event: Event) -> Live | None:
+        """What fragments and copies are made of, as a device is to send them.
+
+        It has come in by a device, of which they know (``iif``: ip_copy_metadata(), skb_clone()),
+        and is still there; or it is at a bridge's own device, which copies it to its ports.
+        """
+        last = self._live.get(self._last.get(event.cpu, 0))
+        if event.func != QUEUED_TRACEPOINT or last is None:
+            return None
+        if last.journey.made is not None:
+            last = self._live.get(last.journey.parent or 0)
+        if last is None or not last.journey.hops or not _same(last.last, event.tuple):
+            return None
+        hop = last.journey.hops[-1]
+        there = hop.netns == event.netns and hop.ifname != event.ifname
+        return last if there and (hop.way is Way.IN) == bool(event.iif) else None
+
+
+def _same(parent: Tuple | None, child: Tuple | None) -> bool:
+    """Whether one may be made of the other: a later fragment has no ports."""
+    if parent is None or child is None:
+        return False
+    ends = parent[:2] == child[:2] and parent.proto == child.proto
+    return ends and (child.fragment or parent == child)
+
+
+def _made(parent: Live, event: Event) -> Made:
+    """What is shorter is a piece; with other addresses, it is in a tunnel or out of one."""
+    if not _same(parent.last, event.tuple):
+        return Made.COPY
+    if event.func in ENTRIES:
+        return Made.SEGMENT if event.len < parent.length - 2 * _ETHER_BYTES else Made.COPY
+    unfit = 0 < event.mtu < parent.length and event.len < parent.length + _ETHER_BYTES
+    return Made.FRAGMENT if unfit or event.len < parent.length else Made.COPY
