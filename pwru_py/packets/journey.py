@@ -33,12 +33,13 @@ from ..record.dropped_by import is_droppers
 from ..record.event import Context, Event, TcpFlag, Tuple, Verdict
 from ..record.journey import Change, Changed, End, Ended, Hop, Journey, Judged, Way
 from .identity import LIVE_MAX
-from .kin import Kin
+from .kin import ETHER_BYTES, Kin
 from .live import Live, Taken
 
 TIMEOUT_NS = 2_000_000_000
 _QUESTIONS_MAX = 16384
 _CROWDED = "too many packets were under way"
+_NOT_TOLD = "it waits, is part of another packet, or was freed where nothing tells"
 _ASKED_AGAIN_NS = 500_000_000
 _TCP, _ICMP, _ICMP6 = 6, 1, 58
 _DNS = 53  # port
@@ -294,12 +295,13 @@ class Journeys:
         """A raw socket has a copy of its own, with another number, and so has what fragments make.
 
         Where copies are followed its parent is known; else it is the packet with the same tuple.
-        The copy may be read before its parent is freed.
+        The copy may be read before its parent is freed. So has a packet socket, with the link
+        header, which is no end of the packet.
         """
         if event.tuple is None or not _is_read(event):
             return
         parent = self._live.get(event.parent or self._copied.get(event.tuple, 0))
-        if parent is None:
+        if parent is None or (not parent.going and event.len == parent.length + ETHER_BYTES):
             return
         parent.read = self._read(parent, event)
         if parent.taken is not None:
@@ -354,6 +356,8 @@ class Journeys:
             end = end._replace(how=Ended.TAKEN, by=by, note="no drop was told")
         elif where.way is Way.OUT and not why:
             end = end._replace(how=Ended.LEFT, by=where.ifname, note="the device told of no end")
+        elif not why:
+            end = end._replace(note=_NOT_TOLD)
         return self._over(live, end)
 
     def _over(self, live: Live, end: End) -> Journey:

@@ -16,7 +16,8 @@ from ..record.event import Event, Tuple
 from ..record.journey import End, Ended, Made, Way
 from .live import Live
 
-_ETHER_BYTES = 14  # a device's header, which a packet has at its queue
+ETHER_BYTES = 14
+"""Of the link header, which a packet has at most devices' queues, and not where it comes in."""
 
 
 class Parent(NamedTuple):
@@ -115,6 +116,6 @@ def _made(parent: Live, event: Event) -> Made:
     if not _same(parent.last, event.tuple):
         return Made.COPY
     if event.func in ENTRIES:
-        return Made.SEGMENT if event.len < parent.length - 2 * _ETHER_BYTES else Made.COPY
-    unfit = 0 < event.mtu < parent.length and event.len < parent.length + _ETHER_BYTES
+        return Made.SEGMENT if event.len < parent.length - 2 * ETHER_BYTES else Made.COPY
+    unfit = 0 < event.mtu < parent.length and event.len < parent.length + ETHER_BYTES
     return Made.FRAGMENT if unfit or event.len < parent.length else Made.COPY

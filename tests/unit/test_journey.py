@@ -180,7 +180,11 @@ def test_ends_that_nobody_tells() -> None:
     left = only(event(OUT, 1)).end
     assert (left.how, left.by, left.sure) == (Ended.LEFT, "eth0", False)
     esp = UDP._replace(proto=50, has_ports=False)
-    assert only(event(IN, 1, tuple=esp)).end.how is Ended.UNSEEN
+    lost = only(event(IN, 1, tuple=esp))
+    assert lost.end.how is Ended.UNSEEN
+    assert end_text(lost, HOST) == (
+        "lost sight of; it waits, is part of another packet, or was freed where nothing tells"
+    )
     one = Journeys()
     assert [*one.add([event(IN, 1, tuple=esp)])] == []
     (cut,) = one.close()
@@ -456,6 +460,16 @@ def test_a_copy_that_is_read_before_its_packet_is_freed() -> None:
     read = event(READ, 4, 2, tuple=reply, parent=1, comm="ping")
     (way,) = one.add([event(IN, 1, tuple=reply), read, drop])
     assert (way.end.how, way.end.by, way.end.waited_ns) == (Ended.READ, "ping:7", 3 * MS)
+
+
+def test_a_packet_socket_that_reads_its_copy_first() -> None:
+    """With the link header, so it is not the copy that ping waits for."""
+    reply = Tuple(B, A, 0, 0, 1, False, Icmp(0, 4, 1))
+    one = Journeys()
+    drop = event(DROP, 3, 1, tuple=reply, by="icmp_rcv", drop=True, reason_name="NO_SOCKET")
+    tap = event(READ, 4, 2, tuple=reply, len=114, comm="dhclient")
+    ways = [*one.add([event(IN, 1, tuple=reply), drop, tap, event(READ, 5, 3, tuple=reply)])]
+    assert [(way.end.how, way.end.by) for way in ways] == [(Ended.READ, "dig:7")]
 
 
 def test_a_first_sight_when_icmp_frees_it() -> None:
