@@ -67,7 +67,7 @@ enum event_l3 {
 enum event_ids {
 	IDS_NONE,
 	IDS_PORTS,
-	IDS_ICMP,      /* nothing: an ICMP message that has its type alone */
+	IDS_ICMP,      /* an MTU, 0 where an ICMP message tells none; of IPv4 in dport alone */
 	IDS_ICMP_ECHO, /* identifier and sequence number of an ICMP message */
 	IDS_FRAGMENT,  /* nothing: a later fragment, the header was in the first */
 };

@@ -40,6 +40,17 @@ static __always_inline bool icmp_has_id(__u8 proto, __u8 type)
 	return type == 0 || type == 8 || (type >= 13 && type <= 18);
 }
 
+/*
+ * The MTU that a packet did not fit, if the message is about that (RFC 1191, RFC 4443): its last 4
+ * bytes, in IPv4 2.
+ */
+static __always_inline __u32 icmp_mtu(__u8 proto, __u64 message)
+{
+	if (proto == IPPROTO_ICMPV6)
+		return (__u8)message == 2 ? message >> 32 : 0;
+	return (__u8)message == 3 && (__u8)(message >> 8) == 4 ? message >> 48 << 16 : 0;
+}
+
 /* What stands behind the IP headers; words: its first 16 bytes, of which room are the packet's. */
 static __always_inline void take_ids(struct event *ev, const __u64 *words, __s64 room)
 {
@@ -54,6 +65,8 @@ static __always_inline void take_ids(struct event *ev, const __u64 *words, __s64
 		if (icmp_has_id(t->l4, t->icmp_type)) {
 			t->ids = IDS_ICMP_ECHO;
 			*(__u32 *)&t->sport = words[0] >> 32; /* identifier, sequence */
+		} else {
+			*(__u32 *)&t->sport = icmp_mtu(t->l4, words[0]);
 		}
 	}
 	if (HAS_SECTION(SECTION_UDP) && t->l4 == IPPROTO_UDP)

@@ -34,9 +34,11 @@ def json_addresses(packet: Tuple | None, tcp_flags: int = 0) -> dict[str, Any] |
         "flags": flag_names(flags),
     }
     if packet.icmp is not None:
-        kind, ident, sequence = packet.icmp
+        kind, ident, sequence, mtu = packet.icmp
         name = icmp_name(packet.proto, kind) or None
         members["icmp"] = {"type": kind, "name": name, "id": ident, "seq": sequence}
+        if mtu is not None:
+            members["icmp"]["mtu"] = mtu
     if packet.fragment:
         members["fragment"] = True
     if packet.arp:
@@ -108,6 +110,13 @@ TUPLE_SCHEMA: dict[str, Any] = {
                     "type": ["integer", "null"],
                     "minimum": 0,
                     "maximum": 65535,
+                },
+                "mtu": {
+                    "description": "Of an error for a packet that was too long: the MTU that it "
+                    "did not fit. Absent in others, and where its sender tells none.",
+                    "type": "integer",
+                    "minimum": 1,
+                    "maximum": 4294967295,
                 },
             },
             "required": ["type", "name", "id", "seq"],

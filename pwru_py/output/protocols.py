@@ -100,9 +100,10 @@ def arp_name(operation: int) -> str:
 
 
 def icmp_text(proto: int, icmp: Icmp) -> str:
-    """``echo id 7 seq 1``, ``unreachable``, ``type 200``; ``echo id 7`` of all with that id."""
+    """``echo id 7 seq 1``, ``unreachable``, ``type 200``; ``echo id 7`` of all with that id;
+    ``unreachable mtu 1400`` of what was too long."""
     name = icmp_name(proto, icmp.type) or f"type {icmp.type}"
     if icmp.id is None:
-        return name
+        return name if icmp.mtu is None else f"{name} mtu {icmp.mtu}"
     sequence = f" seq {icmp.seq}" if icmp.seq is not None else ""
     return f"{_SHORT.get(name, name)} id {icmp.id}{sequence}"

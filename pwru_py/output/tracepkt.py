@@ -48,7 +48,7 @@ def hop_line(event: Event) -> str:
     packet = event.tuple
     if packet is None or packet.icmp is None or packet.icmp.type not in _KINDS:
         return ""
-    kind, ident, sequence = packet.icmp
+    kind, ident, sequence, _mtu = packet.icmp
     return (
         f"[{event.netns:>12}] {event.ifname:>16} {_KINDS[kind]:>7} "
         f"#{ident or 0:05}.{sequence or 0:03} {packet.saddr} -> {packet.daddr}"

@@ -40,6 +40,7 @@ TIMEOUT_NS = 2_000_000_000
 _QUESTIONS_MAX = 16384
 _CROWDED = "too many packets were under way"
 _NOT_TOLD = "it waits, is part of another packet, or was freed where nothing tells"
+_ERROR = "an ICMP error is sent back"
 _ASKED_AGAIN_NS = 500_000_000
 _TCP, _ICMP, _ICMP6 = 6, 1, 58
 _DNS = 53  # port
@@ -175,9 +176,18 @@ class Journeys:
         )
         self._kin.begin(parent.family)
         live = Live(journey, event.len, event.dns)
+        self._tell_mtu(event)
         if event.tuple is not None:
             self._match(live, event.tuple)
         return live
+
+    def _tell_mtu(self, event: Event) -> None:
+        """The error for a packet that is too long is sent while the CPU has that one in hand."""
+        packet, refused = event.tuple, self._kin.in_hand(event.cpu)
+        if packet is None or packet.icmp is None or packet.icmp.mtu is None or refused is None:
+            return
+        if refused.last is not None and refused.last.saddr == packet.daddr:
+            refused.told = f"{_ERROR}, for mtu {packet.icmp.mtu}"
 
     def _match(self, live: Live, packet: Tuple) -> None:
         """Of ``packet``, as it is seen now: what it answers, or asks for."""
@@ -229,7 +239,7 @@ class Journeys:
                 return end
             live.taken = Taken(end, event.ts_ns)  # what it is part of may be read yet, or goes on
         elif func == ERROR_TRACEPOINT:
-            live.told = "an ICMP error is sent back"
+            live.told = _ERROR
         elif func == RESET_TRACEPOINT:
             live.told = "a RST is sent back"
         return None

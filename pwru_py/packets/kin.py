@@ -51,6 +51,10 @@ class Kin:
             return Parent(None, None, sure=True, family=event.packet)
         return Parent(found.journey.packet, _made(found, event), sure=False, family=found.family)
 
+    def in_hand(self, cpu: int) -> Live | None:
+        """The packet that was seen last on the CPU, while it is under way."""
+        return self._live.get(self._last.get(cpu, 0))
+
     def saw(self, event: Event) -> None:
         """An event of a packet under way."""
         self._last[event.cpu] = event.packet
@@ -91,7 +95,7 @@ class Kin:
         It has come in by a device, of which they know (``iif``: ip_copy_metadata(), skb_clone()),
         and is still there; or it is at a bridge's own device, which copies it to its ports.
         """
-        last = self._live.get(self._last.get(event.cpu, 0))
+        last = self.in_hand(event.cpu)
         if event.func != QUEUED_TRACEPOINT or last is None:
             return None
         if last.journey.made is not None:

@@ -96,7 +96,7 @@ def decode_tuple(raw: bytes) -> Tuple | None:
     if ids == contract.IDS_ICMP_ECHO:
         icmp = Icmp(icmp_type, _swap(sport), _swap(dport))
     elif ids == contract.IDS_ICMP:
-        icmp = Icmp(icmp_type)
+        icmp = Icmp(icmp_type, mtu=_swap(sport) << 16 | _swap(dport) or None)
     return Tuple(source, target, 0, 0, l4, False, icmp, ids == contract.IDS_FRAGMENT)
 
 

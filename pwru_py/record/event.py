@@ -42,12 +42,14 @@ class Icmp(NamedTuple):
 
     ``type``: the number in its header. ``id``/``seq``: identifier and sequence number of an echo
     (or timestamp, information, address mask) request or reply, host byte order; None in other
-    messages, which have none.
+    messages, which have none. ``mtu``: of an error for a packet that was too long, the MTU that it
+    did not fit; None in others, and where the sender tells none.
     """
 
     type: int
     id: int | None = None
     seq: int | None = None
+    mtu: int | None = None
 
 
 class Tuple(NamedTuple):

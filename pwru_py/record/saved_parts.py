@@ -63,7 +63,8 @@ def saved_addresses(packet: Record | None) -> Tuple | None:
 
 def _icmp(message: Record) -> Icmp:
     ident, sequence = (read_optional(message, key, most=U16) for key in ("id", "seq"))
-    return Icmp(read_int(message, "type", most=U8), ident, sequence)
+    mtu = read_optional(message, "mtu", most=U32) if "mtu" in message else None
+    return Icmp(read_int(message, "type", most=U8), ident, sequence, mtu)
 
 
 def saved_tcp_flags(packet: Record | None) -> int:

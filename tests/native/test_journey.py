@@ -338,9 +338,11 @@ def test_a_packet_that_is_too_long_is_cut_or_dropped(net: Net) -> None:
     assert drops[0].summary["pieces"] > 0
     lost, told, *_ = journeys(net, refused[0])
     assert re.search(
-        r"\[r\]  ✘ PKT_TOO_BIG in ip_forward\S+; 1478 bytes; an ICMP error is sent back$", lost
+        r"\[r\]  ✘ PKT_TOO_BIG in ip_forward\S+; 1478 bytes; "
+        r"an ICMP error is sent back, for mtu 1400$",
+        lost,
     )
-    assert told.startswith(f"packet 2  10.77.1.1->{A}(icmp unreachable)")
+    assert told.startswith(f"packet 2  10.77.1.1->{A}(icmp unreachable mtu 1400)")
     (way,) = journeys(net, unfit[0])
     assert re.search(
         r"✘ NOT_SPECIFIED in __dev_forward_skb2\S+; the other end of the virtual pair is down, or "

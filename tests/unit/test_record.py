@@ -234,6 +234,15 @@ def test_the_largest_values() -> None:
             packed_tuple("10.0.0.2", "1.1.1.1", proto=1, ids=contract.IDS_ICMP, icmp_type=3),
             Tuple("10.0.0.2", "1.1.1.1", 0, 0, 1, False, Icmp(3)),
         ),
+        # Too long for a link: the MTU.
+        (
+            packed_tuple("10.0.0.2", "1.1.1.1", 0, 1400, 1, ids=contract.IDS_ICMP, icmp_type=3),
+            Tuple("10.0.0.2", "1.1.1.1", 0, 0, 1, False, Icmp(3, mtu=1400)),
+        ),
+        (
+            packed_tuple("::1", "::2", 1, 2, 58, ids=contract.IDS_ICMP, icmp_type=2),
+            Tuple("::1", "::2", 0, 0, 58, False, Icmp(2, mtu=0x10002)),
+        ),
         # Of a newer program: what is not known is not shown.
         (
             packed_tuple("10.0.0.2", "1.1.1.1", 7, 9, 1, ids=200, icmp_type=8),

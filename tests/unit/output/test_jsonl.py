@@ -128,6 +128,7 @@ def expected_tuple(packet: Tuple, tcp_flags: int) -> dict[str, Any]:
         name = ICMP_NAMES.get((packet.proto == 58, packet.icmp.type))
         shown["icmp"] = {"type": packet.icmp.type, "name": name}
         shown["icmp"] |= {"id": packet.icmp.id, "seq": packet.icmp.seq}
+        shown["icmp"] |= {"mtu": packet.icmp.mtu} if packet.icmp.mtu else {}
     if packet.fragment:
         shown["fragment"] = True
     if packet.arp:
@@ -333,7 +334,13 @@ WORD = st.text(max_size=8)
 U32 = st.integers(0, 2**32 - 1)
 U64 = st.integers(0, 2**64 - 1)
 PORT = st.integers(0, 65535)
-ICMPS = st.none() | st.builds(Icmp, st.sampled_from([3, 8, 77]), st.none() | PORT, st.none() | PORT)
+ICMPS = st.none() | st.builds(
+    Icmp,
+    st.sampled_from([3, 8, 77]),
+    st.none() | PORT,
+    st.none() | PORT,
+    st.none() | st.integers(1, 2**32 - 1),
+)
 PROTOS = st.sampled_from([-1, 1, 6, 17, 58])
 LABEL = st.sampled_from(["", "mpls 16"])
 BOOL = st.booleans()

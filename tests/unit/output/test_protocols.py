@@ -47,6 +47,7 @@ def test_the_two_protocols_number_their_types_apart(kind: int, icmp: str, icmp6:
         (58, Icmp(128, 0, 0), "echo id 0 seq 0"),
         (1, Icmp(17, 7, 1), "address mask request id 7 seq 1"),
         (58, Icmp(2), "packet too big"),
+        (58, Icmp(2, mtu=1280), "packet too big mtu 1280"),
         (1, Icmp(2), "type 2"),
         (1, Icmp(8), "echo request"),
     ],
