@@ -40,6 +40,7 @@ from .record.journey import Journey
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.live import Live
+    from rich.text import Text
 
     from .options.flags import Options
 
@@ -226,7 +227,7 @@ class PathSink(JourneySink):
         if self._live is not None and self._console is not None:
             self._live.stop()
             self._live = None
-            self._console.print("\n".join(self._wrapped(self._console)), soft_wrap=True)
+            self._console.print(_coloured(self._wrapped(self._console)), soft_wrap=True)
         elif not self._enough_written:
             self._report()
 
@@ -242,14 +243,12 @@ class PathSink(JourneySink):
         if self._live is None or self._console is None:
             self._stream.write("\n".join(self._lines()) + "\n\n")
             return
-        from rich.text import Text
-
         lines = self._wrapped(self._console)
         room = max(2, self._console.height - 1)
         if len(lines) > room:
             lines = [*lines[: room - 1], f"… {len(lines) - room + 1} more lines"]
-        shown = "\n".join(cut(line, self._console.width) for line in lines)
-        self._live.update(Text(shown, no_wrap=True), refresh=True)
+        shown = [cut(line, self._console.width) for line in lines]
+        self._live.update(_coloured(shown), refresh=True)
 
     def _wrapped(self, console: Console) -> list[str]:
         """A map's lines by words; a table's stay as they are."""
@@ -257,6 +256,16 @@ class PathSink(JourneySink):
             return self._lines()
         wrapped = [wrap(line, console.width, _MAP_INDENT) for line in self._lines()]
         return "\n".join(wrapped).split("\n")
+
+
+def _coloured(lines: Sequence[str]) -> Text:
+    """Arrivals and drops, as far as a line goes; ``?`` may be a namespace, too."""
+    from rich.text import Text
+
+    text = Text("\n".join(lines), no_wrap=True)
+    for character in (ARRIVED, LOST):
+        text.highlight_regex(rf" {character} .*|{character}\d+", _STYLES[character])
+    return text
 
 
 class TracepktSink(JourneySink):
