@@ -47,9 +47,14 @@ class Kin:
             family = known.family if known is not None else event.parent
             return Parent(event.parent, made, sure=True, family=family)
         found = self._cut_before(event) if event.func in ENTRIES else self._before(event)
-        if found is None:
+        first = self._first_fragment(event) if found is None else None
+        if found is not None:
+            made = _made(found, event)
+        elif first is not None:
+            found, made = first, Made.FURTHER
+        else:
             return Parent(None, None, sure=True, family=event.packet)
-        return Parent(found.journey.packet, _made(found, event), sure=False, family=found.family)
+        return Parent(found.journey.packet, made, sure=False, family=found.family)
 
     def in_hand(self, cpu: int) -> Live | None:
         """The packet that was seen last on the CPU, while it is under way."""
@@ -95,16 +100,30 @@ class Kin:
         It has come in by a device, of which they know (``iif``: ip_copy_metadata(), skb_clone()),
         and is still there; or it is at a bridge's own device, which copies it to its ports.
         """
+        before = self._sent_before(event)
+        if before is None:
+            return None
+        hop = before.journey.hops[-1]
+        there = hop.netns == event.netns and hop.ifname != event.ifname
+        return before if there and (hop.way is Way.IN) == bool(event.iif) else None
+
+    def _first_fragment(self, event: Event) -> Live | None:
+        """Of the datagram that a later fragment is of: sent here, by the same device."""
+        before = self._sent_before(event)
+        if before is None or before.fragment or event.iif:
+            return None
+        hop = before.journey.hops[0]
+        there = (hop.netns, hop.ifname, hop.way) == (event.netns, event.ifname, Way.OUT)
+        return before if there and event.tuple is not None and event.tuple.fragment else None
+
+    def _sent_before(self, event: Event) -> Live | None:
+        """What the CPU had in hand as a device is to send this, or what that was made of."""
         last = self.in_hand(event.cpu)
         if event.func != QUEUED_TRACEPOINT or last is None:
             return None
         if last.journey.made is not None:
             last = self._live.get(last.journey.parent or 0)
-        if last is None or not last.journey.hops or not _same(last.last, event.tuple):
-            return None
-        hop = last.journey.hops[-1]
-        there = hop.netns == event.netns and hop.ifname != event.ifname
-        return last if there and (hop.way is Way.IN) == bool(event.iif) else None
+        return last if last and last.journey.hops and _same(last.last, event.tuple) else None
 
 
 def _same(parent: Tuple | None, child: Tuple | None) -> bool:

@@ -30,9 +30,12 @@ class Changed(StrEnum):
 
 
 class Made(StrEnum):
-    """What a packet is of the one that it was made of."""
+    """What a packet is of the one that it was made of. ``FURTHER``: of a datagram that was cut
+    before any device had it; its parent is the first fragment.
+    """
 
     FRAGMENT = "fragment"
+    FURTHER = "further fragment"
     SEGMENT = "segment"
     COPY = "copy"
 

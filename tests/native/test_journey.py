@@ -399,6 +399,22 @@ s.close()
 """
 
 
+def test_what_is_cut_before_it_is_sent(net: Net) -> None:
+    with net.tracing("--journey", f"icmp and src host {A}") as traces:
+        net.run("a", "ping -c1 -W2 -s 4000 -M dont 10.77.1.1")
+    (text,) = journeys(net, traces[0])
+    first, *further = re.split("\n  (?=packet)", text)
+    assert first.startswith(f"packet 1  {A}->10.77.1.1(icmp echo seq 1)  (ping)\n [a]  out  e0\n")
+    assert [each.splitlines()[:2] for each in further] == [
+        [
+            f"packet {number} (further fragment of packet 1?)  "
+            f"{A}->10.77.1.1(icmp fragment)  (ping)",
+            " [a]  out  e0               mtu 1500",
+        ]
+        for number in (2, 3)
+    ]
+
+
 def test_what_a_device_cannot_send_whole_is_cut_into_segments(net: Net) -> None:
     """The segments begin at the next device, when the packet is no more."""
     net.run("r", "ip link set e2 gso_max_segs 1")

@@ -66,6 +66,19 @@ def test_a_bridge_copies_what_its_host_sends() -> None:
     assert kin(sent, made(OUT, 2, iif=0, len=100))[2] == (1, Made.COPY, False)
 
 
+def test_a_datagram_that_is_cut_before_a_device_has_it() -> None:
+    """Its first fragment stands for it, wherever that has got to meanwhile."""
+    first = event(OUT, 1, len=1514)
+    on = event(IN, 1, len=1500, netns=12, ifname="web0")
+    further = [event(OUT, packet, packet, tuple=LATER) for packet in (2, 3)]
+    assert kin(first, on, *further) == {
+        1: (None, None, True), 2: (1, Made.FURTHER, False), 3: (1, Made.FURTHER, False),
+    }  # fmt: skip
+    for other in ({"ifname": "eth1"}, {"tuple": LATER._replace(proto=1)}, {"iif": 3}, {"cpu": 1}):
+        assert kin(first, on, further[0]._replace(**other))[2] == (None, None, True)
+    assert kin(further[0], further[1])[3] == (None, None, True)
+
+
 GSO = event(OUT, 1, len=3000)
 FREED = event(CONSUMED, 2, len=3000, by="validate_xmit_skb.isra.0")
 
