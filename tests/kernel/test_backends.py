@@ -55,6 +55,7 @@ def test_the_same_events(lab: Lab) -> None:
         assert reasons >= {"NO_SOCKET", "NETFILTER_DROP"}
 
 
+@pytest.mark.representative("6.1", "newest")
 def test_the_same_events_without_tracefs(lab: Lab) -> None:
     """Then each kprobe has a perf event of its own."""
     hide = "umount /sys/kernel/tracing; mount -t tmpfs none /sys/kernel/debug"
@@ -206,6 +207,7 @@ def test_tracepoints_see_the_same_packet(lab: Lab) -> None:
     assert sent["netns"] == lab.inode("a")
 
 
+@pytest.mark.representative("5.10", "newest")
 def test_tracepoints_beside_functions(lab: Lab) -> None:
     """They tell when a packet ends, which these functions do not."""
     functions = "ip_rcv|icmp_rcv"

@@ -61,6 +61,7 @@ def test_a_kernel_without(lab: Lab, what: str) -> None:
         assert word in line
 
 
+@pytest.mark.representative("5.10", "newest")
 def test_without_tracefs_kallsyms_tells_what_can_be_attached(lab: Lab) -> None:
     forget = "mkdir -p /var/cache/pwru-py; mount -t tmpfs none /var/cache/pwru-py"
     hide = f"umount /sys/kernel/tracing; mount -t tmpfs none /sys/kernel/debug; {forget}"

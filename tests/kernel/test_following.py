@@ -174,6 +174,7 @@ def test_a_packet_that_takes_others_in_stays_what_it_is(pair: Lab) -> None:
     assert kept > 3
 
 
+@pytest.mark.representative("5.10", "6.12")
 def test_packets_that_only_a_tag_keeps_away_are_told(pair: Lab) -> None:
     """As in tcpdump, a filter without ``vlan`` does not see a frame that has a tag."""
     for name, address in (("f", "10.8.5.1"), ("g", "10.8.5.2")):
@@ -197,6 +198,7 @@ char terms[] __attribute__((section("license"), used)) = "GPL";
 """
 
 
+@pytest.mark.representative("5.10", "newest")
 def test_native_xdp_is_crossed(pair: Lab) -> None:
     """A veth with an XDP program makes a new sk_buff of the bytes; NAT has changed the packet."""
     nat = "add table ip n; add chain ip n o { type nat hook output priority -100; }; "

@@ -7,6 +7,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.kernel.lab import PWRU, Lab
 
 _SOURCE = Path(__file__).parent / "inside" / "maps.bpf.c"
@@ -31,6 +33,7 @@ def _told(records: list[dict[str, Any]], kind: str, name: str) -> list[tuple[str
     ]
 
 
+@pytest.mark.representative("5.10", "newest")
 def test_what_a_program_asks_and_finds(lab: Lab) -> None:
     lab.guest.write_file("/tmp/maps.c", _SOURCE.read_bytes())
     made = lab.run(_BUILD)

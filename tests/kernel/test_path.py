@@ -76,6 +76,7 @@ CORE_OUT = (
 CORE_IN = ("ip_rcv", "ip_local_deliver", "ip_protocol_deliver_rcu")
 
 
+@pytest.mark.representative("6.1", "newest")
 def test_the_core_set_shows_the_way(lab: Lab) -> None:
     """Of a ping from a to b, and of a TCP connection within a, in the order of the way."""
     with lab.tracing("--filter-func", "@core", "icmp[0] == 8 or (tcp and port 8099)") as tracing:
@@ -103,6 +104,7 @@ def test_arp_on_both_sides(lab: Lab, pings: Trace) -> None:
     assert any(e["tuple"]["arp"]["name"] == "reply" for e in arp)
 
 
+@pytest.mark.representative("5.10", "newest")
 def test_stacks_name_modules(lab: Lab) -> None:
     with lab.tracing("--output-stack", "--filter-func", "__dev_queue_xmit|dev_hard_start_xmit",
                      "icmp and src host 10.1.0.1") as tracing:  # fmt: skip
@@ -123,6 +125,7 @@ with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3)):
 """
 
 
+@pytest.mark.representative("6.1", "newest")
 def test_a_copy_in_the_making_is_not_taken_for_the_packet(lab: Lab) -> None:
     """Every packet is cloned for the socket, into memory that still holds an earlier clone."""
     functions = "__copy_skb_header|dev_queue_xmit_nit"
@@ -188,6 +191,7 @@ ip -n d1 link set dum1 netns d2; address d2 dum1; send d2 5
 """
 
 
+@pytest.mark.representative("5.10", "6.12")
 def test_a_device_is_told_of_as_it_is_now(lab: Lab) -> None:
     """Its MTU, name, index and namespace change between packets that follow each other."""
     functions = "__dev_queue_xmit|dev_hard_start_xmit"
@@ -223,6 +227,7 @@ os.execvp("bash", ["bash", "-c", "echo x > /dev/udp/10.1.0.2/6003"])
 """
 
 
+@pytest.mark.representative("5.10", "6.12")
 def test_a_process_is_told_of_as_it_is_now(lab: Lab) -> None:
     expression = "udp and dst host 10.1.0.2 and dst portrange 6001-6003"
     with lab.tracing("--filter-func", "ip_output|ip_send_skb", expression) as tracing:

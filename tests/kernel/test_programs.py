@@ -6,6 +6,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
 from tests.kernel.lab import PWRU, Lab
 
 _SOURCE = Path(__file__).parent / "inside" / "programs.bpf.c"
@@ -36,6 +38,7 @@ exit 1
 _PINGS = "ping -c1 -W5 -s {size} 10.1.0.2; ping -c1 -W5 -s {size} fd00:1::2"
 
 
+@pytest.mark.representative("5.10", "newest")
 def test_programs_that_are_there_and_that_come(lab: Lab) -> None:
     lab.guest.write_file("/tmp/programs.c", _SOURCE.read_bytes())
     made = lab.run(_BUILD)

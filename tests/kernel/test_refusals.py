@@ -95,6 +95,7 @@ def test_typed_loads_are_refused(lab: Lab) -> None:
     assert len(said) == len(backends(lab)) - 1, said
 
 
+@pytest.mark.representative("5.10", "newest")
 def test_btf_from_a_file_alone(lab: Lab) -> None:
     """/sys/kernel/btf is not there: what --kernel-btf is for."""
     lab.run("cp /sys/kernel/btf/vmlinux /run/btf")
@@ -105,6 +106,7 @@ def test_btf_from_a_file_alone(lab: Lab) -> None:
     assert {event["context"] for event in trace.events} == {"task", "softirq"}
 
 
+@pytest.mark.representative("5.10", "newest")
 def test_btf_of_another_kernel(lab: Lab) -> None:
     lab.guest.write_file("/tmp/other.py", OTHER_BTF.encode())
     assert lab.run("python /tmp/other.py /run/other").rc == 0
@@ -147,6 +149,7 @@ def test_three_capabilities_are_enough(lab: Lab) -> None:
     assert warnings(traced(lab, through=drop)) == []
 
 
+@pytest.mark.representative("6.12")
 def test_few_open_files(lab: Lab) -> None:
     """Who may not raise the limit is told so."""
     drop = f"setpriv --bounding-set={CAPABILITIES} --inh-caps={CAPABILITIES}"

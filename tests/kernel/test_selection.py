@@ -103,6 +103,7 @@ def test_nothing_is_lost(traces: dict[str, Trace], name: str) -> None:
     assert traces[name].summary["losses"]["buffer_full"] == 0
 
 
+@pytest.mark.representative("5.10", "6.12")
 def test_queue_gives_what_the_ring_gives(lab: Lab) -> None:
     """Two tracers watch the same packet: the same functions of the same skb, in order."""
     expression = "udp and dst port 7777"
