@@ -31,7 +31,7 @@ from ..facts.roles import (
 )
 from ..record.dropped_by import is_droppers
 from ..record.event import Context, Event, TcpFlag, Tuple, Verdict
-from ..record.journey import Change, Changed, End, Ended, Hop, Journey, Judged, Way
+from ..record.journey import Change, Changed, End, Ended, Hop, Journey, Judged, Made, Way
 from .identity import LIVE_MAX
 from .kin import ETHER_BYTES, Kin
 from .live import Live, Taken
@@ -176,6 +176,9 @@ class Journeys:
         )
         self._kin.begin(parent.family)
         live = Live(journey, event.len, event.dns)
+        known = parent.known
+        if parent.made is Made.COPY and known is not None and known.last is not None:
+            live.copy_of = known.last, known.length
         self._tell_mtu(event)
         if event.tuple is not None:
             self._match(live, event.tuple)
@@ -277,7 +280,11 @@ class Journeys:
         hops = live.journey.hops
         live.came, live.iif = event.ifindex if way is Way.IN else 0, event.iif
         live.away = False
-        change = _change(live.last, event.tuple, event.len - live.length) if hops else None
+        change = None
+        if hops or live.copy_of is not None:  # as where a header does not fit, in a tunnel
+            last, length = live.copy_of or (live.last, live.length)
+            change = _change(last, event.tuple, event.len - length)
+        live.copy_of = None
         if hops and change is None:
             before = hops[-1]
             if (before.netns, before.ifname, before.way) == (event.netns, event.ifname, way):

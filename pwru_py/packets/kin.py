@@ -21,13 +21,14 @@ ETHER_BYTES = 14
 
 
 class Parent(NamedTuple):
-    """What a packet was made of: a packet, None of one that came by itself. The rest as in a
-    Journey."""
+    """What a packet was made of: a packet, None of one that came by itself. ``known``: its journey,
+    or None. The rest as in a Journey."""
 
     packet: int | None
     made: Made | None
     sure: bool
     family: int
+    known: Live | None = None
 
 
 class Kin:
@@ -45,7 +46,7 @@ class Kin:
             known = self._live.get(event.parent) or self._cut_there(event)
             made = _made(known, event) if known is not None else None
             family = known.family if known is not None else event.parent
-            return Parent(event.parent, made, sure=True, family=family)
+            return Parent(event.parent, made, sure=True, family=family, known=known)
         found = self._cut_before(event) if event.func in ENTRIES else self._before(event)
         first = self._first_fragment(event) if found is None else None
         if found is not None:

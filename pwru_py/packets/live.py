@@ -20,8 +20,8 @@ class Live:
     """A journey under way."""
 
     __slots__ = (
-        "asked_ns", "away", "came", "copied", "dns", "iif", "joined", "journey", "last", "length",
-        "moved", "number", "read", "seen_ns", "taken", "told",
+        "asked_ns", "away", "came", "copied", "copy_of", "dns", "iif", "joined", "journey", "last",
+        "length", "moved", "number", "read", "seen_ns", "taken", "told",
     )  # fmt: skip
 
     def __init__(self, journey: Journey, length: int, dns: int | None) -> None:
@@ -41,6 +41,7 @@ class Live:
         self.read: End | None = None  # of a copy of it
         self.copied: Tuple | None = None
         self.told = ""
+        self.copy_of: tuple[Tuple, int] | None = None  # addresses and length before it was copied
 
     @property
     def family(self) -> int:

@@ -144,8 +144,8 @@ def whole(journeys: list[_Journey], way: _Journey) -> str:
     if way["end"]["how"] != "left" or not copies:
         return story(way)
     (copy,) = copies
-    hops, first = story(way).rpartition(" / ")[0], story(copy).split(" / ")
-    return " / ".join((hops, f"{first[0]}, into tunnel", *first[1:]))
+    assert copy["made"] == "copy"
+    return f"{story(way).rpartition(' / ')[0]} / {story(copy)}"
 
 
 def of(journeys: list[_Journey], source: str, target: str, **wanted: object) -> list[_Journey]:

@@ -9,7 +9,7 @@ from pwru_py.output.journey import journey_lines
 from pwru_py.packets.families import Families
 from pwru_py.packets.journey import Journeys
 from pwru_py.record.event import Event
-from pwru_py.record.journey import Made
+from pwru_py.record.journey import Changed, Ended, Made
 from tests.unit.test_journey import CONSUMED, HOST, IN, LATER, OUT, UDP, C, event
 
 _Kin = tuple[int | None, Made | None, bool]
@@ -100,6 +100,23 @@ def test_what_lies_in_a_tunnel_is_a_copy_and_of_what_is_gone_nobody_knows() -> N
     inside = made(OUT, 2, parent=1, len=60, tuple=UDP._replace(daddr=C))
     assert kin(CAME, inside)[2] == (1, Made.COPY, True)
     assert kin(inside)[2] == (1, None, True)
+
+
+def test_a_copy_that_is_put_into_a_tunnel() -> None:
+    """As its headers do not fit before the packet: the change is of the copy's first hop."""
+    sent = event(OUT, 1, ifname="gre0")
+    outer = UDP._replace(saddr=C, daddr="10.0.0.9", proto=47, sport=0, dport=0, has_ports=False)
+    copy = event(OUT, 3, 2, parent=1, len=138, tuple=outer)
+    freed = event(CONSUMED, 2, ifname="gre0")
+    one = Journeys()
+    ways = [*one.add([sent, freed, copy, event(OUT, 4, 2, ifname="bond0", len=138, tuple=outer)])]
+    parent, child = [*ways, *one.close()]
+    assert (parent.end.how, child.parent, child.made) == (Ended.LEFT, 1, Made.COPY)
+    assert [hop.change for hop in child.hops] == [(Changed.INTO, UDP, outer), None]
+    same = Journeys()
+    assert [*same.add([event(IN, 1), made(OUT, 2, parent=1)])] == []
+    (_, plain) = same.close()
+    assert [hop.change for hop in plain.hops] == [None]
 
 
 def lines(families: Families) -> list[list[str]]:
