@@ -42,8 +42,8 @@ class Kin:
 
     def parent(self, event: Event) -> Parent:
         """Of a packet at its first event."""
-        if event.parent:
-            known = self._live.get(event.parent) or self._cut_there(event)
+        known = self._live.get(event.parent or 0) or self._cut_there(event)
+        if event.parent and not _is_answer(known, event.tuple):
             made = _made(known, event) if known is not None else None
             family = known.family if known is not None else event.parent
             return Parent(event.parent, made, sure=True, family=family, known=known)
@@ -133,6 +133,15 @@ def _same(parent: Tuple | None, child: Tuple | None) -> bool:
         return False
     ends = parent[:2] == child[:2] and parent.proto == child.proto
     return ends and (child.fragment or parent == child)
+
+
+def _is_answer(asked: Live | None, packet: Tuple | None) -> bool:
+    """Whether it goes back where the other came from. Then it only has the address of what had been
+    made of that and was never seen, as where fragments are put together."""
+    if asked is None or asked.last is None or packet is None:
+        return False
+    ends = asked.last.saddr, asked.last.daddr
+    return ends == (packet.daddr, packet.saddr) != (packet.saddr, packet.daddr)
 
 
 def _made(parent: Live, event: Event) -> Made:

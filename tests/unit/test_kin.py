@@ -119,6 +119,15 @@ def test_a_copy_that_is_put_into_a_tunnel() -> None:
     assert [hop.change for hop in plain.hops] == [None]
 
 
+def test_an_answer_is_not_made_of_its_question() -> None:
+    """It may have the address of a copy that was never seen; on loopback both ends are one."""
+    back = UDP._replace(saddr=UDP.daddr, daddr=UDP.saddr)
+    assert kin(CAME, made(OUT, 2, parent=1, iif=0, tuple=back))[2] == (None, None, True)
+    alone = UDP._replace(daddr=UDP.saddr)
+    found = kin(CAME._replace(tuple=alone), made(OUT, 2, parent=1, tuple=alone))
+    assert found[2] == (1, Made.COPY, True)
+
+
 def lines(families: Families) -> list[list[str]]:
     return [
         [
