@@ -312,6 +312,18 @@ int note_site6(struct pt_regs *ctx)
 	return note_site(ctx, entry, cfg.tables.frame6, cfg.tables.hot6);
 }
 
+SEC("?kprobe")
+int note_match4(struct pt_regs *ctx)
+{
+	return note_match(ctx, rule_register(ctx, cfg.tables.rule4), cfg.tables.frame4);
+}
+
+SEC("?kprobe")
+int note_match6(struct pt_regs *ctx)
+{
+	return note_match(ctx, rule_register(ctx, cfg.tables.rule6), cfg.tables.frame6);
+}
+
 /* Where rules are replaced: xt_replace_table(), nf_tables_commit() are entered, and left. */
 #define REPLACING_PROGRAM(name, rules, what)                     \
 	SEC("?kprobe")                                           \

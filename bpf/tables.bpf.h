@@ -413,13 +413,54 @@ static __noinline int note_step(struct pt_regs *ctx)
 	return 0;
 }
 
+/* A rule of x_tables, as a record has it; 0: it is none of this table. */
+static __always_inline __u64 placed_rule(const struct inside *in, __u64 entry)
+{
+	__u64 info = read_pointer(in->base + cfg.tables.xt_private);
+	__u64 at = info + cfg.tables.info_entries;
+
+	if (entry < at || entry - at >= read_u32((const void *)(info + cfg.tables.info_size)))
+		return 0;
+	return entry - at + 1;
+}
+
+/*
+ * Where ipt_do_table() has found a rule that matches, and looks whether the packet is to be traced.
+ * What the rule says of it is in the rule.
+ */
+static __noinline int note_match(struct pt_regs *ctx, __u64 entry, __u16 frame)
+{
+	__u64 key = CTX_FIELD(ctx, sp) + frame, addr;
+	__u64 *at = bpf_map_lookup_elem(&inside_at, &key);
+	struct inside *found, in;
+	__u32 slot;
+
+	if (!at || paused)
+		return 0;
+	addr = *at;
+	found = bpf_map_lookup_elem(&inside_of, &addr);
+	if (!found || found->sp != key)
+		return 0;
+	in = *found;
+	if (in.replaced != replaced(0))
+		in.replaced = 0;
+	in.rule = placed_rule(&in, entry);
+	in.step = STEP_RULE;
+	slot = begin_tracepoint();
+	if (!slot)
+		return 0;
+	emit_verdict(ctx, addr, &in, NFT_CONTINUE, slot);
+	end_tracepoint();
+	return 0;
+}
+
 /*
  * Where ipt_do_table() has decided and lets soft interrupts in again: its registers still have the
  * rule, its frame still has whether a match dropped the packet; then the rule is the next one.
  */
 static __noinline int note_site(struct pt_regs *ctx, __u64 entry, __u16 frame, __u16 hot)
 {
-	__u64 sp = CTX_FIELD(ctx, sp), key = sp + frame, info, at, addr;
+	__u64 sp = CTX_FIELD(ctx, sp), key = sp + frame, addr;
 	__u64 *found = bpf_map_lookup_elem(&inside_at, &key);
 	struct inside *in;
 
@@ -434,11 +475,8 @@ static __noinline int note_site(struct pt_regs *ctx, __u64 entry, __u16 frame, _
 		in->replaced = 0;
 		return 0;
 	}
-	info = read_pointer(in->base + cfg.tables.xt_private);
-	at = info + cfg.tables.info_entries;
-	if (!in->hot && entry >= at &&
-	    entry - at < read_u32((const void *)(info + cfg.tables.info_size)))
-		in->rule = entry - at + 1;
+	if (!in->hot)
+		in->rule = placed_rule(in, entry);
 	return 0;
 }
 

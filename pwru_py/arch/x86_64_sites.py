@@ -4,6 +4,9 @@
 Both let soft interrupts in again when all is decided (net/ipv4/netfilter/ip_tables.c): there a
 register still has the rule. Which one, and where the stack frame has what, the compiler chose; the
 instructions nearby tell. What they do not tell for certain is not used.
+
+At each rule that matches they look whether the packet is to be traced (skb->nf_trace), with the
+rule in that register: the one instruction that tests this bit is where a packet's way can be seen.
 """
 
 from __future__ import annotations
@@ -42,18 +45,23 @@ _PRESERVED = {3, 5, 12, 13, 14, 15}  # rbx, rbp, r12 to r15, as instructions num
 class Site(NamedTuple):
     """``offset``: bytes from the function's start to the instruction to probe. ``frame``, ``hot``:
     bytes from the stack pointer there to the return address, and to the byte that says whether a
-    match dropped the packet. ``rule``: the number
-    of the register that has the rule, enum rule_register of ``bpf/event.h``.
+    match dropped the packet. ``rule``: the number of the register that has the rule, enum
+    rule_register of ``bpf/event.h``. ``each``: bytes to the instruction at each rule that matches,
+    0: not known.
     """
 
     offset: int
     frame: int
     hot: int
     rule: int
+    each: int = 0
 
 
-def find_site(function: str, addr: int, code: bytes, enable: int) -> Site | None:
+def find_site(
+    function: str, addr: int, code: bytes, enable: int, trace_bit: int | None = None
+) -> Site | None:
     """In ``code`` of a function that starts at ``addr``. ``enable``: the address of ``ENABLE``.
+    ``trace_bit``: bits in struct sk_buff before nf_trace.
 
     None where the code does not tell.
     """
@@ -73,7 +81,25 @@ def find_site(function: str, addr: int, code: bytes, enable: int) -> Site | None
         return None
     if code[at - _ARGUMENT_BYTES : at].startswith(_ARGUMENT):
         at -= _ARGUMENT_BYTES
-    return Site(at, leave + _PUSHED_BYTES, hot, rule)
+    each = 0 if trace_bit is None else _trace_test(code, trace_bit, rule)
+    return Site(at, leave + _PUSHED_BYTES, hot, rule, each)
+
+
+def _trace_test(code: bytes, bit: int, rule: int) -> int:
+    """Bytes to the one ``testb $bit, N(%skb)``; 0 without one, and with several."""
+    where, mask = struct.pack("<i", bit // 8), bytes([1 << bit % 8])
+    form = rb"[\x40\x41]?\xf6([\x80-\x83\x85-\x87]|\x84\x24)" + re.escape(where + mask)
+    found = [
+        match
+        for match in re.finditer(form, code, re.DOTALL)
+        if _base(match[0], match[1][0]) != rule
+    ]
+    return found[0].start() if len(found) == 1 else 0
+
+
+def _base(instruction: bytes, modrm: int) -> int:
+    """The register that an address counts from."""
+    return (modrm & 7) + (8 if instruction[0] == 0x41 else 0)
 
 
 def refers_to(code: bytes, addr: int, target: int) -> bool:

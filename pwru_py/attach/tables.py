@@ -17,7 +17,7 @@ from .probes import attach_named_kprobe
 
 NAMES = (
     "enter_xtables", "enter_nftables", "leave_tables", "note_rules", "note_rejects", "note_steps",
-    "note_site4", "note_site6", "begin_replacing", "end_replacing",
+    "note_site4", "note_site6", "note_match4", "note_match6", "begin_replacing", "end_replacing",
     "begin_commit", "end_commit", "begin_expression", "end_expression",
 )  # fmt: skip
 """The programs, in the order of ``TablePrograms``."""
@@ -26,9 +26,9 @@ NAMES = (
 class TablePrograms(NamedTuple):
     """What runs where x_tables are entered, where nf_tables are, where either is left, where a rule
     of nf_tables decides, and where one rejects; where a rule is traced; where ipt_do_table() and
-    ip6t_do_table() have decided; where a set of x_tables' rules begins to be replaced, and where
-    that is over; the same of nf_tables' transactions; where an expression is evaluated that tells
-    by its return what it decides, and where it returns.
+    ip6t_do_table() have decided, and where a rule of theirs matches; where a set of x_tables' rules
+    begins to be replaced, and where that is over; the same of nf_tables' transactions; where an
+    expression is evaluated that tells by its return what it decides, and where it returns.
     """
 
     xtables: Program
@@ -39,6 +39,8 @@ class TablePrograms(NamedTuple):
     steps: Program
     site4: Program
     site6: Program
+    match4: Program
+    match6: Program
     begin: Program
     over: Program
     begin_commit: Program
@@ -54,13 +56,15 @@ def attach_tables(
     release: ExitStack,
     *,
     trace: bool,
+    steps: bool,
 ) -> list[str]:
     """A line for each function that the kernel refuses: what it says is not seen.
 
-    ``trace``: the kernel is made to trace the rules of nf_tables.
+    ``trace``: the kernel is made to trace the rules of nf_tables. ``steps``: rules of x_tables
+    that match are seen, too.
     """
     functions = tuple(functions)
-    refused = _attach_sites(programs, sites, release)
+    refused = _attach_sites(programs, sites, release, steps=steps)
     for function in functions:
         enter = programs.nftables if function == NFTABLES else programs.xtables
         try:
@@ -72,6 +76,8 @@ def attach_tables(
         except AttachError as error:
             refused.append(f"verdicts of {function} are not seen, it cannot be probed: {error}")
     refused += _unwatched(functions)
+    if steps:
+        refused += _unseen(functions, sites)
     return refused + (_trace_rules(programs, functions, release) if trace else [])
 
 
@@ -88,15 +94,19 @@ def _unwatched(functions: Sequence[str]) -> list[str]:
     return told
 
 
+def _unseen(functions: Sequence[str], sites: Mapping[str, Site]) -> list[str]:
+    """Whose rules on the way cannot be seen."""
+    seen = {NFTABLES, *(name for name, site in sites.items() if site.each)}
+    unseen = [name for name in functions if name not in seen]
+    return [f"rules on the way are not seen in {' and '.join(unseen)}"] if unseen else []
+
+
 def _trace_rules(
     programs: TablePrograms, functions: Sequence[str], release: ExitStack
 ) -> list[str]:
     if NFTABLES not in functions:
-        return ["no rule on the way is seen: nf_tables is not loaded, or cannot be probed"]
+        return ["no rule of nf_tables is traced: it is not loaded, or cannot be probed"]
     told = []
-    others = [name for name in functions if name != NFTABLES]
-    if others:
-        told.append(f"rules on the way are those of nf_tables alone, not of {', '.join(others)}")
     try:
         release.callback(attach_named_kprobe(programs.steps, STEPS, leaves=False))
         release.callback(RuleTracing().close)
@@ -106,7 +116,7 @@ def _trace_rules(
 
 
 def _attach_sites(
-    programs: TablePrograms, sites: Mapping[str, Site], release: ExitStack
+    programs: TablePrograms, sites: Mapping[str, Site], release: ExitStack, *, steps: bool
 ) -> list[str]:
     """Without those where rules are replaced there are none: a rule might be another by then."""
     if not sites:
@@ -114,9 +124,13 @@ def _attach_sites(
     try:
         for program, leaves in ((programs.over, True), (programs.begin, False)):
             release.callback(attach_named_kprobe(program, REPLACE, leaves=leaves))
-        for function, program in zip(FUNCTIONS, (programs.site4, programs.site6), strict=True):
-            if function in sites:
-                offset = sites[function].offset
+        decided, matched = (programs.site4, programs.site6), (programs.match4, programs.match6)
+        for function, end, each in zip(FUNCTIONS, decided, matched, strict=True):
+            site = sites.get(function)
+            places = [] if site is None else [(end, site.offset)]
+            if site is not None and site.each and steps:
+                places.append((each, site.each))
+            for program, offset in places:
                 release.callback(
                     attach_named_kprobe(program, function, leaves=False, offset=offset)
                 )

@@ -420,6 +420,12 @@ class Btf:
             return None if bits is None or bits % 8 else bits // 8
         return None
 
+    def member_bits(self, struct_name: str, member: str) -> int | None:
+        """Bits before a member, looking into anonymous ones; None without it."""
+        for found in self.named(struct_name, (Kind.STRUCT,)):
+            return self._offset_bits(found, member)
+        return None
+
     def _offset_bits(self, type_id: TypeId, member: str) -> int | None:
         owner, at = self._at(self.resolve(type_id))
         offsets = owner._words[at + 5 : at + 3 + 3 * (owner._words[at + 1] & _VLEN) : 3]

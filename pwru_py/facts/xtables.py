@@ -21,6 +21,8 @@ _VERDICT = struct.Struct("=i")  # of struct xt_standard_target, behind the targe
 _ERROR = "ERROR"
 _NAME_BYTES = 30
 _DROP = -1  # -NF_DROP - 1
+_VERDICTS = {_DROP: "DROP", -2: "ACCEPT", -4: "QUEUE", -5: "RETURN"}
+_GOTO = {"ip": (82, 2), "ip6": (131, 4)}  # where a rule has the flag IPT_F_GOTO, IP6T_F_GOTO
 _SAVED = re.compile(r"(?:\[[0-9]+:[0-9]+\] )?-A (\S+) ?(.*)")
 
 
@@ -28,14 +30,17 @@ class XtRule(NamedTuple):
     """A rule of x_tables.
 
     ``chain``: the one that it is in. ``number``: from 1, as ``iptables -L --line-numbers`` counts;
-    0: the chain's policy. ``drops``: False if its verdict is another one. ``text``: as
-    iptables-save prints it, counters in front; '' of a policy, and where that cannot be had.
+    0: the chain's policy, -1: the end of another chain. ``drops``: False if its verdict is another
+    one. ``text``: as iptables-save prints it, counters in front; '' of a policy, and where that
+    cannot be had. ``verdict``: ACCEPT, DROP, QUEUE, RETURN, JUMP, GOTO, CONTINUE of a rule without
+    one, the name of another target.
     """
 
     chain: str
     number: int
     drops: bool
     text: str = ""
+    verdict: str = ""
 
 
 class Place(NamedTuple):
@@ -68,10 +73,10 @@ def parse_tables(lines: Iterable[str]) -> dict[Place, XtRule]:
 
 def _with_texts(table: dict[Place, XtRule], texts: dict[str, list[str]]) -> dict[Place, XtRule]:
     """Only where both name as many rules of a chain."""
-    counts = Counter(rule.chain for rule in table.values() if rule.number)
+    counts = Counter(rule.chain for rule in table.values() if rule.number > 0)
     return {
         key: rule._replace(text=texts[rule.chain][rule.number - 1])
-        if rule.number and counts[rule.chain] == len(texts[rule.chain])
+        if rule.number > 0 and counts[rule.chain] == len(texts[rule.chain])
         else rule
         for key, rule in table.items()
     }
@@ -88,10 +93,11 @@ def _parse_table(line: str) -> dict[Place, XtRule]:
     policies = {numbers[len(_HOOKS) + hook] for hook in hooks}
     found: dict[Place, XtRule] = {}
     chain, number, last = "", 0, None
-    for offset, target, data in _entries(bytes.fromhex(words[14]), _OFFSETS[family]):
+    rules = bytes.fromhex(words[14])
+    for offset, size, target, data in _entries(rules, _OFFSETS[family]):
         if target == _ERROR:
-            if last is not None:
-                del found[last]  # the RETURN at the end of another such chain
+            if last is not None:  # the RETURN at the end of another such chain
+                found[last] = found[last]._replace(number=-1)
             chain, number, last = _text(data[:_NAME_BYTES]), 0, None
             continue
         chain, number = (begins[offset], 0) if offset in begins else (chain, number)
@@ -99,20 +105,32 @@ def _parse_table(line: str) -> dict[Place, XtRule]:
         number = 0 if policy else number + 1
         drops = bool(target) or _VERDICT.unpack_from(data)[0] == _DROP
         key = Place(family, name, offset)
-        found[key] = XtRule(chain, number, drops)
+        at, flag = _GOTO[family]
+        goes = bool(rules[offset + at] & flag)
+        verdict = target or _verdict(_VERDICT.unpack_from(data)[0], offset + size, goes=goes)
+        found[key] = XtRule(chain, number, drops, verdict=verdict)
         last = None if policy or chain in begins.values() else key
     return found
 
 
-def _entries(rules: bytes, offsets_at: int) -> Iterator[tuple[int, str, bytes]]:
-    """Offset, name of the target, what is behind it."""
+def _verdict(number: int, behind: int, *, goes: bool) -> str:
+    """Of a rule that says it itself. ``behind``: the offset of the next one."""
+    if number < 0:
+        return _VERDICTS.get(number, str(number))
+    if number == behind:
+        return "CONTINUE"
+    return "GOTO" if goes else "JUMP"
+
+
+def _entries(rules: bytes, offsets_at: int) -> Iterator[tuple[int, int, str, bytes]]:
+    """Offset, bytes, name of the target, what is behind it."""
     at = 0
     while at + offsets_at + 4 <= len(rules):
         target_at, size = struct.unpack_from("=HH", rules, at + offsets_at)
         if size < target_at + _TARGET.size or at + size > len(rules):
             return
         _size, name, _revision = _TARGET.unpack_from(rules, at + target_at)
-        yield at, _text(name), rules[at + target_at + _TARGET.size : at + size]
+        yield at, size, _text(name), rules[at + target_at + _TARGET.size : at + size]
         at += size
 
 

@@ -209,7 +209,7 @@ class Config:
     ``Rules.TRACE``, which knows a policy for certain, too, and what is decided by a module that
     came later, and switches on that the kernel traces the rules of nf_tables, in a namespace of its
     own: every packet there costs more, whoever's it is. ``output_nf_path``: each rule of nf_tables
-    that matched, in the same way (``Event.nf_path``).
+    that matched, in the same way, and of iptables and ip6tables (``Event.nf_path``).
     ``kmods``: modules whose functions are traced too; ``all_kmods``: every loaded one.
     ``output_caller``: who called, ``output_tunnel``: the packet within a tunnel's packet,
     ``output_skb_cb``, ``output_skb``, ``output_skb_shared_info``: skb->cb and the structures; see

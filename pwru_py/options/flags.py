@@ -344,7 +344,7 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
     ),
     "columns, and what stands beneath an event": (
         Flag("--rules", "", "rules", rules, "which rule of netfilter dropped it (=trace)"),
-        _switch("--output-nf-path", "output_nf_path", "each rule of nf_tables that matched"),
+        _switch("--output-nf-path", "output_nf_path", "each rule of netfilter that matched"),
         _switch("--output-meta", "output_meta", "columns NETNS to LEN (on unless =false)"),
         _switch("--output-netns-names", "output_netns_names", "namespaces by their names"),
         Flag("--netns-names-max-length", "N", "netns_names_max_length", name_length,

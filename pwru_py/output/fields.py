@@ -799,8 +799,9 @@ FIELDS: tuple[Field, ...] = (
                 "nf_path",
                 lambda e: [json_step(step) for step in e.nf_path],
                 "nf_path",
-                "Only with --output-nf-path: the rule of nf_tables that matched, or the policy "
-                "that decided, of an event of nft_do_chain; with --drops all before the drop.",
+                "Only with --output-nf-path: the rule that matched, or the policy that decided, "
+                "of an event of nft_do_chain, ipt_do_table or ip6t_do_table; with --drops all "
+                "before the drop.",
                 {"type": "array", "items": STEP_SCHEMA},
             ),
         ),

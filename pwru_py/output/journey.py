@@ -8,7 +8,7 @@ another than before; then the end. ``✔`` arrived, ``✘`` dropped, ``?`` not s
 from __future__ import annotations
 
 from bisect import bisect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import groupby
 from typing import Any, NamedTuple
 
@@ -166,15 +166,18 @@ def _is_fragment(journey: Journey) -> bool:
 
 
 def _step_rows(journey: Journey, names: Names) -> list[_Row]:
-    """A row for each rule of nf_tables that the packet met."""
+    """A row for each rule that the packet met."""
     return [
-        _Row(met.ts_ns, met.netns, " " * (_WAY_CELLS + 2) + step_text(_step(met, names)))
-        for met in journey.steps
+        _Row(met.ts_ns, met.netns, " " * (_WAY_CELLS + 2) + step_text(step))
+        for met, step in _steps(journey, names)
     ]
 
 
-def _step(met: Judged, names: Names) -> Step:
-    return step_of(met.netns, met.verdict, names.rules)
+def _steps(journey: Journey, names: Names) -> Iterator[tuple[Judged, Step]]:
+    for met in journey.steps:
+        step = step_of(met.netns, met.verdict, names.rules)
+        if step is not None:
+            yield met, step
 
 
 def mark(journey: Journey) -> str:
@@ -341,9 +344,9 @@ def json_journey(journey: Journey, names: Names) -> dict[str, Any]:
                 "ts_ns": met.ts_ns,
                 "netns": met.netns,
                 "namespace": names.name(met.netns),
-                **json_step(_step(met, names)),
+                **json_step(step),
             }
-            for met in journey.steps
+            for met, step in _steps(journey, names)
         ],
         "end": {
             "how": end.how.value,
@@ -474,7 +477,7 @@ JOURNEY_SCHEMA: dict[str, Any] = {
             },
         },
         "nf_path": {
-            "description": "With --output-nf-path: the rules of nf_tables that matched, and the "
+            "description": "With --output-nf-path: the rules of netfilter that matched, and the "
             "policies that decided, in the order of time.",
             "type": "array",
             "items": {

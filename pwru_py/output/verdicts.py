@@ -11,12 +11,13 @@ from ..record.event import DroppedBy, Step, Verdict
 def step_text(step: Step) -> str:
     """``ip filter FORWARD, chain web, rule 4: tcp dport 80 accept → ACCEPT``, as far as known."""
     said, verdict = step.verdict, step.verdict.verdict
-    table = f"{said.family} {said.table} {said.hook}"
+    table = f"{said.family or 'table'} {said.table} {said.hook}"
     if said.step == "policy":
         return f"{table}, policy of chain {said.chain} → {verdict}"
     known = f", chain {step.chain}, rule {said.rule}: {step.text}"
-    rule = known if step.text else f", rule {said.rule} (gone, or it cannot be listed)"
-    return f"{table}{rule}" + ("" if verdict == "CONTINUE" else f" → {verdict}")
+    gone = f", rule {said.rule}" if said.rule else ", a rule"
+    rule = known if step.text else f"{gone} (gone, or it cannot be listed)"
+    return f"{table}{rule}" + ("" if verdict in ("", "CONTINUE") else f" → {verdict}")
 
 
 def json_step(step: Step) -> dict[str, Any]:
@@ -103,13 +104,19 @@ STEP_SCHEMA: dict[str, Any] = {
         },
         "verdict": {
             **_TEXT,
-            "description": "CONTINUE of a rule without one, JUMP, GOTO, RETURN, ACCEPT, DROP, ...",
+            "description": "CONTINUE of a rule without one, JUMP, GOTO, RETURN, ACCEPT, DROP, ...; "
+            'of another target of iptables its name; "": not known.',
         },
         "chain": {**_TEXT_OR_NULL, "description": "That has the rule, or the policy."},
-        "rule": {**_OR_NULL, "description": "Its handle; null: it is the policy."},
+        "rule": {
+            **_OR_NULL,
+            "description": "Its handle, of iptables its number in its chain; null: it is the "
+            "policy.",
+        },
         "rule_text": {
             **_TEXT_OR_NULL,
-            "description": "As nft lists it; null: it is gone, or cannot be listed.",
+            "description": "As nft or iptables-save lists it; null: it is gone, or cannot be "
+            "listed.",
         },
     },
 }

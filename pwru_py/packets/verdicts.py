@@ -39,6 +39,8 @@ class Verdicts:
     def _step(self, event: Event) -> Iterator[Event]:
         assert event.verdict is not None
         step = step_of(event.netns, event.verdict, self._rules)
+        if step is None:
+            return
         if not self._drops:
             yield event._replace(verdict=None, nf_path=(step,))
             return

@@ -241,6 +241,7 @@ def attach(loaded: Loaded, wake: Wake, warnings: tuple[str, ...]) -> Attached:
                     loaded.sites,
                     stack,
                     trace=config.traces_rules,
+                    steps=config.output_nf_path,
                 )
             )
         if loaded.reads is not None and not wake.is_set:

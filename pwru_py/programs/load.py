@@ -100,7 +100,7 @@ class Loaded:
 def load(prepared: Prepared, wake: Wake) -> Loaded:
     """Raises LoadError or PrivilegeError, and leaves nothing then."""
     warnings = _first_warnings(prepared)
-    sites = find_sites(prepared.plan.tables)
+    sites = find_sites(prepared.plan.tables, prepared.types.btf)
     settings = make_settings(prepared, sites, warnings)
     spliced = {**prepared.compiled, **prepared.field_expressions.code}
     elf = object_bytes(_object(prepared), spliced)

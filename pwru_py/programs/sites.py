@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ..arch.x86_64_sites import ENABLE, FUNCTIONS, REPLACE, Site, find_site
+from ..facts.btf import Btf
 from ..facts.kallsyms import TEXT
 from ..facts.tables import TABLE_FUNCTIONS
 from ..kernel.text import read_text
@@ -14,7 +15,7 @@ from .attachable import find_function_sizes, find_symbols
 _CODE_BYTES_MAX = 16384  # either function has some 2 000
 
 
-def find_sites(functions: Iterable[str]) -> dict[str, Site]:
+def find_sites(functions: Iterable[str], btf: Btf) -> dict[str, Site]:
     """Of those ``functions`` whose code can be read, and tells."""
     wanted = [name for name in functions if name in FUNCTIONS]
     if not wanted:
@@ -26,11 +27,12 @@ def find_sites(functions: Iterable[str]) -> dict[str, Site]:
     if not found.keys() >= {ENABLE, REPLACE, *wanted}:
         return {}
     sites = {}
+    trace_bit = btf.member_bits("sk_buff", "nf_trace")
     sizes = find_function_sizes(found[name] for name in wanted)
     for name in wanted:
         size = sizes.get(found[name], 0)
         code = read_text(found[name], size) if 0 < size <= _CODE_BYTES_MAX else None
-        site = find_site(name, found[name], code, found[ENABLE]) if code else None
+        site = find_site(name, found[name], code, found[ENABLE], trace_bit) if code else None
         if site is not None:
             sites[name] = site
     return sites

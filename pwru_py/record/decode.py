@@ -117,7 +117,10 @@ def _decode_verdict(values: tuple[Any, ...]) -> tuple[str, Verdict]:
             said = said._replace(verdict=said.policy)
     else:
         placed = rule and Placed(xt_family(pf), rule - 1, replaced)
-        said = Verdict("", *names, placed=placed or None, hot=bool(hot), net_cookie=cookie)
+        said = Verdict(
+            "", *names, placed=placed or None, hot=bool(hot), net_cookie=cookie,
+            step=_STEPS.get(step, ""),
+        )  # fmt: skip
     return table_function(nft=bool(nft), pf=pf), said
 
 

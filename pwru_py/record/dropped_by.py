@@ -78,12 +78,30 @@ def dropped_by_text(dropped: DroppedBy) -> str:
     return f"{table}, {rule}{of}: {dropped.text}".removesuffix(": ")
 
 
-def step_of(inode: int, verdict: Verdict, rules: Rules) -> Step:
-    """``verdict``: one of a step, in a namespace."""
+def step_of(inode: int, verdict: Verdict, rules: Rules) -> Step | None:
+    """``verdict``: one of a step, in a namespace; None: it is no rule that anybody has written."""
+    if not verdict.family:
+        return _step_of_xtables(Netns(inode, verdict.net_cookie), verdict, rules)
     if not verdict.rule:
         return Step(verdict)
     rule = rules.find(Netns(inode, verdict.net_cookie), verdict.table_handle, verdict.rule)
     return Step(verdict) if rule is None else Step(verdict, rule.chain, rule.text)
+
+
+def _step_of_xtables(netns: Netns, verdict: Verdict, rules: Rules) -> Step | None:
+    """What the rule says is in the rule. The end of a chain of one's own is none."""
+    placed, rule = verdict.placed, None
+    if placed is not None:
+        place = Place(placed.family, verdict.table, placed.offset)
+        rule = rules.find_placed(netns, place, placed.replaced)
+    if rule is None:
+        return Step(verdict._replace(verdict=""))
+    if rule.number < 0:
+        return None
+    said = verdict._replace(verdict=rule.verdict, rule=rule.number)
+    if not rule.number:
+        return Step(said._replace(step="policy", chain=rule.chain))
+    return Step(said, rule.chain, rule.text)
 
 
 def _of_nftables(netns: Netns, verdict: Verdict, rules: Rules) -> DroppedBy:

@@ -95,8 +95,8 @@ class Verdict(NamedTuple):
     it was then: ``table_handle``; ``rule``, the handle of the rule that said so, 0 where none is
     known; ``policy`` of the base chain, ``ACCEPT`` or ``DROP``. Of the others: ``placed``, the rule
     that said so, None where none is known; ``hot``: no rule did, a match of one dropped the packet.
-    ``by_policy``: the chain's was seen to have decided. ``step`` is '' of the whole; of nf_tables,
-    on its way, ``rule`` of one that matched, with the verdict ``CONTINUE`` where it has none or
+    ``by_policy``: the chain's was seen to have decided. ``step`` is '' of the whole; on its way
+    ``rule`` of one that matched, with the verdict ``CONTINUE`` where it has none or
     ``JUMP``, ``GOTO``, ``RETURN``, and ``policy``. ``net_cookie`` tells the namespace from one that
     had its inode number before; 0: not known. ``replaced``, of nf_tables: how many transactions
     had been, 0 where one was meanwhile.
@@ -136,8 +136,10 @@ class DroppedBy(NamedTuple):
 
 
 class Step(NamedTuple):
-    """A rule of nf_tables that a packet has met, or a chain's policy. ``chain``: that has the rule,
-    ``text``: as nft lists it; both '' where nothing lists it, and of a policy.
+    """A rule that a packet has met, or a chain's policy. ``chain``: that has the rule, ``text``: as
+    nft or iptables-save lists it; both '' where nothing lists it, and of a policy. Of iptables
+    ``verdict.rule`` is its number in its chain, and ``verdict.verdict`` what the rule says: the
+    name of its target where that is none of the kernel's verdicts, '' where it is not known.
     """
 
     verdict: Verdict
@@ -281,7 +283,8 @@ class Event(NamedTuple):
     where that is not known. ``frame``: with ``output_frame`` the beginning of the packet's
     Ethernet frame, of what follows the link header 192 bytes at most; link addresses are zeros;
     empty where the kernel has no header yet. ``nf_path``: with ``output_nf_path`` the one step of
-    an event of ``nft_do_chain``, or with ``drops`` all that came before the drop.
+    an event of ``nft_do_chain`` or ``ipt_do_table``, or with ``drops`` all that came before the
+    drop.
 
     ``program``: of a BPF program that begins, with ``filter_trace_tc`` or ``filter_trace_xdp``;
     ``func`` is its name then, ``module`` is ``bpf``. None of every other event. At XDP there is no

@@ -139,7 +139,7 @@ class Journey:
     number of the packet that it is the answer to, ``answered_by`` the other way round; 0: none is
     known. ``answered_in``: the namespace that sent the answer, if one of this host did.
     ``judged``: what netfilter's tables have said, where they can be probed; ``steps``: with
-    ``output_nf_path`` what it met in those of nf_tables.
+    ``output_nf_path`` which of their rules it met.
     ``round_trip_ns``: from the first sight of the question to the end of this answer.
     """
 

@@ -152,8 +152,20 @@ STEPS = """nft 'add table inet w; add chain inet w web;
 add rule inet w web counter comment "seen"; add rule inet w web udp dport 7096 return;
 add rule inet w web udp dport 7097 drop comment "no 7097";
 add chain inet w in { type filter hook input priority 0; policy drop; };
+add rule inet w in meta l4proto ipv6-icmp accept;
 add rule inet w in udp dport 7000-7098 jump web;
 add rule inet w in udp dport vmap { 7096 : accept, 7098 : drop }'"""
+# In a, on the way out.
+XT_STEPS = """for x in iptables-legacy ip6tables-legacy; do
+    $x -N WEB; $x -N END
+    $x -A WEB -m comment --comment seen
+    $x -A WEB -p udp --dport 7096 -j RETURN
+    $x -A WEB -p udp --dport 7097 -g END
+    $x -A END -j ACCEPT
+    $x -A OUTPUT -p udp --dport 7000:7098 -j WEB
+    $x -A OUTPUT -p udp --dport 7099 -j MARK --set-mark 7; done"""
+RULE_FUNCTIONS = ("nft_do_chain", "ipt_do_table", "ip6t_do_table")
+XT_OFF = "for x in iptables-legacy ip6tables-legacy; do $x -F; $x -X; done"
 Way = list[tuple[str, str, str | None]]
 SEEN: Way = [("in", "JUMP", " jump web"), ("web", "CONTINUE", ' comment "seen"')]
 BRANCH = "udp dport vmap { 7096 : accept, 7098 : drop }"
@@ -163,35 +175,50 @@ WAYS: dict[int, Way] = {
     7098: [*SEEN, ("in", "DROP", BRANCH)],
     7099: [("in", "DROP", None)],
 }
+XT_SEEN: Way = [("OUTPUT", "JUMP", " -j WEB"), ("WEB", "CONTINUE", " --comment seen")]
+XT_WAYS: dict[int, Way] = {
+    7096: [*XT_SEEN, ("WEB", "RETURN", " -j RETURN"), ("OUTPUT", "ACCEPT", None)],
+    7097: [*XT_SEEN, ("WEB", "GOTO", " -g END"), ("END", "ACCEPT", "-A END -j ACCEPT")],
+    7098: [*XT_SEEN, ("OUTPUT", "ACCEPT", None)],  # the end of its own chain is no rule
+    7099: [("OUTPUT", "MARK", " -j MARK --set-xmark 0x7/0xffffffff"), ("OUTPUT", "ACCEPT", None)],
+}
 
 
 @pytest.mark.representative("5.10", "newest")
 @pytest.mark.parametrize("how", ["drops", "functions"])
 def test_every_rule_that_a_packet_meets(lab: Lab, how: str) -> None:
     """And what drops it is certain where registers do not tell: a verdict map, a policy."""
-    lab.guest.run("modprobe nf_tables")
+    lab.guest.run("modprobe -a nf_tables iptable_filter ip6table_filter xt_mark xt_comment")
     lab.inside("b", STEPS)
+    lab.inside("a", XT_STEPS)
     ways = ["--drops"] if how == "drops" else ["--filter-func", "ip_rcv"]
+    send = "for h in 10.1.0.2 fd00:1::2; do for p in 7096 7097 7098 7099; do "
     try:
         with lab.tracing("--output-nf-path", *ways, "udp and dst portrange 7096-7099") as tracing:
-            lab.inside("a", "for p in 7096 7097 7098 7099; do echo x > /dev/udp/10.1.0.2/$p; done")
+            lab.inside("a", f"{send} echo x > /dev/udp/$h/$p; done; done")
             lab.inside("b", "sleep 3")
     finally:
         lab.inside("b", "nft delete table inet w")
+        lab.inside("a", XT_OFF)
     assert tracing.trace is not None
-    met: dict[int, list[tuple[Any, ...]]] = {port: [] for port in WAYS}
+    met: dict[tuple[str, int, bool], list[tuple[Any, ...]]] = {}
     for event in tracing.trace.events:
-        assert how == "drops" or len(event["nf_path"]) == (event["func"] == "nft_do_chain")
-        met[event["tuple"]["dport"]] += [
-            (step["chain"], step["verdict"], step["rule_text"])
-            for step in event["nf_path"]
-            if step["table"] == "w"  # other tests leave tables of iptables-nft
-        ]
-    for port, way in WAYS.items():
-        assert len(met[port]) == len(way), (port, met[port])
-        for (chain, verdict, end), told in zip(way, met[port], strict=True):
-            assert told[:2] == (chain, verdict)
-            assert told[2] == end or (end and told[2].endswith(end)), told
+        assert how == "drops" or len(event["nf_path"]) == event["func"].endswith(RULE_FUNCTIONS)
+        for step in event["nf_path"]:
+            kind = {("inet", "w"): "nft", ("", "filter"): step["hook"]}
+            of = kind.get((step["family"], step["table"]), "other")  # that other tests leave
+            packet = event["tuple"]
+            met.setdefault((of, packet["dport"], ":" in packet["saddr"]), []).append(
+                (step["chain"], step["verdict"], step["rule_text"])
+            )
+    for of, paths in (("nft", WAYS), ("OUTPUT", XT_WAYS)):
+        for port, way in paths.items():
+            for six in (False, True):
+                seen = met[of, port, six]
+                assert len(seen) == len(way), (of, port, seen)
+                for (chain, verdict, end), told in zip(way, seen, strict=True):
+                    assert told[:2] == (chain, verdict)
+                    assert told[2] == end or (end and told[2].endswith(end)), told
     if how == "drops":
         by = {event["tuple"]["dport"]: event["verdict"] for event in tracing.trace.events}
         assert by[7096] is None

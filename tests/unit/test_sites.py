@@ -43,6 +43,30 @@ def test_a_site(register: str, number: int) -> None:
     assert find(whole(body, b"\x90")) == Site(len(body) + 1, 256, 198, number), "the call itself"
 
 
+BIT = 0x83 * 8 + 4
+
+
+@pytest.mark.parametrize(
+    ("tests", "each"),
+    [
+        ("41f68683000000 10", 0),  # testb $16, 131(%r14)
+        ("f68583000000 10", 0),  # by rbp
+        ("41f6842483000000 10", 0),  # by r12
+        ("9090f68583000000 10", 2),
+        ("f68383000000 10 f68583000000 10", 7),  # rbx has the rule
+        ("f68583000000 20", None),  # another bit
+        ("f68584000000 10", None),
+        ("f68583000000 10 f68783000000 10", None),  # which of them?
+    ],
+)
+def test_where_a_rule_matches(tests: str, each: int | None) -> None:
+    body = BODY["rbx"]
+    site = find_site("ipt_do_table", ADDR, whole(body + bytes.fromhex(tests)), ENABLE, BIT)
+    assert site is not None
+    assert site.each == (0 if each is None else len(body) + each)
+    assert find(whole(body + bytes.fromhex(tests))) == site._replace(each=0), "without BTF"
+
+
 def test_rules_of_ip6tables_are_longer() -> None:
     assert find(whole(BODY6), "ip6t_do_table") == Site(len(BODY6), 256, 198, 13)
     assert find(whole(BODY6)) is None

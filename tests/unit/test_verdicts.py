@@ -7,7 +7,7 @@ import pytest
 
 from pwru_py.facts.ruleset import Netns, Rule
 from pwru_py.facts.xtables import Place, XtRule
-from pwru_py.output.verdicts import step_text
+from pwru_py.output.verdicts import json_step, step_text
 from pwru_py.packets import verdicts
 from pwru_py.packets.verdicts import Verdicts
 from pwru_py.record.dropped_by import NoRules
@@ -87,6 +87,33 @@ def test_a_rule_on_the_way_is_an_event() -> None:
         "INPUT, rule 5 (gone, or it cannot be listed) → ACCEPT"
     )
     assert rules_of(said(MET), said(DROPS), drop(packet=1)) == [None, "-A INPUT -j DROP"]
+
+
+class Places(NoRules):
+    def find_placed(self, netns: Netns, place: Place, replaced: int) -> XtRule | None:
+        known = {
+            0: XtRule("INPUT", 1, False, "-A INPUT -j WEB", "JUMP"),
+            100: XtRule("INPUT", 0, True, "", "DROP"),
+            200: XtRule("WEB", -1, False, "", "RETURN"),
+        }
+        return known.get(place.offset) if replaced == 1 else None
+
+
+def test_a_rule_of_iptables_on_the_way() -> None:
+    """What it says is in the rule; the end of a chain of one's own is none."""
+    met = [
+        said(Verdict("", "filter", "", "INPUT", "CONTINUE", placed=placed, step="rule"))
+        for placed in (Placed("ip", 0, 1), Placed("ip", 200, 1), Placed("ip", 100, 1),
+                       Placed("ip", 0, 2), None)
+    ]  # fmt: skip
+    told = [event.nf_path[0] for event in Verdicts(Places()).join(met)]
+    assert list(map(step_text, told)) == [
+        "table filter INPUT, chain INPUT, rule 1: -A INPUT -j WEB → JUMP",
+        "table filter INPUT, policy of chain INPUT → DROP",
+        *["table filter INPUT, a rule (gone, or it cannot be listed)"] * 2,
+    ]
+    assert json_step(told[0])["rule"] == 1
+    assert json_step(told[1])["step"] == "policy"
 
 
 def test_of_drops_the_whole_way_is_theirs() -> None:

@@ -5,12 +5,16 @@ from __future__ import annotations
 
 import struct
 
+import pytest
+
 from pwru_py.facts.xtables import Place, XtRule, parse_tables
 
 DROP, ACCEPT, RETURN = -1, -2, -5
 
 
-def rule(verdict: int | str, *, family: str = "ip", matches: int = 0, name: str = "") -> bytes:
+def rule(
+    verdict: int | str, *, family: str = "ip", matches: int = 0, name: str = "", goes: bool = False
+) -> bytes:
     """struct ipt_entry or ip6t_entry with so many bytes of matches. A text is another target."""
     head = {"ip": 112, "ip6": 168}[family]
     target = struct.pack("=H29sB", 40, verdict.encode() if isinstance(verdict, str) else b"", 0)
@@ -20,8 +24,10 @@ def rule(verdict: int | str, *, family: str = "ip", matches: int = 0, name: str 
     size = head + matches + len(target) + len(data)
     offsets = struct.pack("=HH", head + matches, size)
     begin = bytes(head - 24) if family == "ip" else bytes(head - 28)
-    entry = (begin + offsets).ljust(head, b"\0")
-    return entry + bytes(matches) + target + data
+    entry = bytearray((begin + offsets).ljust(head, b"\0"))
+    if goes:  # IPT_F_GOTO, IP6T_F_GOTO
+        entry[{"ip": 82, "ip6": 131}[family]] = {"ip": 2, "ip6": 4}[family]
+    return bytes(entry) + bytes(matches) + target + data
 
 
 def listing(family: str, *, saved: str, rules: list[bytes], hooks: str, valid: int = 14) -> str:
@@ -60,25 +66,42 @@ def test_each_rule_has_its_chain_its_number_and_its_text() -> None:
     lines = listing("ip", saved=SAVED, rules=RULES, hooks=HOOKS).splitlines()
     assert parse_tables(lines) == {
         Place("ip", "filter", 0): XtRule(
-            "INPUT", 1, False, "[1:28] -A INPUT -p tcp -m tcp --dport 1 -j ACCEPT"
+            "INPUT", 1, False, "[1:28] -A INPUT -p tcp -m tcp --dport 1 -j ACCEPT", "ACCEPT"
         ),
-        Place("ip", "filter", 200): XtRule("INPUT", 2, False, "[0:0] -A INPUT -j DENY"),
-        Place("ip", "filter", 352): XtRule("INPUT", 3, True, "[0:0] -A INPUT -j REJECT"),
-        Place("ip", "filter", 504): XtRule("INPUT", 0, False),
-        Place("ip", "filter", 656): XtRule("FORWARD", 0, True),
-        Place("ip", "filter", 808): XtRule("OUTPUT", 0, False),
+        Place("ip", "filter", 200): XtRule("INPUT", 2, False, "[0:0] -A INPUT -j DENY", "JUMP"),
+        Place("ip", "filter", 352): XtRule("INPUT", 3, True, "[0:0] -A INPUT -j REJECT", "REJECT"),
+        Place("ip", "filter", 504): XtRule("INPUT", 0, False, "", "ACCEPT"),
+        Place("ip", "filter", 656): XtRule("FORWARD", 0, True, "", "DROP"),
+        Place("ip", "filter", 808): XtRule("OUTPUT", 0, False, "", "ACCEPT"),
         Place("ip", "filter", 1136): XtRule(
-            "DENY", 1, True, '[7:99] -A DENY -m comment --comment "-A INPUT" -j DROP'
+            "DENY", 1, True, '[7:99] -A DENY -m comment --comment "-A INPUT" -j DROP', "DROP"
         ),
-        Place("ip", "filter", 1304): XtRule("DENY", 2, False, "[0:0] -A DENY -j RETURN"),
+        Place("ip", "filter", 1304): XtRule("DENY", 2, False, "[0:0] -A DENY -j RETURN", "RETURN"),
+        Place("ip", "filter", 1456): XtRule("DENY", -1, False, "", "RETURN"),
     }
+
+
+@pytest.mark.parametrize("family", ["ip", "ip6"])
+def test_where_a_rule_sends_a_packet(family: str) -> None:
+    size = len(rule(0, family=family))
+    rules = [
+        rule(size, family=family),  # without a target: to the next one
+        rule(7 * size, family=family),
+        rule(7 * size, family=family, goes=True),
+        rule(-4, family=family),
+        rule(ACCEPT, family=family),
+    ]
+    hooks = f"{NONE} 0 {NONE} {NONE} {NONE} {NONE} {4 * size} {NONE} {NONE} {NONE}"
+    line = f"table {family} filter 2 {hooks} {b''.join(rules).hex()}"
+    told = [one.verdict for one in parse_tables([line]).values()]
+    assert told == ["CONTINUE", "JUMP", "GOTO", "QUEUE", "ACCEPT"]
 
 
 def test_a_text_is_of_the_same_rules_or_of_none() -> None:
     """Another rule was added while they were listed, or nothing lists them."""
     later = SAVED.replace("COMMIT", "[0:0] -A INPUT -p udp -j DROP\nCOMMIT")
     found = parse_tables(listing("ip", saved=later, rules=RULES, hooks=HOOKS).splitlines())
-    assert found[Place("ip", "filter", 352)] == XtRule("INPUT", 3, True)
+    assert found[Place("ip", "filter", 352)] == XtRule("INPUT", 3, True, "", "REJECT")
     assert found[Place("ip", "filter", 1136)].text, "the other chain is as it was"
     bare = parse_tables(listing("ip", saved="", rules=RULES, hooks=HOOKS).splitlines())
     assert {rule.text for rule in bare.values()} == {""}
@@ -97,7 +120,7 @@ def test_two_tables_do_not_mix() -> None:
     found = parse_tables(text.splitlines())
     assert found[Place("ip6", "filter", 0)].text == "-A INPUT -s ::1 -j DROP"
     assert found[Place("ip", "filter", 0)].text == "-A INPUT -s 10.0.0.1/32 -j DROP"
-    assert found[Place("ip6", "filter", 208)] == XtRule("INPUT", 0, False)
+    assert found[Place("ip6", "filter", 208)] == XtRule("INPUT", 0, False, "", "ACCEPT")
 
 
 def test_what_is_cut_short_is_left_out() -> None:
