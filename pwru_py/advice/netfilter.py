@@ -32,7 +32,7 @@ RULESET = Reading("ruleset")
 LEGACY = Reading("legacy_tables")
 _OPEN = "change that rule or policy for this traffic alone: what it guards is open then"
 _TCP, _ICMP = 6, 1
-_UNREACHABLE, _TOO_BIG = 3, 2  # types of ICMP and ICMPv6 that tell a sender of a smaller MTU
+_UNREACHABLE, _TOO_BIG = 3, 2  # types of ICMP and ICMPv6
 
 
 def _needs(drop: Drop) -> tuple[Reading, ...]:
@@ -46,36 +46,43 @@ def _judge(drop: Drop, answers: Answers) -> list[Finding]:
         certain = bool(by.rule or by.by_policy)
         others = [] if certain else _rules(drop, answers)
         told = [_told(by), *_invalid(drop, answers), *others, *_bridged(drop, answers)]
-        return [*told, *_black_hole(drop)]
+        return _with_harm(told, drop)
     by_nft = drop.function == "nft_do_chain"
     full = [] if by_nft else _conntrack(answers)
     if full and full[0].verdict is not Verdict.NOT_THIS:
         return full
-    return [*_rules(drop, answers), *_bridged(drop, answers), *full, *_black_hole(drop)]
+    return _with_harm([*_rules(drop, answers), *_bridged(drop, answers), *full], drop)
 
 
-def _is_mtu_error(drop: Drop) -> bool:
+def _error(drop: Drop) -> tuple[int, int | None] | None:
+    """Type and MTU of an ICMP error that tells a sender that its packets do not arrive."""
     packet = drop.tuple
     if packet is None or packet.icmp is None:
-        return False
-    return packet.icmp.type == (_UNREACHABLE if packet.proto == _ICMP else _TOO_BIG)
+        return None
+    wanted = _UNREACHABLE if packet.proto == _ICMP else _TOO_BIG
+    return (packet.icmp.type, packet.icmp.mtu) if packet.icmp.type == wanted else None
 
 
-def _black_hole(drop: Drop) -> list[Finding]:
-    """What the drop does: its sender goes on with packets that are too long. In IPv4 the type is
-    that of an unreachable target, too.
-    """
-    if not _is_mtu_error(drop):
-        return []
+def _with_harm(found: list[Finding], drop: Drop) -> list[Finding]:
+    """What the drop of an ICMP error does to the one who waits for it, with the surest cause."""
+    error = _error(drop)
+    if error is None or not found:
+        return found
     assert drop.tuple is not None
-    assert drop.tuple.icmp is not None
-    what = (
-        f"{drop.tuple.daddr} does not learn that its packets are too long for the way, or that "
-        "their target is not reached: its connections hang"
+    kind, mtu = error
+    name = "ICMP" if drop.tuple.proto == _ICMP else "ICMPv6"
+    harm = f"so {drop.tuple.daddr} does not learn that its packets do not arrive, and waits"
+    proof = [Fact(f"{name} type", kind)]
+    if mtu is not None:
+        harm = f"so {drop.tuple.daddr} does not learn that the way takes {mtu} bytes at most, and "
+        harm += "its connections hang"
+        proof.append(Fact("MTU told", mtu))
+    change = f"let {name} type {kind} pass: an answer that tells where the way ends"
+    first, *others = found
+    first = first._replace(
+        what=f"{first.what}; {harm}", proof=(*first.proof, *proof), change=change
     )
-    change = "let ICMP type 3 pass" if drop.tuple.proto == _ICMP else "let ICMPv6 type 2 pass"
-    change += ": an answer that tells where the way ends"
-    return [Finding(Verdict.LIKELY, what, (Fact("ICMP type", drop.tuple.icmp.type),), change)]
+    return [first, *others]
 
 
 def _told(by: DroppedBy) -> Finding:
@@ -195,6 +202,6 @@ DIAGNOSES = (
         _needs,
         _judge,
         "net/netfilter/core.c: nf_hook_slow(), nf_conntrack_core.c: nf_conntrack_in()",
-        lambda drop: (drop.dropped_by, drop.invalid, _is_mtu_error(drop)),
+        lambda drop: (drop.dropped_by, drop.invalid, _error(drop)),
     ),
 )

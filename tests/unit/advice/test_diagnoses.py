@@ -501,6 +501,27 @@ def test_a_packet_that_conntrack_finds_invalid() -> None:
     assert len(findings(by(asks, TCP), told)) == 1, "nobody said that it is invalid"
 
 
+@pytest.mark.parametrize(
+    ("icmp", "proto", "words"),
+    [
+        (Icmp(3, mtu=1400), 1, "takes 1400 bytes at most, and its connections hang"),
+        (Icmp(2, mtu=1280), 58, "takes 1280 bytes at most, and its connections hang"),
+        (Icmp(3), 1, "do not arrive, and waits"),
+        (Icmp(3), 58, ""),  # hops that ended
+        (Icmp(8, 1, 1), 1, ""),
+    ],
+)
+@pytest.mark.parametrize("seen", [None, DroppedBy(RULE, 5, "c", "drop")])
+def test_an_icmp_error_that_is_dropped(
+    icmp: Icmp, proto: int, words: str, seen: DroppedBy | None
+) -> None:
+    """Whoever waits for it is told of with the rule."""
+    packet = Tuple("10.0.0.1", "10.0.0.2", 0, 0, proto, False, icmp)
+    asked = drop("NETFILTER_DROP", "nft_do_chain", packet, dropped_by=seen)
+    what = findings(asked, answers())[0].what
+    assert ("does not learn" in what, what.endswith(words)) == (bool(words), True)
+
+
 def test_two_packets_that_make_one_connection() -> None:
     """Each of them counts as a drop, too, and is no sign of a full table."""
     for dropped in (0, 1):
