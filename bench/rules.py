@@ -15,8 +15,9 @@ from bench.tools import Tool
 ROUNDS, PACKETS = 1, 320
 SIZES = (10, 1000)
 _READY = "/tmp/rules-ready"
-_WITHOUT, _WITH, _EVERY, _PWRU = "--drops", "--drops --rules", "--rules", "pwru"
-_BESIDE = {_WITH: _WITHOUT, _EVERY: _PWRU}
+_WITHOUT, _WITH, _PATH = "--drops", "--drops --rules", "--drops --output-nf-path"
+_EVERY, _PWRU = "--rules", "pwru"
+_BESIDE = {_WITH: _WITHOUT, _PATH: _WITHOUT, _EVERY: _PWRU}
 """What each is compared with."""
 _FILTER = f"udp and dst portrange {PORT}-{OTHER_PORT}"
 _KINDS = {"passes": "that passes", "drops": "that is dropped"}
@@ -53,7 +54,7 @@ def _plan(ours: Tool, pwru: Tool) -> dict[str, Any]:
     flags = ("--output-json", "--buffer-size", "64M", "--ready-file", _READY)
     calls = [
         (name, (*ours.argv, *name.split(), *flags), ours.env, _READY)
-        for name in (_WITHOUT, _WITH, _EVERY)
+        for name in (_WITHOUT, _WITH, _PATH, _EVERY)
     ]
     calls.append((_PWRU, (*pwru.argv, *pwru.columns), pwru.env, "Listening for events"))
     tools = [
@@ -87,6 +88,7 @@ def rows(kernel: str, results: Any) -> list[Row]:
         )
         for tool, other in _BESIDE.items()
         for name, tools in results.items()
+        if tool in tools  # not in results of before it was asked
         for kind, words in _KINDS.items()
     ]
 
