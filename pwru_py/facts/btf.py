@@ -195,6 +195,11 @@ class Btf:
             owner = owner.base
         return owner, owner._starts[type_id - owner._first_id]
 
+    @property
+    def count(self) -> int:
+        """The number of the last type."""
+        return self._end_id - 1
+
     def kind(self, type_id: TypeId) -> Kind | None:
         """The type's kind, None for void and for kinds that came later."""
         if not type_id:
@@ -504,11 +509,42 @@ def _occurrences(pattern: bytes, text: bytes) -> Iterator[int]:
         found = text.find(pattern, found + 1)
 
 
+_XZ = b"\xfd7zXZ\0"
+
+
+def is_archive(path: str) -> bool:
+    """Whether a file of BTF has to be unpacked first, by its name."""
+    return path.endswith(".xz")
+
+
+def _unpacked(raw: bytes, name: str) -> bytes:
+    import io
+    import lzma
+    import tarfile
+
+    try:
+        with tarfile.open(fileobj=io.BytesIO(raw), mode="r:xz") as archive:
+            files = [archive.extractfile(member) for member in archive if member.isfile()]
+            held = [file.read() for file in files if file]
+    except (tarfile.TarError, lzma.LZMAError, EOFError) as error:
+        raise FeatureUnsupportedError(
+            f"cannot unpack {name}: {str(error) or 'it is cut short'}", feature="BTF"
+        ) from None
+    if len(held) != 1:
+        raise FeatureUnsupportedError(
+            f"{name} holds {len(held)} files, not the BTF of one kernel", feature="BTF"
+        )
+    return held[0]
+
+
 def raw_btf(raw: bytes, name: str) -> bytes:
     """What a file holds: raw BTF, or the ``.BTF`` section of an ELF file such as vmlinux.
 
-    Raises FeatureUnsupportedError when it is neither.
+    BTFHub's archives (``.btf.tar.xz``) hold one such file. Raises FeatureUnsupportedError when it
+    is none of these.
     """
+    if raw.startswith(_XZ):
+        raw = _unpacked(raw, name)
     if raw.startswith(b"\x7fELF"):
         import io
 
