@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     )
     from .facts.conntrack import CtState
     from .facts.structures import Structure
-    from .options.config import Backend, Config, Mark, Rules, Timestamp, Transport
+    from .options.config import Backend, Config, Engine, Mark, Rules, Timestamp, Transport
     from .packets.journey import Journeys
     from .plan.functions import Plan, Skipped, Target
     from .record.event import (
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AttachError", "Backend", "BpfProgram", "Change", "Changed", "CommandError", "Config",
-    "Conntrack", "Context", "CtState", "Dropped", "DroppedBy", "End", "Ended", "Event",
+    "Conntrack", "Context", "CtState", "Dropped", "DroppedBy", "End", "Ended", "Engine", "Event",
     "ExpressionError", "FeatureUnsupportedError", "FilterError", "Flow", "Frame", "Hop", "Icmp",
     "InputError", "Journey", "Journeys", "Judged", "LoadError", "Losses", "Made", "MapAccess",
     "Mark", "NotFoundError", "OutputError", "Owner", "Placed", "Plan", "PrivilegeError",
@@ -71,7 +71,7 @@ _HOMES = {
     ),
     "facts.conntrack": ("CtState",),
     "facts.structures": ("Structure",),
-    "options.config": ("Backend", "Config", "Mark", "Rules", "Timestamp", "Transport"),
+    "options.config": ("Backend", "Config", "Engine", "Mark", "Rules", "Timestamp", "Transport"),
     "plan.functions": ("Plan", "Skipped", "Target"),
     "record.event": (
         "BpfProgram", "Conntrack", "Context", "Dropped", "DroppedBy", "Event", "Flow", "Frame",

@@ -179,7 +179,8 @@ def _list_functions(tracer: Tracer) -> int:
     lines = [f"{'FUNC':<{width}}  ARG  MODULE"]
     for target in sorted(plan.targets + plan.tracepoints):
         module, within = target.module or "vmlinux", "" if target.arg else "  within others"
-        lines.append(f"{target.name:<{width}}  {target.arg or '-':<3}  {module}{within}")
+        source = "" if target.name not in plan.sources else f"  {plan.sources[target.name]}"
+        lines.append(f"{target.name:<{width}}  {target.arg or '-':<3}  {module}{within}{source}")
     if plan.ends:
         lines.append(f"{plan.ends:<{width}}  -    vmlinux  for the ends of packets")
     for name in plan.tables:

@@ -214,6 +214,7 @@ class _Sampler:
                 filter_func=_POINTS,
                 backend=Backend.TRACEPOINT,
                 kernel_btf=tracer.config.kernel_btf,
+                engine=tracer.config.engine,
                 output_frame=True,
                 buffer_bytes=_BUFFER_BYTES,
             )

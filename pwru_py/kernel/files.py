@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Limits of this process: open files, locked memory."""
+"""Limits of this process: open files, locked memory; files that are in memory alone."""
 
 from __future__ import annotations
 
 import errno
+import os
 import resource
 
 from ..errors import AttachError
@@ -37,3 +38,16 @@ def locked_memory_limit() -> int | None:
     if hard == resource.RLIM_INFINITY or has_capability(CAP_SYS_RESOURCE):
         return None
     return hard
+
+
+class MemoryFile:
+    """Bytes under a path that this process alone can open, until the object goes."""
+
+    def __init__(self, content: bytes) -> None:
+        self._fd = os.memfd_create("pwru-py")
+        with open(self._fd, "wb", closefd=False) as stream:
+            stream.write(content)
+        self.path = f"/proc/self/fd/{self._fd}"
+
+    def __del__(self) -> None:
+        os.close(self._fd)

@@ -39,11 +39,12 @@ class Notes:
     """Notes on the running kernel, each a JSON object with a name.
 
     None are kept for users but root, for a kernel that tells no build id, or without ``cache``.
+    ``kind``: of notes beside the others, on the same kernel.
     """
 
-    def __init__(self, cache: str = CACHE) -> None:
+    def __init__(self, cache: str = CACHE, kind: str = "") -> None:
         build = "" if os.geteuid() or not cache else build_id(system.read(KERNEL_NOTES) or b"")
-        self._stem = f"{cache}/{build}-{__version__}" if build else ""
+        self._stem = f"{cache}/{build}-{__version__}{kind}" if build else ""
 
     def load(self, name: str) -> dict[str, Any] | None:
         """None when there is none that can be believed."""

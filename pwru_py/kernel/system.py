@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from itertools import islice
 
 from ..arch import ARCHITECTURES, SUPPORTED
@@ -50,6 +50,16 @@ def addresses_visible() -> bool:
     except OSError:
         return False
     return any(int(line[:16] or b"0", 16) for line in text.splitlines()[:-1])
+
+
+def symbols_among(names: Collection[str]) -> set[str]:
+    """Those that are symbols of the kernel itself, whatever they are."""
+    wanted = {name.encode() + b"\n": name for name in names}
+    try:
+        with open(KALLSYMS, "rb", buffering=1 << 18) as stream:
+            return {wanted[name] for line in stream if (name := line[19:]) in wanted}
+    except OSError:
+        return set()
 
 
 def text_start() -> int | None:
@@ -105,14 +115,19 @@ def check_privileges() -> None:
         )
 
 
+def file_btf(path: str) -> bytes:
+    """What a file holds, see ``raw_btf``. Raises FeatureUnsupportedError, NotFoundError."""
+    try:
+        return raw_btf(_read_bytes(path), path)
+    except OSError as error:
+        raise NotFoundError(f"cannot read BTF from {path}: {reason(error)}") from None
+
+
 def vmlinux_btf(path: str = "") -> Btf:
     """The kernel's BTF, from ``path`` when given. Raises FeatureUnsupportedError, NotFoundError."""
     own = read(VMLINUX_BTF)
     if path:
-        try:
-            raw = raw_btf(_read_bytes(path), path)
-        except OSError as error:
-            raise NotFoundError(f"cannot read BTF from {path}: {reason(error)}") from None
+        raw = file_btf(path)
         if own is not None and raw != own:
             raise FeatureUnsupportedError(
                 f"{path} is not the BTF of this kernel, it differs from {VMLINUX_BTF}: "

@@ -30,6 +30,17 @@ class Backend(StrEnum):
     TRACEPOINT = "tracepoint"
 
 
+class Engine(StrEnum):
+    """Where the kernel's types come from. ``AUTO``: its own BTF, or ``kernel_btf``, else BCC.
+
+    ``LIBBPF``: its own BTF or ``kernel_btf`` alone. ``BCC``: the kernel's headers.
+    """
+
+    AUTO = "auto"
+    LIBBPF = "libbpf"
+    BCC = "bcc"
+
+
 class Transport(StrEnum):
     """How records leave the kernel. ``AUTO``: the ring buffer where the kernel has it."""
 
@@ -158,6 +169,7 @@ _CHECKS: dict[str, Callable[[str, object], object]] = {
     "tuple[str, ...]": _names,
     "tuple[CtState, ...]": _ct_states,
     "Backend": _word(Backend),
+    "Engine": _word(Engine),
     "Rules": _rules,
     "Transport": _word(Transport),
 }
@@ -257,6 +269,7 @@ class Config:
     kmods: tuple[str, ...] = ()
     all_kmods: bool = False
     kernel_btf: str = ""
+    engine: Engine = Engine.AUTO
     backend: Backend = Backend.AUTO
     transport: Transport = Transport.AUTO
     output_tuple: bool = True
@@ -390,6 +403,11 @@ class Config:
             raise UsageError(
                 f"buffer of {size} bytes is impossible: it must be a power of two "
                 "from 4096 to 2147483648"
+            )
+        if self.engine is Engine.BCC and self.kernel_btf:
+            raise UsageError(
+                "types come from `kernel_btf` or from the kernel's headers: leave one of "
+                "`kernel_btf` and `engine` out"
             )
         others = self.filter_func or self.backend not in (Backend.AUTO, Backend.TRACEPOINT)
         if self.drops and (others or self.with_tracepoints):

@@ -18,7 +18,17 @@ from ..errors import UsageError
 from ..escape import quote
 from ..facts.conntrack import CtState
 from ..facts.function_sets import matcher
-from .config import PID_MAX, TRACK_ENTRIES, Backend, Config, Mark, Rules, Timestamp, Transport
+from .config import (
+    PID_MAX,
+    TRACK_ENTRIES,
+    Backend,
+    Config,
+    Engine,
+    Mark,
+    Rules,
+    Timestamp,
+    Transport,
+)
 
 
 class Shell(StrEnum):
@@ -397,6 +407,8 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
         Flag("--buffer-size", "SIZE", "buffer_bytes", buffer_bytes,
              "MiB or with K, M, G; up to a power of 2"),
         Flag("--kernel-btf", "FILE", "kernel_btf", str, "BTF for a kernel that carries none"),
+        Flag("--engine", "E", "engine", word(Engine), "auto, libbpf, bcc: types by headers",
+             offers=tuple(Engine)),
         Flag("--filter-kprobe-batch", "N", "kprobe_batch", functions_at_once,
              "of pwru, nothing changes: attaching is one step"),
         Flag("--set-percpu-buf", "N", "percpu_buffer", buffered,

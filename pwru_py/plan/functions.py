@@ -51,7 +51,8 @@ class Plan:
     ``tracepoints``: those that are traced beside functions, which are the targets then. ``tables``:
     functions that run netfilter's tables, where verdicts are read. ``ends``: the function
     that tells where packets end, where no target does; its hits are no events. ``reads``: the one
-    that tells which process reads a datagram, where no tracepoint does.
+    that tells which process reads a datagram, where no tracepoint does. ``sources``: function to
+    how its arguments are known, where the kernel does not tell them itself.
     """
 
     targets: tuple[Target, ...]
@@ -60,6 +61,7 @@ class Plan:
     tables: tuple[str, ...] = ()
     ends: str = ""
     reads: str = ""
+    sources: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     @property
     def shows_ends(self) -> bool:

@@ -66,7 +66,7 @@ class Attached:
         self.reasons = Reasons(
             known.reasons,
             known.subsystems,
-            lambda: (types.btf, *system.module_btfs(types.btf, (), every=True)),
+            lambda: (types.btf, *types.module_btfs((), every=True)),
         )
         self._by_addr = targets_by_addr(self.prepared.plan.targets, probes.ips)
         self.symbolize = stacks.symbolize if stacks else None
@@ -147,12 +147,12 @@ class Attached:
 
     def _btf(self, module: str) -> Btf | None:
         """The kernel's, or that of a module; None where that has none (before 5.11)."""
-        btf = self.prepared.types.btf
+        types = self.prepared.types
         if not module:
-            return btf
-        if not system.has_module_btf(module):
+            return types.btf
+        if types.made or not system.has_module_btf(module):
             return None
-        return next(iter(system.module_btfs(btf, (module,), every=False)), None)
+        return next(iter(types.module_btfs((module,), every=False)), None)
 
     def hits(self) -> int:
         """Runs of the programs at targets and tracepoints, while the kernel counted them."""

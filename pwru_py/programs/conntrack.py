@@ -16,8 +16,8 @@ from .known import KernelTypes
 
 def conntrack_btfs(types: KernelTypes) -> list[Btf]:
     """The kernel's, then the module's where there is one that has any."""
-    with_btf = (MODULE,) if system.has_module_btf(MODULE) else ()
-    return [types.btf, *system.module_btfs(types.btf, with_btf, every=False)]
+    with_btf = (MODULE,) if not types.made and system.has_module_btf(MODULE) else ()
+    return [types.btf, *types.module_btfs(with_btf, every=False)]
 
 
 def find_entry(config: Config, types: KernelTypes) -> EntryLayout:

@@ -12,6 +12,7 @@ from ..attach.tracepoints import attachable
 from ..errors import FeatureUnsupportedError, NotFoundError, PrivilegeError, UsageError
 from ..facts.features import Features
 from ..facts.function_sets import matcher
+from ..facts.header_btf import sources as sources_of
 from ..facts.map_functions import find_map_functions
 from ..facts.return_filter import ReturnFilter
 from ..facts.returned import has_name
@@ -29,7 +30,7 @@ from .attachable import check_symbols, find_attachable, symbol_names
 from .choose import Choice, choices, ftrace_off
 from .conntrack import unjudged
 from .field_expressions import FieldExpressions, check_field_expressions, compile_field_expressions
-from .known import KernelTypes, Known
+from .known import KernelTypes, Known, kernel_types
 from .reads import silent_reads
 from .splice import OUTER, adapt, compile_all, compile_expression
 
@@ -75,10 +76,11 @@ def prepare(config: Config) -> Prepared:
             "as root, or leave `filter_trace_tc` and `filter_trace_xdp` out",
             ("CAP_SYS_ADMIN",),
         )
-    types = KernelTypes(config.kernel_btf)
+    types = kernel_types(config)
     known = types.known()
-    if types.file:
-        check_symbols(known.functions.candidates, types.file)
+    _check_made(config, types)
+    if config.kernel_btf and not types.own:
+        check_symbols(known.functions.candidates, config.kernel_btf)
     _check_return_filter(config, types)
     field_expressions = compile_field_expressions(config, types)
     return _prepare(
@@ -86,12 +88,31 @@ def prepare(config: Config) -> Prepared:
     )
 
 
+def _check_made(config: Config, types: KernelTypes) -> None:
+    """What needs BTF of the kernel's own, or types that no header has."""
+    if not types.made:
+        return
+    needs = {
+        "filter_trace_tc": config.filter_trace_tc,
+        "filter_trace_xdp": config.filter_trace_xdp,
+        "output_bpfmap": config.output_bpfmap,
+        "filter_track_bpf_helpers": config.filter_track_bpf_helpers,
+    }
+    asked = [f"`{name}`" for name, value in needs.items() if value]
+    if asked:
+        raise FeatureUnsupportedError(
+            f"types by the kernel's headers do not do for {' and '.join(asked)}, which need the "
+            "kernel's own BTF: leave them out",
+            feature="BTF",
+        )
+
+
 def _check_return_filter(config: Config, types: KernelTypes) -> None:
     """A name that no value has would match nothing, without a word."""
     name = ReturnFilter.parse(config.filter_return).name if config.filter_return else ""
     if not name or has_name(types.btf, name):
         return
-    modules = system.module_btfs(types.btf, config.kmods, config.all_kmods)
+    modules = types.module_btfs(config.kmods, config.all_kmods)
     if not any(has_name(btf, name) for btf in modules):
         raise UsageError(
             f"`filter_return`: no enum of this kernel has a value {name}, and it is no verdict of "
@@ -120,6 +141,8 @@ def _prepare(
         plan = replace(plan, tables=_table_functions(types))
     if config.journey:
         plan = replace(plan, reads=silent_reads(plan))
+    if types.made:
+        plan = replace(plan, sources=sources_of(types.btf))
     compiled = adapt(expressions, features)
     return Prepared(
         config,
@@ -148,7 +171,7 @@ def _plan(config: Config, types: KernelTypes, known: Known, way: type[Probes]) -
         return plan
     sources = [("", known.functions)]
     if config.kmods or config.all_kmods:
-        modules = system.module_btfs(types.btf, config.kmods, config.all_kmods)
+        modules = types.module_btfs(config.kmods, config.all_kmods)
         sources += module_functions(types.btf, modules)
     probed = find_attachable(
         {(name, module) for module, functions in sources for name in functions.candidates},
@@ -176,7 +199,7 @@ def _with_inside(plan: Plan, config: Config, types: KernelTypes, way: type[Probe
     modules = config.kmods or config.all_kmods
     btfs = [types.btf]
     if modules:
-        btfs += system.module_btfs(types.btf, config.kmods, config.all_kmods)
+        btfs += types.module_btfs(config.kmods, config.all_kmods)
     sources = [
         (btf.name if btf.base is not None else "", find_plain(btf, wanted, helpers | maps.keys()))
         for btf in btfs
@@ -209,7 +232,7 @@ def _tracepoints(
 ) -> Plan:
     found = [*known.tracepoints]
     if config.kmods or config.all_kmods:
-        modules = system.module_btfs(types.btf, config.kmods, config.all_kmods)
+        modules = types.module_btfs(config.kmods, config.all_kmods)
         found += [each for btf in modules for each in find_tracepoints(btf, btf.name)]
     return tracepoint_plan(found, wanted, attachable)
 
@@ -218,7 +241,7 @@ def filter_listing(config: Config) -> str:
     """How the filter becomes a program, as this kernel would get it. Raises FilterError."""
     compiled = compile_all(Config(filter=config.filter)) or {OUTER: compile_expression("")}
     try:
-        features = KernelTypes(config.kernel_btf).known().features
+        features = kernel_types(config).known().features
     except (FeatureUnsupportedError, NotFoundError):
         pass  # without BTF nothing can be traced, but a listing can be had
     else:

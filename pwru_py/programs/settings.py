@@ -229,8 +229,9 @@ def _tables(prepared: Prepared, sites: Mapping[str, Site], warnings: list[str]) 
         return NO_TABLES
     btf = prepared.types.btf
     modules = dict.fromkeys(("x_tables", *(TABLE_FUNCTIONS[name] for name in functions)))
-    with_btf = tuple(filter(system.has_module_btf, modules))
-    layout = find_layout([btf, *system.module_btfs(btf, with_btf, every=False)], functions)
+    made = prepared.types.made
+    with_btf = () if made else tuple(filter(system.has_module_btf, modules))
+    layout = find_layout([btf, *prepared.types.module_btfs(with_btf, every=False)], functions)
     if layout is None:
         warnings.append("what netfilter's tables say is not seen: this kernel does not tell how")
         return NO_TABLES

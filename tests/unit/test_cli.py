@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -197,6 +198,13 @@ def test_list_funcs(kernel: Kernel, run: Run) -> None:
         ["@udp", "0"],
     ]
     assert done.err == "3 functions, 1 skipped\n"
+
+
+def test_list_funcs_says_how_arguments_are_known(kernel: Kernel, run: Run) -> None:
+    kernel.plan = replace(kernel.plan, sources={"ip_rcv": "by the kernel's headers"})
+    done = run("--list-funcs")
+    assert done.lines[1].split(maxsplit=3) == ["ip_rcv", "1", "vmlinux", "by the kernel's headers"]
+    assert done.lines[2].split(maxsplit=3)[3:] == []
 
 
 def test_dumping_a_filter_needs_no_kernel(kernel: Kernel, run: Run) -> None:

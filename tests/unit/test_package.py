@@ -20,8 +20,8 @@ def test_every_name_that_is_promised_is_there(name: str) -> None:
 
 
 def test_no_other_name_is() -> None:
-    with pytest.raises(AttributeError, match="no attribute 'Engine'"):
-        getattr(pwru_py, "Engine")  # noqa: B009
+    with pytest.raises(AttributeError, match="no attribute 'Motor'"):
+        getattr(pwru_py, "Motor")  # noqa: B009
 
 
 def test_every_error_can_be_caught_by_name() -> None:
