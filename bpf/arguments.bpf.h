@@ -97,4 +97,32 @@ static __always_inline bool find_skb(struct pt_regs *ctx, __u64 *skb)
 
 #endif
 
+/*
+ * Can there be an sk_buff? Its memory in order: head, data, tail, end. One that is just being made
+ * has none yet. The device tells nothing: see find_where().
+ */
+static __noinline bool is_skb(__u64 addr)
+{
+	struct sk_buff *skb = (struct sk_buff *)addr;
+	unsigned char *head = FIELD(skb, head), *data = FIELD(skb, data);
+	__u32 tail = FIELD(skb, tail), end = FIELD(skb, end);
+
+	if ((__s64)head >= 0 || data < head) /* kernel memory is in the upper half */
+		return false;
+	return data - head <= tail && tail <= end && FIELD(skb, len) >= FIELD(skb, data_len);
+}
+
+/* The same, if there is one; what is wrong is counted. */
+static __always_inline bool take_skb(struct pt_regs *ctx, __u64 *skb)
+{
+	if (!find_skb(ctx, skb)) {
+		count(COUNT_UNKNOWN);
+		return false;
+	}
+	if (TYPED_LOADS || !cfg.checked || !*skb || is_skb(*skb))
+		return true;
+	count(COUNT_NO_SKB);
+	return false;
+}
+
 #endif

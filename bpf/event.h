@@ -369,6 +369,7 @@ struct config {
 	struct tables tables;
 	struct conntrack conntrack;
 	bool meta;     /* netns, ifindex, mark_mask or a filter of conntrack is set */
+	bool checked;  /* where functions have their sk_buffs is not said by the kernel itself */
 	bool adjacent; /* fields of the sk_buff lie side by side, see headers.bpf.h */
 	bool func_ip;  /* bpf_get_func_ip() tells the function */
 	bool track;
@@ -466,6 +467,7 @@ enum counter {
 	COUNT_UNKNOWN,     /* hits skipped because nobody knows the function's arguments */
 	COUNT_CALLS,       /* of functions whose return is waited for */
 	COUNT_RETURNS,     /* of these, that have returned */
+	COUNT_NO_SKB,      /* hits skipped because what the function got cannot be an sk_buff */
 	COUNT_MAX,
 };
 

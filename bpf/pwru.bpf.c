@@ -85,10 +85,8 @@ static __always_inline void trace_without(struct pt_regs *ctx, __u64 cookie)
 	{                                                   \
 		__u64 addr;                                 \
                                                             \
-		if (find_skb(ctx, &addr))                   \
+		if (take_skb(ctx, &addr))                   \
 			trace_simple(ctx, addr, tag, flat); \
-		else                                        \
-			count(COUNT_UNKNOWN);               \
 		return 0;                                   \
 	}
 
@@ -103,10 +101,8 @@ int trace_skb_any(struct pt_regs *ctx)
 {
 	__u64 addr;
 
-	if (find_skb(ctx, &addr))
+	if (take_skb(ctx, &addr))
 		trace_any(ctx, addr);
-	else
-		count(COUNT_UNKNOWN);
 	return 0;
 }
 
@@ -118,10 +114,8 @@ int trace_inside(struct pt_regs *ctx)
 
 	if (COOKIE_SKB_ARG(cookie) == COOKIE_NO_SKB)
 		trace_without(ctx, cookie);
-	else if (find_skb(ctx, &addr))
+	else if (take_skb(ctx, &addr))
 		trace_around(ctx, addr);
-	else
-		count(COUNT_UNKNOWN);
 	return 0;
 }
 

@@ -56,10 +56,8 @@ static __always_inline bool enter_call(struct pt_regs *ctx)
 
 	if (cfg.inside && COOKIE_SKB_ARG(cookie) == COOKIE_NO_SKB)
 		return emit_inside(ctx, cookie) == EMITTED_CALL;
-	if (!find_skb(ctx, &addr)) {
-		count(COUNT_UNKNOWN);
+	if (!take_skb(ctx, &addr))
 		return false;
-	}
 	if (cfg.inside)
 		return emit_around(ctx, addr) == EMITTED_CALL;
 	verdict = decide(addr, SLOT_FUNCTION);

@@ -375,6 +375,7 @@ class Tracer:
             self.summary.losses = attached.losses()
             self.summary.drops_limited = attached.drops_limited(self.summary.losses)
             self.summary.tagged = attached.tagged()
+            self.summary.unbelieved = attached.unbelieved()
             if self.config.sees_returns:
                 self.summary.unreturned = attached.unreturned()
             if attached.tells_drops:

@@ -228,6 +228,12 @@ _OTHERS: dict[str, Any] = {
                 "type": "integer",
                 "minimum": 0,
             },
+            "unbelieved": {
+                "description": "Hits that are not shown, as what the function got can be no "
+                "sk_buff; where types come from the kernel's headers.",
+                "type": "integer",
+                "minimum": 0,
+            },
             "silent": {
                 "description": "With --drops: counters of the namespace that tell of losses which "
                 "are no drops to the kernel, of all packets there, to how much they rose.",
@@ -280,6 +286,7 @@ _OTHERS: dict[str, Any] = {
             "replies",
             "closings",
             "tagged",
+            "unbelieved",
             "silent",
             "unreturned",
             "losses",

@@ -76,6 +76,9 @@ def summary_lines(summary: Summary, *, seen: bool = True) -> list[str]:
         lines.append(
             f"tagged: {hits} matched but for a VLAN tag: try 'vlan and (...)', as in tcpdump"
         )
+    if summary.unbelieved:
+        hits = plural(summary.unbelieved, "hit")
+        lines.append(f"not believed: {hits}, for what the function got can be no sk_buff")
     if summary.failed:
         failed, tried = plural(summary.failed, "function"), summary.attached + summary.failed
         lines.append(f"not attached: {failed} of {tried} (see --debug)")

@@ -136,6 +136,10 @@ class Attached:
         """Hits that match but for their VLAN tag."""
         return self._loaded.counters.per_cpu_sum(contract.COUNT_TAGGED)
 
+    def unbelieved(self) -> int:
+        """Hits that are not shown, as what the function got cannot be an sk_buff."""
+        return self._loaded.counters.per_cpu_sum(contract.COUNT_NO_SKB)
+
     def unreturned(self) -> int:
         """Calls of functions whose returns are waited for."""
         read = self._loaded.counters.per_cpu_sum

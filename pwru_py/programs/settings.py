@@ -60,6 +60,7 @@ def make_settings(
         filter=_needs(compiled.get(OUTER)),
         inner_l2=_needs(compiled.get(INNER_L2)),
         inner_l3=_needs(compiled.get(INNER_L3)),
+        checked=prepared.types.made,
         adjacent=features.adjacent,
         func_ip=prepared.way.func_ip,
         track=config.follows,

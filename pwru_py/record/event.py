@@ -438,8 +438,10 @@ class Summary:
     drops that may be the last packets of TCP connections, which TIME-WAIT takes in. ``pieces``:
     sk_buffs that were freed in a list and may be drops, or fragments of packets that arrived: this
     kernel does not tell. ``tagged``: hits that matched but for a VLAN tag, which moves all behind
-    it (of a session with a pcap filter alone). ``silent``: of a session with ``drops``, counters of
-    its namespace that tell of losses which are no drops, whatever the filter: name to how much they
+    it (of a session with a pcap filter alone). ``unbelieved``: hits that are not shown, as what the
+    function got can be no sk_buff; where types come from headers. ``silent``: of a session with
+    ``drops``, counters of its namespace that tell of losses which are no drops, whatever the
+    filter: name to how much they
     rose. ``unreturned``: functions that were entered and not seen to return, as they are under way
     or the kernel skipped the probe; None where returns are not traced. ``attached``, ``failed``:
     functions.
@@ -455,6 +457,7 @@ class Summary:
     replies: int = 0
     closings: int = 0
     tagged: int = 0
+    unbelieved: int = 0
     silent: dict[str, int] = field(default_factory=dict)
     unreturned: int | None = None
     losses: Losses = Losses()

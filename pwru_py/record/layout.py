@@ -166,6 +166,7 @@ class KernelConfig:
     inner_l3: FilterNeeds = FilterNeeds()
     tables: TableLayout = NO_TABLES
     conntrack: ConntrackSettings = ConntrackSettings()
+    checked: bool = False
     adjacent: bool = False
     func_ip: bool = False
     track: bool = False

@@ -144,6 +144,9 @@ class FakeAttached:
     def tagged(self) -> int:
         return 0
 
+    def unbelieved(self) -> int:
+        return 0
+
     def losses(self) -> Losses:
         return self.kernel.losses
 

@@ -64,6 +64,8 @@ def test_notice_names_every_loss_in_one_line() -> None:
 
 
 def test_what_only_a_tag_keeps_away_is_said() -> None:
+    (line,) = [line for line in summary_lines(Summary(unbelieved=1)) if "believed" in line]
+    assert line.startswith("not believed: 1 hit, for what the function got can be no sk_buff")
     (line,) = [line for line in summary_lines(Summary(tagged=2)) if "VLAN" in line]
     assert line.startswith("tagged: 2 hits matched but for a VLAN tag")
 
