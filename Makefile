@@ -9,7 +9,7 @@ PACKAGES := $(shell grep -v '^\#' debian-packages.txt)
 BPF := pwru_py/bpf/places.txt
 C_FILES = $(shell find bpf bench tests -name '*.[ch]')
 
-.PHONY: demo test quick lint format unit kernel every-kernel soak wheel bench generated clean
+.PHONY: demo test quick lint format unit kernel bcc-test every-kernel soak wheel bench generated clean
 
 demo: $(BPF)
 	$(BIN)/python -m demo
@@ -36,6 +36,10 @@ every-kernel: $(BPF)
 # Kills, floods and an hour of load on each kernel: some five hours.
 soak: $(BPF)
 	PWRU_SOAK=1 $(BIN)/pytest -q -n 2 --dist loadgroup --timeout 7200 tests/kernel/test_trial.py tests/kernel/test_verifier.py
+
+# Types by BCC and kernels' headers; a part of `make test`.
+bcc-test: $(BPF)
+	$(BIN)/pytest -q tests/unit/test_headers.py tests/kernel/test_headers.py tests/kernel/test_without_btf.py
 
 lint: $(BPF)
 	$(BIN)/ruff check .
