@@ -169,6 +169,7 @@ def _list_functions(tracer: Tracer) -> int:
     from .facts.tables import TABLE_FUNCTIONS
     from .output.summary import plural
 
+    _say_compiling(tracer)
     plan = tracer.plan()
     if not plan.targets and not plan.skipped:
         raise tracer.nothing_to_trace()
@@ -276,6 +277,7 @@ def _trace(
     from .output.summary import plural
     from .signals import Signals
 
+    _say_compiling(tracer)
     tracer.plan()  # it attaches nothing and may take a while: a signal still ends it at once
     sink = _sink(tracer, options, stream)
     advisor = _advisor(options)
@@ -463,6 +465,11 @@ def _pump(
         if advisor is not None:
             advisor.see(batch)
         sink.losses(tracer.summary.losses)
+
+
+def _say_compiling(tracer: Tracer) -> None:
+    if tracer.compiles_types():
+        _warn(["BCC compiles the kernel's types by its headers, once, for some seconds"])
 
 
 def _say_detaching(tracer: Tracer) -> None:

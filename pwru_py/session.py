@@ -30,6 +30,7 @@ from .packets.steps import ClockSteps
 from .packets.verdicts import Verdicts
 from .plan.functions import Plan
 from .programs.attached import Attached
+from .programs.known import kernel_types
 from .programs.prepare import Prepared, prepare
 from .programs.start import start
 from .record.decode import Decoder, DropRules, Names
@@ -96,6 +97,10 @@ class Tracer:
         self._lock = threading.Lock()
 
     # Life
+
+    def compiles_types(self) -> bool:
+        """Whether ``plan()`` has the kernel's types compiled first, which takes seconds, once."""
+        return self._prepared is None and kernel_types(self.config).compiles
 
     def plan(self) -> Plan:
         """What would be, or is, attached. Needs to read BTF and tracefs, attaches nothing."""

@@ -129,6 +129,13 @@ class KernelTypes:
             self._made = self._kept() or self._make(self._source)
         return self._made
 
+    @property
+    def compiles(self) -> bool:
+        """Whether a compiler is run for them first, which takes seconds."""
+        if self._source is None or self._made is not None:
+            return False
+        return not self._kept() and not self._source.missing()
+
     def _kept(self) -> bytes:
         note = self.notes.load(_MADE)
         try:

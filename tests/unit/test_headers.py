@@ -221,13 +221,15 @@ class FakeSource:
 
 def test_what_was_made_is_kept() -> None:
     notes, source = FakeNotes(), FakeSource()
-    for _ in range(2):
+    for first in (True, False):
         types = KernelTypes(source=source)
         types.notes = cast(Notes, notes)
+        assert types.compiles is first
         assert [*types.known().functions.candidates] == ["ip_rcv"]
         assert not types.own
         assert not types.known().features.typed_task
         assert Btf(Path(types.file).read_bytes()).function("ip_rcv")
+        assert not types.compiles
     assert source.asked == 1
     source.lacks = ["python3-bpfcc"]  # needed no more
     types = KernelTypes(source=source)
@@ -266,6 +268,7 @@ def test_what_to_install_is_told_in_a_line() -> None:
     source.lacks = ["python3-bpfcc", "linux-headers-5.4.0"]
     types = KernelTypes(source=source)
     types.notes = cast(Notes, FakeNotes())
+    assert not types.compiles
     with pytest.raises(
         FeatureUnsupportedError, match=r"install python3-bpfcc linux-headers-5\.4\.0; or give"
     ):
