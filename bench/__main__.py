@@ -18,7 +18,19 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench import drops, filter, flood, growth, journey, kprobes, options, rules, stacks, start
+from bench import (
+    drops,
+    engine,
+    filter,
+    flood,
+    growth,
+    journey,
+    kprobes,
+    options,
+    rules,
+    stacks,
+    start,
+)
 from bench.picture import draw
 from bench.table import Row, markdown
 from bench.tools import Tool, peer, pwru_py
@@ -40,6 +52,7 @@ QUESTIONS = {
     "journey": journey.QUESTION,
     "options": options.QUESTION,
     "rules": rules.QUESTION,
+    "engine": engine.QUESTION,
 }
 HEAD = """\
 # pwru-py beside pwru

@@ -13,18 +13,12 @@ from pwru_py.facts import header_btf
 from pwru_py.facts.skb_functions import WITH_SKB
 from tests.kernel.lab import Lab
 from tests.kernel.test_refusals import HIDE_BTF, warnings
-from tests.vm.headers import own_and_made
+from tests.vm.headers import keep_made, own_and_made
 
 HIDDEN = "unshare -m bash /tmp/hide.sh pwru-py"
 WRONG = "ip_finish_output2"
 FUNCTIONS = f"ip_rcv|ip_output|icmp_rcv|__udp4_lib_rcv|arp_rcv|kfree_skb(_reason)?|{WRONG}"
 BY_HEADERS = "by the kernel's headers"
-KEEP = """
-from base64 import b64encode
-from pwru_py.kernel.notes import Notes
-made = open("/run/made", "rb").read()
-Notes(kind="-made").save("btf", {"btf": b64encode(made).decode()})
-"""
 
 
 @pytest.mark.kernels("5.10", "6.1")
@@ -38,10 +32,7 @@ def test_a_kernel_without_btf(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None
     wrong = {1: f"{WITH_SKB[1]} {WRONG}", 3: " ".join(right)}
     monkeypatch.setattr(header_btf, "WITH_SKB", WITH_SKB | wrong)
     _own, made = own_and_made(lab.kernel)
-    lab.guest.write_file("/run/made", made)
-    lab.guest.write_file("/run/keep.py", KEEP.encode())
-    done = lab.run("python /run/keep.py")
-    assert done.rc == 0, done.stderr
+    keep_made(lab.guest, made)
 
     listed = lab.run(f"exec {HIDDEN} --list-funcs --filter-func '{FUNCTIONS}'")
     assert listed.rc == 0, listed.stderr

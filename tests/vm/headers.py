@@ -12,10 +12,17 @@ from pathlib import Path
 from pwru_py.facts.btf import Btf
 from pwru_py.kernel.headers import HeaderTypes
 from tests.vm.archive import Suite
+from tests.vm.guest import Guest
 from tests.vm.kernels import Kernel, fetch, lab_directory, locked
 from tests.vm.vmlinux import own_btf
 
 _BCC = ("python3-bpfcc", "libbpfcc")
+_KEEP = """
+from base64 import b64encode
+from pwru_py.kernel.notes import Notes
+made = open("/run/made", "rb").read()
+Notes(kind="-made").save("btf", {"btf": b64encode(made).decode()})
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +96,16 @@ def own_and_made(name: str) -> tuple[bytes, bytes]:
     own = own_btf(kernel)
     symbols = {function.name for function in Btf(own).functions()}
     return own, source.compiled(source.functions() & symbols, symbols)
+
+
+def keep_made(guest: Guest, made: bytes) -> None:
+    """Types for a guest's kernel, where its first start would keep them: there it takes minutes.
+
+    Raises GuestCommandError.
+    """
+    guest.write_file("/run/made", made)
+    guest.write_file("/run/keep.py", _KEEP.encode())
+    guest.run("python /run/keep.py", check=True)
 
 
 def _unpack(suite: Suite, wanted: Mapping[str, str], root: Path) -> None:
