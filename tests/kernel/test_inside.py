@@ -82,3 +82,20 @@ def test_the_reply_is_made_within_the_request(traces: dict[str, Trace]) -> None:
     alone = traces["entries"].events
     assert alone
     assert {event["tuple"]["daddr"] for event in alone} == {"10.1.0.2"}
+
+
+@pytest.mark.representative("6.1", "newest")  # thousands of single kprobes take 100 s on 5.10
+def test_all_of_networking_inside(lab: Lab) -> None:
+    """``@inside``: what the packet's functions call, by what it does and by no list."""
+    inside = ("--filter-func", FUNCS, "--filter-non-skb-funcs", "@inside")
+    with lab.tracing(*inside, "icmp[0] = 8") as tracing:
+        lab.inside("a", f"bash -c '{OTHERS}'; ping -c1 -W5 10.1.0.2")
+    assert tracing.trace is not None
+    events = tracing.trace.events
+    assert {event["packet"] for event in events} == {events[0]["packet"]}
+    assert {event["tuple"]["daddr"] for event in events} == {"10.1.0.2"}
+    assert "bash" not in {event["process"].partition(":")[0] for event in events}
+    called = {event["func"] for event in events if event["inside"]}
+    assert {PLAIN, "icmp_push_reply", "fib_lookup_good_nhc"} <= called
+    # Without an argument of networking's; and the device's own, which no packet's function calls.
+    assert called.isdisjoint({"kmem_cache_alloc", "kfree", "vfs_write", "tcp_sendmsg"})

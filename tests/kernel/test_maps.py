@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``--output-bpfmap``: keys and values of the maps that BPF programs work on."""
+"""``--output-bpfmap``, ``--filter-track-bpf-helpers``: what BPF programs work on and call."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.kernel.lab import PWRU, Lab
+from tests.kernel.lab import PWRU, Lab, Trace
 
 _SOURCE = Path(__file__).parent / "inside" / "maps.bpf.c"
 _BUILD = """
@@ -33,20 +33,35 @@ def _told(records: list[dict[str, Any]], kind: str, name: str) -> list[tuple[str
     ]
 
 
+def _check_helpers(trace: Trace) -> None:
+    """The program reads a byte of each packet: of those that match it is told, of others not."""
+    assert all(event["tuple"]["icmp"]["type"] == 8 for event in trace.events)
+    read = [event for event in trace.events if event["func"] == "bpf_skb_load_bytes"]
+    assert len(read) == 2, "each once"
+    assert len({event["packet"] for event in read}) == 2
+    assert all(event["inside"] for event in read)
+    functions = {event["func"] for event in trace.events if event["inside"]}
+    assert all(each.startswith("bpf_") for each in functions), functions
+
+
 @pytest.mark.representative("5.10", "newest")
 def test_what_a_program_asks_and_finds(lab: Lab) -> None:
     lab.guest.write_file("/tmp/maps.c", _SOURCE.read_bytes())
     made = lab.run(_BUILD)
     assert made.rc == 0, made.stderr
-    flags = ("--output-bpfmap", "--filter-func", "tcf_classify|cls_bpf_classify|dev_queue_xmit.*")
+    runs = ("--filter-func", "tcf_classify|cls_bpf_classify|dev_queue_xmit.*", "icmp[0] == 8")
     try:
-        with lab.tracing(*flags, "icmp[0] == 8") as tracing:
+        with lab.tracing("--output-bpfmap", *runs) as tracing:
             # The program works on its maps for the others, too.
             lab.inside("a", "ping -m7 -c1 -W5 10.1.0.2; ping -m8 -6 -c1 -W5 fd00:1::2")
             lab.inside("a", "ping -m7 -c1 -W5 10.1.0.2")
+        with lab.tracing("--filter-track-bpf-helpers", *runs) as helpers:
+            lab.inside("a", "ping -c2 -i0.2 -W5 10.1.0.2; ping -6 -c1 -W5 fd00:1::2")
     finally:
         lab.run(_CLEAN)
     assert tracing.trace is not None
+    assert helpers.trace is not None
+    _check_helpers(helpers.trace)
     records = [each for each in tracing.trace.records if each["type"] in ("event", "return")]
     assert all(each["tuple"]["icmp"]["type"] == 8 for each in records)
     assert not any(each["bpf_map"] for each in records if not each["inside"])

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
-/* Works on a map of each kind for every packet, and lets it pass. */
+/* Works on a map of each kind for every packet, reads a byte of it, and lets it pass. */
 #include <linux/bpf.h>
 #include <linux/pkt_cls.h>
 #include <bpf/bpf_helpers.h>
@@ -49,6 +49,7 @@ SEC("tc/maps")
 int program_with_maps(struct __sk_buff *skb)
 {
 	__u32 zero = 0, key = skb->mark, pushed = 0x44332211, popped = 0;
+	__u8 byte;
 	__u64 value = 0x8877665544332211, network = 8 | (__u64)skb->mark << 32; /* a byte */
 	void *large = bpf_map_lookup_elem(&filled, &zero);
 
@@ -62,6 +63,7 @@ int program_with_maps(struct __sk_buff *skb)
 	bpf_map_push_elem(&waiting, &pushed, BPF_EXIST);
 	bpf_map_pop_elem(&waiting, &popped);
 	bpf_map_delete_elem(&large_ones, &key);
+	bpf_skb_load_bytes(skb, 0, &byte, sizeof(byte));
 	return TC_ACT_UNSPEC;
 }
 
