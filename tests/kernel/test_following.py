@@ -89,6 +89,26 @@ def test_tcp_drops_have_a_namespace(pair: Lab, more: list[str]) -> None:
     assert {event["netns"] for event in handled} == {pair.inode("g")}
 
 
+@pytest.mark.representative("5.10", "newest")
+def test_packets_that_give_way_are_counted(pair: Lab) -> None:
+    """Forty lie in a socket that nobody reads; there is room for eight."""
+    hold = "import socket, time; s = socket.socket(2, 2); s.bind(('10.8.0.2', 4001)); "
+    hold += "open('/tmp/held', 'w'); time.sleep(99)"
+    holder = pair.guest.start(f'exec ip netns exec g python3 -I -S -c "{hold}"')
+    pair.guest.wait_file("/tmp/held", 30)
+    send = "import socket; s = socket.socket(2, 2); "
+    send += "[s.sendto(b'x', ('10.8.0.2', 4001)) for n in range(40)]"
+    room = ("--track-size", "8", "--filter-track-skb", "--filter-func", "ip_rcv|kfree_skbmem")
+    with pair.tracing(*room, "udp dst port 4001") as tracing:
+        pair.inside("f", f'python3 -I -S -c "{send}"')
+    holder.stop()
+    assert tracing.trace is not None
+    assert tracing.trace.functions.count("ip_rcv") == 40
+    gone = tracing.trace.summary["losses"]["track_full"]
+    assert 32 <= gone <= 40
+    assert f"not followed: {gone} packets, too many at once" in tracing.trace.stderr
+
+
 def test_fragments_are_followed(pair: Lab) -> None:
     rule = "add table ip r; add chain ip r p { type filter hook prerouting priority -500; }; "
     rule += "add rule ip r p ip frag-off & 0x1fff != 0 counter drop"

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``--filter-pid``, ``--output-owner``: of two processes that ask a server, one's packets."""
+"""``--filter-pid``, ``-comm``, ``-cgroup``, ``--output-owner``: packets of some, not of others."""
 
 from __future__ import annotations
 
 import shlex
+
+import pytest
 
 from tests.kernel.lab import FEW_FUNCTIONS, PWRU, Lab
 
@@ -121,3 +123,28 @@ def test_a_server_that_is_sent_to(lab: Lab) -> None:
     takers = [e["owner"] for e in begins if e["func"] == "tcp_v4_do_rcv"]
     takers += [e["owner"] for e in came if e["func"] == "__udp_enqueue_schedule_skb"]
     assert {each["comm"] for each in takers} == {"owner-sink"}
+
+
+_GROUP = "/sys/fs/cgroup/owners"
+
+
+@pytest.mark.representative("5.10", "newest")
+def test_a_control_group_and_no_process_outside(lab: Lab) -> None:
+    ping = "exec ip netns exec a ping -c1 -W5 10.1.0.2"
+    try:
+        assert lab.run(f"mkdir -p {_GROUP}/below").rc == 0
+        arguments = ("--filter-cgroup", _GROUP, "--filter-func", FEW_FUNCTIONS, "icmp")
+        with lab.tracing(*arguments) as tracing:
+            assert lab.run(ping).rc == 0
+            assert lab.run(f"echo $$ > {_GROUP}/below/cgroup.procs; {ping}").rc == 0
+            assert lab.run(ping).rc == 0
+    finally:
+        lab.run(f"rmdir {_GROUP}/below {_GROUP}")
+    assert tracing.trace is not None
+    echoes = {(e["tuple"]["icmp"]["id"], e["tuple"]["icmp"]["type"]) for e in tracing.trace.events}
+    assert len({one for one, _ in echoes}) == 1, "of three pings one"
+    assert {kind for _, kind in echoes} == {8, 0}, "both ways"
+    missing = lab.run(f"{PWRU} --filter-cgroup {_GROUP}")
+    assert missing.rc == 1
+    assert missing.stderr.count("\n") == 1
+    assert _GROUP in missing.stderr
