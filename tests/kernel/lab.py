@@ -33,6 +33,15 @@ MODULE_BTF = ("6.1", "6.12", "newest")
 
 PWRU = str(Path(sys.executable).parent / "pwru-py")
 
+# What a tracer runs, and what it imports while it does. Others that an option wants it imports
+# itself.
+ENTRY = "pwru_py.__main__:run"
+MODULES = (
+    *("pwru_py.cli", "pwru_py.session", "pwru_py.signals", "pwru_py.empty.watch"),
+    *("pwru_py.output.jsonl", "pwru_py.output.summary", "pwru_py.kernel.rtnetlink"),
+    *("pwru_filters", "pcapy", "json", "atexit", "datetime", "pwru_py.kernel.capabilities"),
+)
+
 # What a test of a slow backend attaches: single kprobes cost tens of milliseconds each.
 FEW_FUNCTIONS = "|".join(
     (
@@ -182,9 +191,12 @@ class Lab:
 
     def start(self, *arguments: str, netns: str = "", through: str = PWRU) -> Tracing:
         """A tracer that is about to attach; ``through``: the words that start it."""
-        command = " ".join((through, *map(shlex.quote, arguments)))
-        enter = f"ip netns exec {netns} " if netns else ""
-        process = self.guest.start(f"exec {enter}{command}")
+        if through == PWRU and not netns:
+            process = self.guest.call(ENTRY, [PWRU, *arguments], MODULES)
+        else:
+            command = " ".join((through, *map(shlex.quote, arguments)))
+            enter = f"ip netns exec {netns} " if netns else ""
+            process = self.guest.start(f"exec {enter}{command}")
         self._started.append(process)
         return Tracing(self.guest, process)
 

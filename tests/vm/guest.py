@@ -164,6 +164,21 @@ class Guest:
         """Run `bash -c cmd` in the background, in a session of its own."""
         return GuestProcess(self, self.ask("start", cmd=cmd, env={**self._env, **(env or {})}))
 
+    def call(self, function: str, argv: Sequence[str], modules: Sequence[str]) -> GuestProcess:
+        """Run `module:function` in the background, in a copy of a process that has `modules`.
+
+        As if `argv` had been started, in a session of its own, but nothing is imported again.
+        """
+        started = self.ask(
+            "start",
+            call=function,
+            argv=[sys.executable, *argv],
+            modules=[function.partition(":")[0], *modules],
+            path=[os.path.abspath(each) for each in sys.path],
+            env=self._env,
+        )
+        return GuestProcess(self, started)
+
     def wait_file(self, path: str, timeout: float = 60.0, *, containing: str = "") -> None:
         """Until `path` exists in the guest, and holds the text `containing`."""
         answer = self.ask("wait_file", timeout, path=path, containing=containing.encode())
