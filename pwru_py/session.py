@@ -9,6 +9,7 @@ import time
 import warnings
 import weakref
 from collections.abc import Iterator
+from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -30,7 +31,7 @@ from .packets.steps import ClockSteps
 from .packets.verdicts import Verdicts
 from .plan.functions import Plan
 from .programs.attached import Attached
-from .programs.known import kernel_types
+from .programs.known import KernelTypes, kernel_types
 from .programs.prepare import Prepared, prepare
 from .programs.start import start
 from .record.decode import Decoder, DropRules, Names
@@ -100,12 +101,16 @@ class Tracer:
 
     def compiles_types(self) -> bool:
         """Whether ``plan()`` has the kernel's types compiled first, which takes seconds, once."""
-        return self._prepared is None and kernel_types(self.config).compiles
+        return self._prepared is None and self._types.compiles
+
+    @cached_property
+    def _types(self) -> KernelTypes:
+        return kernel_types(self.config)
 
     def plan(self) -> Plan:
         """What would be, or is, attached. Needs to read BTF and tracefs, attaches nothing."""
         if self._prepared is None:
-            self._prepared = prepare(self.config)
+            self._prepared = prepare(self.config, self._types)
         return self._prepared.plan
 
     def __enter__(self) -> Tracer:

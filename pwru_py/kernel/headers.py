@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 
 from ..errors import FeatureUnsupportedError
@@ -66,7 +67,6 @@ class HeaderTypes:
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self._pythons = pythons or _pythons()
-        self._python: Sequence[str] | None = None  # that has BCC
         self._release = os.uname().release
         self._include = _include(f"/lib/modules/{self._release}") if include is None else include
         self._environment = {**os.environ, **_NOTHING_FREED, **(environment or {})}
@@ -75,7 +75,7 @@ class HeaderTypes:
         """Packages that are not here, by the names that Debian gives to them."""
         there = bool(self._include) or os.path.exists(_IN_MEMORY)
         headers = [] if there else [f"linux-headers-{self._release}"]
-        return headers if self._with_bcc() else [PACKAGE, *headers]
+        return headers if self._with_bcc else [PACKAGE, *headers]
 
     def raw(self) -> bytes:
         """The BTF. Raises FeatureUnsupportedError."""
@@ -110,19 +110,19 @@ class HeaderTypes:
             structures |= named_structures(text)
         return names - structures
 
+    @cached_property
     def _with_bcc(self) -> Sequence[str] | None:
-        for python in self._pythons if self._python is None else ():
+        """The first that has it; asking starts a Python."""
+        for python in self._pythons:
             try:
-                done = self._run([*python, _SCRIPT])
+                if self._run([*python, _SCRIPT]).returncode == 0:
+                    return python
             except OSError:
                 continue
-            if done.returncode == 0:
-                self._python = python
-                break
-        return self._python
+        return None
 
     def _compile(self, text: str) -> subprocess.CompletedProcess[bytes]:
-        python = self._with_bcc()
+        python = self._with_bcc
         if python is None:
             raise FeatureUnsupportedError(f"cannot run BCC: install {PACKAGE}", feature="BCC")
         return self._run([*python, _SCRIPT, PROBE], text)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from functools import cached_property
 from typing import Any, Protocol
 
 from ..errors import FeatureUnsupportedError
@@ -126,7 +127,7 @@ class KernelTypes:
         if self._source is None:
             return system.file_btf(self._path)
         if self._made is None:
-            self._made = self._kept() or self._make(self._source)
+            self._made = self._kept or self._make(self._source)
         return self._made
 
     @property
@@ -134,8 +135,9 @@ class KernelTypes:
         """Whether a compiler is run for them first, which takes seconds."""
         if self._source is None or self._made is not None:
             return False
-        return not self._kept() and not self._source.missing()
+        return not self._kept and not self._source.missing()
 
+    @cached_property
     def _kept(self) -> bytes:
         note = self.notes.load(_MADE)
         try:

@@ -65,8 +65,11 @@ class Prepared:
         return self.choice.way
 
 
-def prepare(config: Config) -> Prepared:
-    """Reads the system and makes the plan. Raises a PwruError when tracing is impossible."""
+def prepare(config: Config, types: KernelTypes | None = None) -> Prepared:
+    """Reads the system and makes the plan. Raises a PwruError when tracing is impossible.
+
+    ``types``: those of ``kernel_types(config)``, where they have been asked something before.
+    """
     expressions = compile_all(config)  # a wrong expression needs no root to be told
     check_field_expressions(config)
     system.check_privileges()
@@ -76,7 +79,7 @@ def prepare(config: Config) -> Prepared:
             "as root, or leave `filter_trace_tc` and `filter_trace_xdp` out",
             ("CAP_SYS_ADMIN",),
         )
-    types = kernel_types(config)
+    types = types or kernel_types(config)
     known = types.known()
     _check_made(config, types)
     if config.kernel_btf and not types.own:

@@ -21,6 +21,7 @@ from pwru_py.kernel.wake import Wake
 from pwru_py.options.config import Config
 from pwru_py.plan.functions import Plan, Skipped, Target
 from pwru_py.programs.field_expressions import FieldExpressions
+from pwru_py.programs.known import KernelTypes
 from pwru_py.programs.splice import compile_all
 from pwru_py.record import contract, layout
 from pwru_py.record.details import NO_SHAPES
@@ -162,7 +163,7 @@ class FakeAttached:
 def install(kernel: Kernel) -> dict[str, Any]:
     """What to put in place of the same names in ``pwru_py.session``."""
 
-    def prepare(config: Config) -> Any:
+    def prepare(config: Config, types: KernelTypes) -> Any:
         compile_all(config)
         kernel.step("prepare")
         return SimpleNamespace(

@@ -10,10 +10,12 @@ import subprocess
 import sys
 import tarfile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
+from pwru_py import Tracer, session
 from pwru_py.errors import FeatureUnsupportedError, UsageError
 from pwru_py.facts.btf import Btf, Kind, raw_btf
 from pwru_py.facts.features import Features
@@ -151,12 +153,12 @@ sys.exit(status)
 
 
 class FakeBcc:
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, status: int = 0) -> None:
         self.folder = folder
+        (folder / "include" / "linux").mkdir(parents=True)
         (folder / "fake.py").write_text(FAKE)
         (folder / "btf").write_bytes(compiled())
-        (folder / "has_bcc").write_text("0")
-        (folder / "include" / "linux").mkdir(parents=True)
+        (folder / "has_bcc").write_text(str(status))
         (folder / "include" / "linux" / "skbuff.h").write_text(HEADER)
         self.types = HeaderTypes(
             [[sys.executable, str(folder / "fake.py")]], str(folder / "include")
@@ -195,10 +197,10 @@ def test_what_cannot_be_compiled(bcc: FakeBcc) -> None:
 
 
 def test_packages_that_are_missing(bcc: FakeBcc, monkeypatch: pytest.MonkeyPatch) -> None:
-    (bcc.folder / "has_bcc").write_text(str(bcc_object.NO_BCC))
-    assert bcc.types.missing() == ["python3-bpfcc"]
-    (bcc.folder / "has_bcc").write_text("0")
     assert bcc.types.missing() == []
+    (bcc.folder / "has_bcc").write_text(str(bcc_object.NO_BCC))
+    assert bcc.types.missing() == [], "asked once"
+    assert FakeBcc(bcc.folder / "without", bcc_object.NO_BCC).types.missing() == ["python3-bpfcc"]
     monkeypatch.setattr(headers, "_IN_MEMORY", "/nonexistent")
     nothing = HeaderTypes([["/nonexistent"]], "")
     assert [name.split("-")[0] for name in nothing.missing()] == ["python3", "linux"]
@@ -223,6 +225,7 @@ def test_what_was_made_is_kept() -> None:
     notes, source = FakeNotes(), FakeSource()
     for first in (True, False):
         types = KernelTypes(source=source)
+        notes.loads = 0
         types.notes = cast(Notes, notes)
         assert types.compiles is first
         assert [*types.known().functions.candidates] == ["ip_rcv"]
@@ -230,6 +233,7 @@ def test_what_was_made_is_kept() -> None:
         assert not types.known().features.typed_task
         assert Btf(Path(types.file).read_bytes()).function("ip_rcv")
         assert not types.compiles
+        assert notes.loads == 1, "they are long"
     assert source.asked == 1
     source.lacks = ["python3-bpfcc"]  # needed no more
     types = KernelTypes(source=source)
@@ -241,6 +245,29 @@ def test_what_was_made_is_kept() -> None:
     types.notes = cast(Notes, notes)
     assert types.btf.function("ip_rcv")
     assert source.asked == 2
+
+
+def test_a_session_has_its_types_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are asked whether they will take long, and then for all that they know."""
+    source = FakeSource()
+    asked: list[Config] = []
+
+    def types_of(config: Config) -> KernelTypes:
+        asked.append(config)
+        types = KernelTypes(source=source)
+        types.notes = cast(Notes, FakeNotes())
+        return types
+
+    def prepare(config: Config, types: KernelTypes) -> SimpleNamespace:
+        return SimpleNamespace(plan=types.known())
+
+    monkeypatch.setattr(session, "kernel_types", types_of)
+    monkeypatch.setattr(session, "prepare", prepare)
+    tracer = Tracer(Config(engine=Engine.BCC))
+    assert tracer.compiles_types()
+    tracer.plan()
+    assert not tracer.compiles_types()
+    assert (len(asked), source.asked) == (1, 1)
 
 
 def test_modules_have_no_types_there(monkeypatch: pytest.MonkeyPatch) -> None:

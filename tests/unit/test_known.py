@@ -37,7 +37,10 @@ KNOWN = Known(
 class FakeNotes(dict[str, Any]):
     """In memory, as JSON would give them back."""
 
+    loads = 0
+
     def load(self, name: str) -> dict[str, Any] | None:
+        self.loads += 1
         return self.get(name)
 
     def save(self, name: str, note: dict[str, Any]) -> None:
