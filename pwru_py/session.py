@@ -451,7 +451,12 @@ class Tracer:
             return f"cannot trace {first.name}: {first.why}; see `plan` for what can be traced"
         if not pattern:
             return f"found no {what} that takes an sk_buff and can be traced: see `plan`"
-        return (
-            f"no {what} that takes an sk_buff matches {quote(pattern)} "
-            "(the whole name must match): see `plan`, or name its module in `kmods`"
+        no_match = (
+            f"no {what} that takes an sk_buff matches {quote(pattern)} (the whole name must match)"
         )
+        if self._types.made:
+            return (
+                f"{no_match}, of those that the kernel's headers or our list tell of: see `plan`, "
+                "or give a file with BTF for exactly this kernel as `kernel_btf`"
+            )
+        return f"{no_match}: see `plan`, or name its module in `kmods`"

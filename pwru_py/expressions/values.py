@@ -8,6 +8,7 @@ from typing import NoReturn
 
 from ..escape import quote
 from ..facts.btf import Btf, TypeId
+from ..facts.header_types import BTF_NAME
 from . import shapes, syntax, tree
 from .arithmetic import calculate, complement
 from .constants import CONSTANTS
@@ -40,9 +41,16 @@ class Values:
         self.text = text
         self._root = root
         self.shapes = Shapes(btf)
+        self._btf = btf
 
     def fail(self, at: syntax.Typed, what: str) -> NoReturn:
         wrong(self.text, at.at, what)
+
+    @property
+    def _described(self) -> str:
+        if self._btf.name != BTF_NAME:
+            return "the kernel's BTF describes"
+        return f"{BTF_NAME} describe: a file with BTF for exactly this kernel (`kernel_btf`) may"
 
     def number(self, typed: syntax.Typed, found: Operand) -> tree.Value:
         """The value of what has one: a number, a pointer, where an array begins."""
@@ -107,7 +115,7 @@ class Values:
         struct = self.shapes.target(base.shape) if isinstance(base.shape, Pointer) else base.shape
         if not isinstance(struct, Struct):
             what = getattr(struct, "name", "") or "this"
-            self.fail(typed, f"{what} has no members that the kernel's BTF describes")
+            self.fail(typed, f"{what} has no members that {self._described}")
         place = tree.Place(self.number(typed.base, base), 0) if pointer else base.place
         found = self.shapes.member(struct, typed.name)
         if found is None or place is None:

@@ -14,6 +14,8 @@ from collections.abc import Iterable
 
 from .skb_functions import WITH_REASON, WITH_SKB
 
+BTF_NAME = "the kernel's headers"
+"""Of the BTF that comes of it, for messages."""
 PROBE = "pwru_types"
 """The function's name: by it the object file is known."""
 FUNCTIONS = "pwru_functions"

@@ -15,8 +15,12 @@ from ..facts.roles import LOCKS, NETWORKING
 from .arguments import argument_slots
 from .functions import Attachable, Plan, Skipped, Target
 
+NO_TYPE = TypeId(0)
 Plain = Mapping[str, Sequence[tuple[TypeId, bool]]]
-"""Functions by name: of each of that name its type, and whether trampolines take its arguments."""
+"""Functions by name: of each of that name its type, and whether trampolines take its arguments.
+
+``NO_TYPE``: that is not known; only trampolines want it.
+"""
 
 
 class Wanted:
@@ -58,6 +62,14 @@ def find_plain(
             slots[proto] = bool(argument_slots(btf, proto) or not btf.parameter_types(proto))
         found.setdefault(name, []).append((btf.id_at(at), slots[proto]))
     return found
+
+
+def find_named(
+    names: Iterable[str], wanted: Wanted, others: Iterable[str] = ()
+) -> dict[str, list[tuple[TypeId, bool]]]:
+    """The same of names alone, where nothing is known of most functions' types."""
+    named = frozenset(others)
+    return {name: [(NO_TYPE, False)] for name in names if wanted(name) or name in named}
 
 
 def _networking(btf: Btf) -> frozenset[TypeId]:

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from ..errors import FeatureUnsupportedError
 from ..facts.btf import Btf, Kind, is_archive
 from ..facts.features import Features
+from ..facts.header_types import BTF_NAME
 from ..kernel import system
 from ..kernel.files import MemoryFile
 from ..kernel.headers import HeaderTypes
@@ -168,19 +169,21 @@ class KernelTypes:
         """All types. Raises FeatureUnsupportedError, NotFoundError."""
         if self._btf is None:
             if self.made:
-                self._btf = Btf(self._raw(), name="the kernel's headers")
+                self._btf = Btf(self._raw(), name=BTF_NAME)
             else:
                 self._btf = system.vmlinux_btf(self._path)
         return self._btf
 
     def module_btfs(self, names: tuple[str, ...], every: bool) -> list[Btf]:
-        """As ``system.module_btfs``; where types are made, no module has any."""
+        """As ``system.module_btfs``; where types are made, no module has any.
+
+        ``every`` is refused before then: see ``prepare``.
+        """
         if not self.made:
             return system.module_btfs(self.btf, names, every)
         if {*names} - {*system.built_in(names)}:
             raise FeatureUnsupportedError(
-                "types by the kernel's headers tell nothing of functions of modules: leave "
-                "`kmods` out",
+                "the kernel's headers tell nothing of functions of modules: leave `kmods` out",
                 feature="module BTF",
             )
         return []

@@ -24,7 +24,7 @@ from ..options.config import Config
 from ..packets.arp import WATCHED
 from ..plan.candidates import module_functions
 from ..plan.functions import Plan, make_plan
-from ..plan.inside import Wanted, add_inside, check_met, find_plain, helper_names
+from ..plan.inside import Wanted, add_inside, check_met, find_named, find_plain, helper_names
 from ..plan.tracepoints import find_tracepoints, tracepoint_plan
 from .attachable import check_symbols, find_attachable, symbol_names
 from .choose import Choice, choices, ftrace_off
@@ -99,13 +99,14 @@ def _check_made(config: Config, types: KernelTypes) -> None:
         "filter_trace_tc": config.filter_trace_tc,
         "filter_trace_xdp": config.filter_trace_xdp,
         "output_bpfmap": config.output_bpfmap,
-        "filter_track_bpf_helpers": config.filter_track_bpf_helpers,
+        "all_kmods": config.all_kmods,
     }
     asked = [f"`{name}`" for name, value in needs.items() if value]
     if asked:
+        need, them = ("needs", "it") if len(asked) == 1 else ("need", "them")
         raise FeatureUnsupportedError(
-            f"types by the kernel's headers do not do for {' and '.join(asked)}, which need the "
-            "kernel's own BTF: leave them out",
+            f"types by the kernel's headers do not do for {' and '.join(asked)}, which {need} the "
+            f"kernel's own BTF: leave {them} out",
             feature="BTF",
         )
 
@@ -207,6 +208,9 @@ def _with_inside(plan: Plan, config: Config, types: KernelTypes, way: type[Probe
         (btf.name if btf.base is not None else "", find_plain(btf, wanted, helpers | maps.keys()))
         for btf in btfs
     ]
+    if types.made:  # a function's types are of no use here, where it has none of an sk_buff
+        named = find_named(symbol_names(), wanted, helpers)
+        sources = [(module, {**named, **functions}) for module, functions in sources]
     check_met(wanted, lambda: (f.name for btf in btfs for f in btf.functions()))
     probed = find_attachable(
         {(name, module) for module, functions in sources for name in functions},

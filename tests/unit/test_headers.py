@@ -16,6 +16,7 @@ from typing import Any, cast
 import pytest
 
 from pwru_py import Tracer, session
+from pwru_py.attach.kprobe_multi import KprobeMulti
 from pwru_py.errors import FeatureUnsupportedError, UsageError
 from pwru_py.facts.btf import Btf, Kind, raw_btf
 from pwru_py.facts.features import Features
@@ -27,6 +28,7 @@ from pwru_py.kernel.headers import HeaderTypes
 from pwru_py.kernel.notes import Notes
 from pwru_py.options.config import Config, Engine
 from pwru_py.plan.candidates import Functions
+from pwru_py.plan.functions import Plan
 from pwru_py.plan.tracepoints import find_tracepoints
 from pwru_py.programs.known import KernelTypes, kernel_types
 from pwru_py.programs.prepare import _check_made
@@ -270,6 +272,16 @@ def test_a_session_has_its_types_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (len(asked), source.asked) == (1, 1)
 
 
+def test_a_function_that_no_header_tells_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    tracer = Tracer(Config(engine=Engine.BCC, filter_func="br_.*"))
+    nothing = SimpleNamespace(plan=Plan((), ()), way=KprobeMulti)
+    monkeypatch.setattr(session, "prepare", lambda _config, _types: nothing)
+    tracer.plan()
+    said = str(tracer.nothing_to_trace())
+    assert "'br_.*'" in said
+    assert said.endswith("as `kernel_btf`")
+
+
 def test_modules_have_no_types_there(monkeypatch: pytest.MonkeyPatch) -> None:
     types = KernelTypes(source=FakeSource())
     assert types.module_btfs((), every=True) == []
@@ -303,13 +315,23 @@ def test_what_to_install_is_told_in_a_line() -> None:
     assert source.asked == 0
 
 
-@pytest.mark.parametrize("config", [Config(filter_trace_tc=True), Config(output_bpfmap=True)])
-def test_what_needs_btf_is_refused_by_name(config: Config) -> None:
-    asks = "filter_trace_tc" if config.filter_trace_tc else "output_bpfmap"
+@pytest.mark.parametrize(
+    ("config", "asks"),
+    [
+        (Config(filter_trace_tc=True), "`filter_trace_tc`, which needs .* leave it out"),
+        (Config(output_bpfmap=True), "`output_bpfmap`, which needs"),
+        (Config(all_kmods=True), "`all_kmods`, which needs"),
+        (
+            Config(filter_trace_tc=True, all_kmods=True),
+            "`filter_trace_tc` and `all_kmods`, which need .* leave them out",
+        ),
+    ],
+)
+def test_what_needs_btf_is_refused_by_name(config: Config, asks: str) -> None:
     types = KernelTypes(source=FakeSource())
     _check_made(Config(), types)
     _check_made(config, KernelTypes("/boot/btf"))
-    with pytest.raises(FeatureUnsupportedError, match=f"do not do for `{asks}`"):
+    with pytest.raises(FeatureUnsupportedError, match=f"do not do for {asks}"):
         _check_made(config, types)
 
 

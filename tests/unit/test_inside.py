@@ -10,7 +10,15 @@ from pwru_py.errors import NotFoundError, UsageError
 from pwru_py.facts.map_functions import MapFunction, find_map_functions
 from pwru_py.options.config import Backend, Config
 from pwru_py.plan.functions import Attachable, Plan, Skipped, Target
-from pwru_py.plan.inside import Wanted, add_inside, check_met, find_plain, helper_names
+from pwru_py.plan.inside import (
+    NO_TYPE,
+    Wanted,
+    add_inside,
+    check_met,
+    find_named,
+    find_plain,
+    helper_names,
+)
 from pwru_py.record import contract
 
 from .test_plan import Kernel
@@ -57,6 +65,22 @@ def test_a_name_that_no_function_has() -> None:
         check_met(wanted, lambda: (function.name for function in btf.functions()))
     assert "`filter_non_skb_funcs`" in str(refused.value)
     check_met(Wanted(["@inside"]), list)
+
+
+def test_names_alone_where_types_are_not_known() -> None:
+    """As on a kernel without BTF: its symbols say that a function is there."""
+    wanted = Wanted(["fib_.*"])
+    symbols = ["fib_table_lookup", "fib_seq_ops", "bpf_redirect", "kmalloc"]
+    functions = find_named(symbols, wanted, {"bpf_redirect"})
+    check_met(wanted, list)
+    assert sorted(functions) == ["bpf_redirect", "fib_seq_ops", "fib_table_lookup"]
+    assert functions["fib_seq_ops"] == [(NO_TYPE, False)]
+    probed = Attachable({("fib_table_lookup", ""): [0x10], ("bpf_redirect", ""): [0x20]}, "ftrace")
+    found = add_inside(NONE, [("", functions)], probed, wanted.texts, maps={}, slots=False)
+    assert [(target.name, target.arg) for target in found.targets] == [
+        ("fib_table_lookup", 0), ("bpf_redirect", 0),
+    ]  # fmt: skip
+    assert found.skipped == ()
 
 
 def test_targets_come_behind_those_with_an_sk_buff() -> None:

@@ -9,6 +9,7 @@ from pwru_py.errors import ExpressionError
 from pwru_py.expressions.compiled import check, compile_filter, compile_values
 from pwru_py.expressions.roots import XDP
 from pwru_py.expressions.syntax import DEPTH_MAX
+from pwru_py.facts.header_types import BTF_NAME
 from tests.unit.expressions.kernel import types
 
 ERRORS = [
@@ -93,6 +94,13 @@ def test_an_error_points_at_its_place(text: str, column: int, words: str) -> Non
     assert (caught.value.column, caught.value.text) == (column, text)
     assert str(caught.value).startswith(f"`filter_skb_expr`, column {column}")
     assert "\n" not in str(caught.value)
+
+
+def test_a_structure_that_headers_only_name() -> None:
+    btf = types()
+    btf.name = BTF_NAME
+    with pytest.raises(ExpressionError, match=r"headers describe: a file with BTF .*`kernel_btf`"):
+        compile_filter("skb->private->x == 1", btf)
 
 
 @pytest.mark.parametrize(
