@@ -552,14 +552,17 @@ def raw_btf(raw: bytes, name: str) -> bytes:
         from elftools.elf.elffile import ELFFile
 
         try:
-            section = ELFFile(io.BytesIO(raw)).get_section_by_name(".BTF")
+            file = ELFFile(io.BytesIO(raw))
+            section = file.get_section_by_name(".BTF")
             raw = section.data() if section else b""
+            with_dwarf = file.get_section_by_name(".debug_info") is not None
         except ELFError as error:
             raise FeatureUnsupportedError(
                 f"cannot read ELF file {name}: {str(error) or 'it is cut short'}", feature="BTF"
             ) from None
         if not raw:
-            raise FeatureUnsupportedError(f"{name} is an ELF file without BTF", feature="BTF")
+            made = f": pahole --btf_encode_detached=FILE {name} makes it" if with_dwarf else ""
+            raise FeatureUnsupportedError(f"{name} is an ELF file without BTF{made}", feature="BTF")
     elif raw[:2] != MAGIC.to_bytes(2, sys.byteorder):
         raise FeatureUnsupportedError(f"{name} holds no BTF, raw or in an ELF file", feature="BTF")
     return raw

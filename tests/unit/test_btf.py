@@ -315,6 +315,9 @@ def test_elf_files(tmp_path: Path) -> None:
     subprocess.run(command, check=True)
     with pytest.raises(FeatureUnsupportedError, match=r"^a\.o is an ELF file without BTF$"):
         from_file(target.read_bytes(), "a.o")
+    subprocess.run(["clang", "-c", "-g", str(source), "-o", str(target)], check=True)
+    with pytest.raises(FeatureUnsupportedError, match=r"pahole .*=FILE a\.o makes it$"):
+        from_file(target.read_bytes(), "a.o")
 
 
 def test_bit_fields_and_what_integers_mean() -> None:
