@@ -39,7 +39,8 @@ soak: $(BPF)
 
 # Types by BCC and kernels' headers; a part of `make test`.
 bcc-test: $(BPF)
-	$(BIN)/pytest -q tests/unit/test_headers.py tests/kernel/test_headers.py tests/kernel/test_without_btf.py
+	$(BIN)/pytest -q tests/unit/test_headers.py tests/kernel/test_headers.py tests/kernel/test_without_btf.py \
+		tests/kernel/test_filters.py::test_types_by_the_kernels_headers
 
 lint: $(BPF)
 	$(BIN)/ruff check .

@@ -120,6 +120,7 @@ class Observation:
         self.shown = {e: _counter(rows) for e, rows in told["shown"].items()}
         self.early = {e: _counter(rows) for e, rows in told["early"].items()}
         self.apart = {e: _counter(rows) for e, rows in told["apart"].items()}
+        self.by_headers = {e: _counter(rows) for e, rows in told["by_headers"].items()}
         self.everything = self.shown.pop("")
         self._programs: dict[str, Program] = {}
         self._ethernet = {wire.frame.port: wire.ethernet for wire in self.wires}

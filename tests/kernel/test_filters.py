@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 
 import pytest
 
@@ -18,18 +18,27 @@ from tests.kernel.filter_network import EXACT, SETUP, TEARDOWN
 from tests.kernel.filter_verdicts import NOISE, TRANSMIT, Observation, Seen, Wire
 from tests.kernel.inside.traffic import raw_frames
 from tests.kernel.lab import Lab
+from tests.vm.headers import forget_made, keep_made, own_and_made
 
 RECEIVE = "__netif_receive_skb"
 # The payload is in pages there: see test_payload_in_pages.
 PLAIN = set(PAYLOAD)
+BY_HEADERS = ("5.10", "6.1")
+"""Kernels where filters are tried with types by the kernel's headers, too."""
 
 
 @pytest.fixture(scope="module")
 def observed(lab: Lab) -> Iterator[Observation]:
     done = lab.run(SETUP, timeout=120)
     assert done.rc == 0, done.stdout + done.stderr
-    done = lab.run("python -m tests.kernel.inside.filters", timeout=300)
+    by_headers = lab.kernel in BY_HEADERS
+    if by_headers:
+        keep_made(lab.guest, own_and_made(lab.kernel)[1])
+    engine = "bcc" if by_headers else ""
+    done = lab.run(f"python -m tests.kernel.inside.filters {engine}", timeout=300)
     assert done.rc == 0, done.stderr
+    if by_headers:
+        forget_made(lab.guest)
     yield Observation(json.loads(done.stdout))
     lab.run(TEARDOWN)
 
@@ -230,11 +239,29 @@ def test_headers_not_yet_set_are_not_read(observed: Observation) -> None:
 def test_an_unknown_layout_of_the_sk_buff(observed: Observation) -> None:
     """Read field by field, without typed loads, a packet is told and judged the same."""
     assert len(observed.apart) > 5
-    for expression, shown in observed.apart.items():
+    tells_the_same(observed, observed.apart)
+
+
+@pytest.mark.kernels(*BY_HEADERS)
+def test_types_by_the_kernels_headers(observed: Observation) -> None:
+    """As on a kernel without BTF: every sk_buff is believed, told and judged the same."""
+    assert len(observed.by_headers) > 10
+    tells_the_same(observed, observed.by_headers)
+
+
+def tells_the_same(observed: Observation, others: Mapping[str, Counter[Seen]]) -> None:
+    """As the tracers of the same expressions that read what they read as usual."""
+    functions = {seen.function for seen in others[""]}
+    assert len(functions) > 4
+    for expression, shown in others.items():
         usual = observed.shown[expression] if expression else observed.everything
         told, expected = (
-            {seen: n for seen, n in events.items() if NOISE not in seen.packet}
+            {
+                seen: n
+                for seen, n in events.items()
+                if NOISE not in seen.packet and seen.function in functions
+            }
             for events in (shown, usual)
         )
         assert told == expected, expression
-        assert len(told) > 10, expression
+        assert told, expression

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pwru_py.facts.btf import Btf
 from pwru_py.kernel.headers import HeaderTypes
+from pwru_py.kernel.notes import CACHE
 from tests.vm.archive import Suite
 from tests.vm.guest import Guest
 from tests.vm.kernels import Kernel, fetch, lab_directory, locked
@@ -106,6 +107,11 @@ def keep_made(guest: Guest, made: bytes) -> None:
     guest.write_file("/run/made", made)
     guest.write_file("/run/keep.py", _KEEP.encode())
     guest.run("python /run/keep.py", check=True)
+
+
+def forget_made(guest: Guest) -> None:
+    """As before ``keep_made``. Raises GuestCommandError."""
+    guest.run(f"rm {CACHE}/*-made-btf.json", check=True)
 
 
 def _unpack(suite: Suite, wanted: Mapping[str, str], root: Path) -> None:

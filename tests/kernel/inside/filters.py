@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+from pwru_py.options.config import Engine
 from tests.kernel.filter_cases import EXPRESSIONS, PAYLOAD
 from tests.kernel.filter_network import EXACT, PORTS
 from tests.kernel.inside import traffic
@@ -23,6 +24,12 @@ BEFORE_HEADERS = ("__ip_queue_xmit", "ip6_xmit")
 """Where TCP's packets have no header of the network layer yet."""
 WITHOUT_HEADERS = ("", "ip or ip6 or arp", "not ip", "len > 0", "tcp")
 APART = ("", "port 53", "vlan 7", "len > 100", "tcp src port 80", "ip6[6] = 0 or ip6[6] = 44")
+BY_HEADERS = (
+    *APART, "arp", "ether host 02:00:00:00:00:01", "vlan 100 and vlan 7", "greater 1000",
+    "ip[0] & 0xf > 5", "ip[6:2] & 0x3fff != 0", "icmp6[icmp6type] = icmp6-echo", PAYLOAD[0],
+)  # fmt: skip
+AT = ("dev_hard_start_xmit", "__netif_receive_skb", "arp_xmit", "ip_finish_output2", "ip6_input")
+"""Where a filter is tried that has its types by the kernel's headers: probes take their time."""
 EXPEDITED = "/sys/kernel/rcu_expedited"
 SETTLE_S = 1.0  # packets on their way to a softirq
 
@@ -50,6 +57,11 @@ def main() -> None:
     early.attach()
     apart = Watch(FUNCTIONS, APART, adjacent=False)
     apart.attach()
+    by_headers = Watch(AT, BY_HEADERS, engine=Engine.BCC) if "bcc" in sys.argv else None
+    watches = [watch, early, apart]
+    if by_headers is not None:
+        by_headers.attach()
+        watches.append(by_headers)
     lap("attached")
     capture = Capture(PORTS, EXACT, expressions)
     lap("sockets opened")
@@ -58,19 +70,19 @@ def main() -> None:
     time.sleep(SETTLE_S)
     lap("sent")
     captured = capture.finish()
-    for recording in (watch, early, apart):  # all, before the neighbours are asked again
+    for recording in watches:  # all, before the neighbours are asked again
         recording.pause()
     told = {
-        "shown": _counts(watch), "early": _counts(early), "apart": _counts(apart), **captured
+        "shown": _counts(watch), "early": _counts(early), "apart": _counts(apart),
+        "by_headers": _counts(by_headers) if by_headers else {}, **captured,
     }  # fmt: skip
     lap("read")
     json.dump({"functions": watch.functions, **told}, sys.stdout)
     sys.stdout.flush()
     # Hundreds of single probes, and the kernel waits for its grace periods at each.
     Path(EXPEDITED).write_text("1")
-    watch.close()
-    early.close()
-    apart.close()
+    for recording in watches:
+        recording.close()
     Path(EXPEDITED).write_text("0")
     lap("detached")
 

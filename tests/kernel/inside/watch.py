@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from pwru_py.errors import LoadError
 from pwru_py.kernel.wake import Wake
-from pwru_py.options.config import Backend, Config
+from pwru_py.options.config import Backend, Config, Engine
 from pwru_py.packets.identity import Identity
 from pwru_py.programs.attached import Attached, attach
 from pwru_py.programs.load import load
@@ -30,14 +30,19 @@ class Watch:
     """Programs that record from ``attach`` on; ``""`` among the expressions records everything.
 
     ``adjacent``: False has the fields of the sk_buff read one by one, as on a kernel that lays
-    them out as no known one does.
+    them out as no known one does. ``engine``: where the kernel's types are from.
     """
 
     def __init__(
-        self, functions: Sequence[str], expressions: Sequence[str], *, adjacent: bool = True
+        self,
+        functions: Sequence[str],
+        expressions: Sequence[str],
+        *,
+        adjacent: bool = True,
+        engine: Engine = Engine.AUTO,
     ) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES, OPEN_FILES))
-        config = Config(filter_func="|".join(functions))
+        config = Config(filter_func="|".join(functions), engine=engine)
         prepared = prepare(config)
         if prepared.way.trampoline:  # runs 38 programs at a function, no more
             prepared = prepare(replace(config, backend=Backend.KPROBE_MULTI))
@@ -81,7 +86,8 @@ class Watch:
 
 def with_filter(expression: str, prepared: Prepared) -> Prepared:
     """The same session with another filter."""
-    config = Config(filter=expression, buffer_bytes=BUFFER_BYTES)
+    engine = prepared.config.engine
+    config = Config(filter=expression, buffer_bytes=BUFFER_BYTES, engine=engine)
     compiled = adapt(compile_all(config), prepared.features)
     return replace(prepared, config=config, compiled=compiled)
 
