@@ -138,7 +138,7 @@ def vmlinux_btf(path: str = "") -> Btf:
     if own is None:
         raise FeatureUnsupportedError(
             f"this kernel has no BTF ({VMLINUX_BTF}): give a file for exactly this kernel as "
-            "`kernel_btf`, raw or vmlinux with a .BTF section",
+            "`kernel_btf`, raw or vmlinux with a .BTF section, or leave `engine` out",
             feature="BTF",
             since="5.2",
         )
