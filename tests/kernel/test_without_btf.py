@@ -13,11 +13,14 @@ from pwru_py.facts import header_btf
 from pwru_py.facts.skb_functions import WITH_SKB
 from tests.kernel.lab import Lab
 from tests.kernel.test_refusals import HIDE_BTF, warnings
-from tests.vm.headers import keep_made, own_and_made
+from tests.vm.headers import forget_made, keep_made, own_and_made
 
 HIDDEN = "unshare -m bash /tmp/hide.sh pwru-py"
 WRONG = "ip_finish_output2"
 FUNCTIONS = f"ip_rcv|ip_output|icmp_rcv|__udp4_lib_rcv|arp_rcv|kfree_skb(_reason)?|{WRONG}"
+SENDING = "dev_hard_start_xmit"
+LOOKUP = "fib_table_lookup"
+"""No header declares it: the kernel's symbols say that it is there."""
 BY_HEADERS = "by the kernel's headers"
 
 
@@ -43,7 +46,7 @@ def test_a_kernel_without_btf(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None
 
     # On its way out a packet has no device yet.
     expression = "skb->dev->ifindex > 0 || skb->sk->__sk_common.skc_family == 2"
-    show = ("--output-json", "--output-tuple", "--filter-func", FUNCTIONS)
+    show = ("--output-json", "--output-stack", "--output-caller", "--filter-func", FUNCTIONS)
     tracing = lab.listen(*show, "--filter-skb-expr", expression, "icmp or udp port 4242",
                          through=HIDDEN)  # fmt: skip
     lab.inside("a", "ping -c1 -W5 10.1.0.2; echo x > /dev/udp/10.1.0.2/4242")
@@ -56,9 +59,17 @@ def test_a_kernel_without_btf(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None
     assert {event["context"] for event in trace.events} == {"task", "softirq"}
     tuples = {(e["tuple"]["saddr"], e["tuple"]["dport"]) for e in trace.events if e["tuple"]}
     assert ("10.1.0.1", 4242) in tuples
+    received = [event for event in trace.events if event["func"] == "icmp_rcv"]
+    for event in received:
+        callers = {frame["symbol"] for frame in event["stack"]}
+        assert callers >= {"ip_local_deliver_finish", "__netif_receive_skb_one_core"}
+        assert event["caller_func"].startswith("ip_protocol_deliver_rcu+")
+    meta = {(e["mark"], e["mtu"], e["len"], e["proto"]) for e in received}
+    assert meta == {(0, 1500, 64, 0x0800), (0, 1500, 38, 0x0800)}, "echoes, an error"
     assert WRONG not in trace.functions
     assert trace.summary["unbelieved"] >= 2
 
+    selected(lab)
     drops = lab.listen("--output-json", "--drops", "udp port 4242", through=HIDDEN)
     lab.inside("a", "echo x > /dev/udp/10.1.0.2/4242")
     (drop,) = drops.finish().events
@@ -71,3 +82,25 @@ def test_a_kernel_without_btf(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None
     told = journey.finish().stdout
     assert "va" in told and "vb" in told  # noqa: PT018  one picture
     assert "✘" not in told
+    forget_made(lab.guest)
+
+
+def selected(lab: Lab) -> None:
+    """By mark, namespace and interface; then followed where none holds, into a lookup, too."""
+    where = ("--filter-netns", "a", "--filter-ifname", "eth0", "--filter-mark", "0x5/0xf")
+    what = ("--filter-func", f"{FUNCTIONS}|{SENDING}", "--filter-non-skb-funcs", LOOKUP)
+    tracing = lab.listen("--output-json", "--filter-track-skb", *what, *where, "icmp",
+                         through=HIDDEN)  # fmt: skip
+    for mark, size in ((8, 80), (0x25, 56)):
+        lab.inside("a", f"ping -c1 -W5 -m {mark} -s {size} 10.1.0.2")
+    trace = tracing.finish()
+    assert trace.rc == 0, trace.stderr
+    (line,) = warnings(trace)
+    assert "copies and clones of a packet are not followed" in line
+    first = trace.events[0]
+    assert (first["func"], first["iface"], first["mark"]) == (SENDING, "eth0", 0x25)
+    assert first["netns"] == lab.inode("a")
+    (arrived,) = [e for e in trace.events if e["func"] == "icmp_rcv" and e["skb"] == first["skb"]]
+    assert (arrived["netns"], arrived["mark"]) == (lab.inode("b"), 0)
+    assert [e["func"] for e in trace.events if e["inside"]].count(LOOKUP) >= 1
+    assert {event["tuple"]["saddr"] for event in trace.events if event["len"] > 84 + 14} == set()
