@@ -296,7 +296,7 @@ struct needs {
 };
 
 /*
- * Where ipt_do_table() or ip6t_do_table() has the rule when all is decided, see
+ * Where ipt_do_table() and its like have the rule when all is decided, see
  * pwru_py/arch/x86_64_sites.py; as instructions number registers.
  */
 enum rule_register {
@@ -319,10 +319,13 @@ struct tables {
 	__u16 info_size;
 	__u16 frame4; /* ipt_do_table(): bytes from the stack pointer to the return address; 0: */
 	__u16 frame6; /* not known; ip6t_do_table() */
-	__u16 hot4;   /* from the stack pointer to whether a match has dropped it */
+	__u16 frame_arp; /* arpt_do_table() */
+	__u16 hot4;      /* from the stack pointer to whether a match has dropped it */
 	__u16 hot6;
+	__u16 hot_arp;
 	__u8 rule4; /* enum rule_register */
 	__u8 rule6;
+	__u8 rule_arp;
 	__u16 chain_table; /* of struct nft_chain */
 	__u16 chain_name;
 	__u16 table_name; /* of struct nft_table */

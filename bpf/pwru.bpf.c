@@ -307,6 +307,14 @@ int note_site6(struct pt_regs *ctx)
 }
 
 SEC("?kprobe")
+int note_site_arp(struct pt_regs *ctx)
+{
+	__u64 entry = rule_register(ctx, cfg.tables.rule_arp);
+
+	return note_site(ctx, entry, cfg.tables.frame_arp, cfg.tables.hot_arp);
+}
+
+SEC("?kprobe")
 int note_match4(struct pt_regs *ctx)
 {
 	return note_match(ctx, rule_register(ctx, cfg.tables.rule4), cfg.tables.frame4);

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where ``ipt_do_table()`` and ``ip6t_do_table()`` have decided, in their machine code. Pure.
+"""Where ``ipt_do_table()`` and its like have decided, in their machine code. Pure.
 
-Both let soft interrupts in again when all is decided (net/ipv4/netfilter/ip_tables.c): there a
+All let soft interrupts in again when all is decided (net/ipv4/netfilter/ip_tables.c): there a
 register still has the rule. Which one, and where the stack frame has what, the compiler chose; the
 instructions nearby tell. What they do not tell for certain is not used.
 
-At each rule that matches they look whether the packet is to be traced (skb->nf_trace), with the
-rule in that register: the one instruction that tests this bit is where a packet's way can be seen.
+At each rule that matches those of iptables and ip6tables look whether the packet is to be traced
+(skb->nf_trace), with the rule in that register: the one instruction that tests this bit is where a
+packet's way can be seen.
 """
 
 from __future__ import annotations
@@ -22,16 +23,20 @@ ENABLE = "__local_bh_enable_ip"
 REPLACE = "xt_replace_table"
 """Puts another set of rules in place (net/netfilter/x_tables.c)."""
 
-_NEXT_OFFSET = {"ipt_do_table": 90, "ip6t_do_table": 142}
-"""Of struct ipt_entry and ip6t_entry: bytes of a rule (include/uapi/linux/netfilter_ipv*)."""
+_NEXT_OFFSET = {"ipt_do_table": 90, "ip6t_do_table": 142, "arpt_do_table": 166}
+"""Of struct ipt_entry, ip6t_entry and arpt_entry: bytes of a rule
+(include/uapi/linux/netfilter_ipv*, netfilter_arp/arp_tables.h).
+"""
 
 FUNCTIONS = tuple(_NEXT_OFFSET)
 
 _CALL_BYTES = 5
 _NEAR_BYTES = 96  # behind the call, as far as to the function's end
-_HOT = re.compile(rb"\x80\xbc\x24(.{4})\x00", re.DOTALL)  # cmpb $0, N(%rsp)
-_LEAVE = re.compile(  # add $N, %rsp, and pop the six registers that calls preserve
-    rb"\x48\x81\xc4(.{4})\x5b\x5d\x41\x5c\x41\x5d\x41\x5e\x41\x5f", re.DOTALL
+_HOT = re.compile(rb"\x80(?:\xbc\x24(.{4})|\x7c\x24(.))\x00", re.DOTALL)  # cmpb $0, N(%rsp)
+# add $N, %rsp, perhaps a mov of the result to %eax, and pop the six registers that calls preserve
+_LEAVE = re.compile(
+    rb"\x48(?:\x81\xc4(.{4})|\x83\xc4(.))(?:\x44?\x89.)?\x5b\x5d\x41\x5c\x41\x5d\x41\x5e\x41\x5f",
+    re.DOTALL,
 )
 _PUSHED_BYTES = 6 * 8
 _FRAME_MAX = 1024
@@ -112,7 +117,9 @@ def refers_to(code: bytes, addr: int, target: int) -> bool:
 
 def _number(pattern: re.Pattern[bytes], code: bytes) -> int | None:
     found = pattern.search(code)
-    return struct.unpack("<i", found[1])[0] if found else None
+    if found is None:
+        return None
+    return int.from_bytes(found[1] or found[2], "little", signed=True)
 
 
 def _rule_register(code: bytes, next_offset: int) -> int | None:

@@ -17,18 +17,19 @@ from .probes import attach_named_kprobe
 
 NAMES = (
     "enter_xtables", "enter_nftables", "leave_tables", "note_rules", "note_rejects", "note_steps",
-    "note_site4", "note_site6", "note_match4", "note_match6", "begin_replacing", "end_replacing",
-    "begin_commit", "end_commit", "begin_expression", "end_expression",
+    "note_site4", "note_site6", "note_site_arp", "note_match4", "note_match6", "begin_replacing",
+    "end_replacing", "begin_commit", "end_commit", "begin_expression", "end_expression",
 )  # fmt: skip
 """The programs, in the order of ``TablePrograms``."""
 
 
 class TablePrograms(NamedTuple):
     """What runs where x_tables are entered, where nf_tables are, where either is left, where a rule
-    of nf_tables decides, and where one rejects; where a rule is traced; where ipt_do_table() and
-    ip6t_do_table() have decided, and where a rule of theirs matches; where a set of x_tables' rules
-    begins to be replaced, and where that is over; the same of nf_tables' transactions; where an
-    expression is evaluated that tells by its return what it decides, and where it returns.
+    of nf_tables decides, and where one rejects; where a rule is traced; where ipt_do_table(),
+    ip6t_do_table() and arpt_do_table() have decided, and where a rule of the first two matches;
+    where a set of x_tables' rules begins to be replaced, and where that is over; the same of
+    nf_tables' transactions; where an expression is evaluated that tells by its return what it
+    decides, and where it returns.
     """
 
     xtables: Program
@@ -39,6 +40,7 @@ class TablePrograms(NamedTuple):
     steps: Program
     site4: Program
     site6: Program
+    site_arp: Program
     match4: Program
     match6: Program
     begin: Program
@@ -75,23 +77,20 @@ def attach_tables(
                 release.callback(attach_named_kprobe(program, function, leaves=leaves))
         except AttachError as error:
             refused.append(f"verdicts of {function} are not seen, it cannot be probed: {error}")
-    refused += _unwatched(functions)
+    refused += _unwatched()
     if steps:
         refused += _unseen(functions, sites)
     return refused + (_trace_rules(programs, functions, release) if trace else [])
 
 
-def _unwatched(functions: Sequence[str]) -> list[str]:
+def _unwatched() -> list[str]:
     """Tables of x_tables whose rules are not known."""
-    told = []
-    if "ebtables" in system.loaded_modules():
-        told.append(
-            "what legacy ebtables drops names no rule: its tables are not watched, as those of "
-            "ebtables-nft are"
-        )
-    if "arpt_do_table" in functions:
-        told.append("what legacy arptables drops names its table, and no rule")
-    return told
+    if "ebtables" not in system.loaded_modules():
+        return []
+    return [
+        "what legacy ebtables drops names no rule: its tables are not watched, as those of "
+        "ebtables-nft are"
+    ]
 
 
 def _unseen(functions: Sequence[str], sites: Mapping[str, Site]) -> list[str]:
@@ -124,18 +123,19 @@ def _attach_sites(
     try:
         for program, leaves in ((programs.over, True), (programs.begin, False)):
             release.callback(attach_named_kprobe(program, REPLACE, leaves=leaves))
-        decided, matched = (programs.site4, programs.site6), (programs.match4, programs.match6)
+        decided = (programs.site4, programs.site6, programs.site_arp)
+        matched = (programs.match4, programs.match6, None)
         for function, end, each in zip(FUNCTIONS, decided, matched, strict=True):
             site = sites.get(function)
             places = [] if site is None else [(end, site.offset)]
-            if site is not None and site.each and steps:
+            if site is not None and site.each and each is not None and steps:
                 places.append((each, site.each))
             for program, offset in places:
                 release.callback(
                     attach_named_kprobe(program, function, leaves=False, offset=offset)
                 )
     except AttachError as error:
-        return [f"rules of iptables are not known, their tables cannot be probed: {error}"]
+        return [f"rules of x_tables are not known, their tables cannot be probed: {error}"]
     return []
 
 

@@ -77,7 +77,7 @@ def table_function(*, nft: bool, pf: int) -> str:
 
 
 def xt_family(pf: int) -> str:
-    """``ip`` of iptables; '' of an unknown one."""
+    """``ip`` of iptables, ``arp`` of arptables; '' of an unknown one."""
     return _XT_FAMILIES.get(pf, "")
 
 
@@ -121,10 +121,13 @@ class TableLayout:
     info_size: int = 0
     frame4: int = 0
     frame6: int = 0
+    frame_arp: int = 0
     hot4: int = 0
     hot6: int = 0
+    hot_arp: int = 0
     rule4: int = 0
     rule6: int = 0
+    rule_arp: int = 0
     info_packet: int = 0
     info_rule: int = 0
     info_verdict: int = 0

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rules of iptables and ip6tables as the kernel has them, one behind the other. Pure.
+"""Rules of iptables, ip6tables and arptables as the kernel has them, one behind the other. Pure.
 
-struct ipt_entry, ip6t_entry, xt_entry_target: include/uapi/linux/netfilter_ipv4/ip_tables.h,
-netfilter_ipv6/ip6_tables.h, netfilter/x_tables.h. A chain of a hook ends with its policy, which is
-a rule, too; the others begin with their name, as the target ERROR, and end with a RETURN.
+struct ipt_entry, ip6t_entry, arpt_entry, xt_entry_target: include/uapi/linux/netfilter_ipv4/
+ip_tables.h, netfilter_ipv6/ip6_tables.h, netfilter_arp/arp_tables.h, netfilter/x_tables.h. A chain
+of a hook ends with its policy, which is a rule, too; the others begin with their name, as the
+target ERROR, and end with a RETURN.
 """
 
 from __future__ import annotations
@@ -15,14 +16,16 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 _HOOKS = ("PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING")
-_OFFSETS = {"ip": 88, "ip6": 140}  # of target_offset and, behind it, next_offset
+_ARP_HOOKS = ("INPUT", "OUTPUT", "FORWARD")
+_OFFSETS = {"ip": 88, "ip6": 140, "arp": 164}  # of target_offset and, behind it, next_offset
 _TARGET = struct.Struct("=H29sB")  # struct xt_entry_target: size, name, revision
 _VERDICT = struct.Struct("=i")  # of struct xt_standard_target, behind the target
 _ERROR = "ERROR"
 _NAME_BYTES = 30
 _DROP = -1  # -NF_DROP - 1
 _VERDICTS = {_DROP: "DROP", -2: "ACCEPT", -4: "QUEUE", -5: "RETURN"}
-_GOTO = {"ip": (82, 2), "ip6": (131, 4)}  # where a rule has the flag IPT_F_GOTO, IP6T_F_GOTO
+# Where a rule has the flag IPT_F_GOTO, IP6T_F_GOTO; one of arptables has none.
+_GOTO = {"ip": (82, 2), "ip6": (131, 4), "arp": (0, 0)}
 _SAVED = re.compile(r"(?:\[[0-9]+:[0-9]+\] )?-A (\S+) ?(.*)")
 
 
@@ -31,9 +34,9 @@ class XtRule(NamedTuple):
 
     ``chain``: the one that it is in. ``number``: from 1, as ``iptables -L --line-numbers`` counts;
     0: the chain's policy, -1: the end of another chain. ``drops``: False if its verdict is another
-    one. ``text``: as iptables-save prints it, counters in front; '' of a policy, and where that
-    cannot be had. ``verdict``: ACCEPT, DROP, QUEUE, RETURN, JUMP, GOTO, CONTINUE of a rule without
-    one, the name of another target.
+    one. ``text``: as iptables-save prints it, of arptables as it lists it, counters in front; '' of
+    a policy, and where that cannot be had. ``verdict``: ACCEPT, DROP, QUEUE, RETURN, JUMP, GOTO,
+    CONTINUE of a rule without one, the name of another target.
     """
 
     chain: str
@@ -44,7 +47,7 @@ class XtRule(NamedTuple):
 
 
 class Place(NamedTuple):
-    """``family``: ``ip``, ``ip6``. ``offset``: bytes from the table's first rule."""
+    """``family``: ``ip``, ``ip6``, ``arp``. ``offset``: bytes from the table's first rule."""
 
     family: str
     table: str
@@ -55,8 +58,8 @@ def parse_tables(lines: Iterable[str]) -> dict[Place, XtRule]:
     """What ``kernel.list_rules`` prints.
 
     A line for each table: ``table FAMILY NAME HOOKS ENTRY… UNDERFLOW… RULES``, which are the bits
-    of the hooks that it has, for five hooks where their chains begin and where their policies are,
-    and the rules, in hexadecimal; then the lines of iptables-save.
+    of the hooks that it has, for five hooks (arptables has three of them) where their chains begin
+    and where their policies are, and the rules, in hexadecimal; then lines as of iptables-save.
     """
     found: dict[Place, XtRule] = {}
     table: dict[Place, XtRule] = {}
@@ -88,8 +91,9 @@ def _parse_table(line: str) -> dict[Place, XtRule]:
         return {}
     family, name = words[1:3]
     valid, *numbers = map(int, words[3:14])
-    hooks = [hook for hook in range(len(_HOOKS)) if valid >> hook & 1]
-    begins = {numbers[hook]: _HOOKS[hook] for hook in hooks}
+    names = _ARP_HOOKS if family == "arp" else _HOOKS
+    hooks = [hook for hook in range(len(names)) if valid >> hook & 1]
+    begins = {numbers[hook]: names[hook] for hook in hooks}
     policies = {numbers[len(_HOOKS) + hook] for hook in hooks}
     found: dict[Place, XtRule] = {}
     chain, number, last = "", 0, None

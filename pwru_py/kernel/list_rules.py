@@ -3,12 +3,13 @@
 
 Asked ``nft INODE`` it answers with the namespace's cookie, 0 where the kernel does not tell (before
 5.14), and with what nft(8) lists. Asked ``xtables INODE``, behind the cookie, with the tables of
-iptables and ip6tables: of each a line as ``facts.xtables`` reads it, with the rules as the kernel
-has them, and what ``iptables-save`` prints. It asks for tables that are there already, so it makes
-none. Of rules of iptables-nft nft(8) prints matches and targets of x_tables as if they were its
-own: lines ``xt TABLE RULE KIND NAME``, with handles, tell of them, and ``saved TABLE RULE TEXT``
-what iptables-nft-save says, as nft leaves comments out. A line ``LISTED`` says that nft has listed
-all. A line ``END`` ends each answer; of a namespace that nothing leads to it is all.
+iptables, ip6tables and arptables: of each a line as ``facts.xtables`` reads it, with the rules as
+the kernel has them, and what ``iptables-save`` prints, what ``arptables-legacy`` lists in the same
+form. It asks for tables that are there already, so it makes none. Of rules of iptables-nft nft(8)
+prints matches and targets of x_tables as if they were its own: lines ``xt TABLE RULE KIND NAME``,
+with handles, tell of them, and ``saved TABLE RULE TEXT`` what iptables-nft-save says, as nft leaves
+comments out. A line ``LISTED`` says that nft has listed all. A line ``END`` ends each answer; of a
+namespace that nothing leads to it is all.
 """
 
 from __future__ import annotations
@@ -23,22 +24,38 @@ import socket
 import struct
 import subprocess
 import sys
+from typing import NamedTuple
 
 from .netns import Paths, enter
 
 END, LISTED = "end of the list", "all is listed"
 _SO_NETNS_COOKIE = 71  # include/uapi/asm-generic/socket.h
-_INFO, _ENTRIES = 64, 65  # IPT_SO_GET_INFO, IPT_SO_GET_ENTRIES; IP6T_ have the same numbers
 _NAME_BYTES, _HOOKS = 32, 5
-_INFO_FORM = struct.Struct(f"={_NAME_BYTES}sI{_HOOKS}I{_HOOKS}III")  # struct ipt_getinfo
 _HEAD_BYTES = 40  # of struct ipt_get_entries: name, size, 4 unused
+
+
+class _Family(NamedTuple):
+    """``info``: IPT_SO_GET_INFO, ARPT_SO_GET_INFO; the next number is ..._GET_ENTRIES. ``hooks``:
+    how many struct ipt_getinfo, arpt_getinfo tells of.
+    """
+
+    name: str
+    protocol: int
+    level: int
+    info: int
+    hooks: int
+
+
 _FAMILIES = (
-    ("ip", socket.AF_INET, socket.IPPROTO_IP),
-    ("ip6", socket.AF_INET6, socket.IPPROTO_IPV6),
+    _Family("ip", socket.AF_INET, socket.IPPROTO_IP, 64, _HOOKS),
+    _Family("ip6", socket.AF_INET6, socket.IPPROTO_IPV6, 64, _HOOKS),
+    _Family("arp", socket.AF_INET, socket.IPPROTO_IP, 96, 3),
 )
 _XT_TABLE = re.compile(r"^table \S+ (filter|nat|mangle|raw|security|broute) ", re.MULTILINE)
 _TOOLS = {"ip": "iptables", "ip6": "ip6tables"}
 _APPENDED = re.compile(r"\[[0-9]+:[0-9]+\] -A (\S+) ")
+_ARP_CHAIN = re.compile(r"Chain (\S+) \(.*\)")
+_ARP_RULE = re.compile(r"(.*) , pcnt=([0-9]+) -- bcnt=([0-9]+) ?")
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -102,13 +119,13 @@ def _saved_by_chain(tool: str, table: str) -> dict[str, list[str]]:
 
 
 def _print_tables() -> None:
-    for family, protocol, level in _FAMILIES:
+    for family in _FAMILIES:
         try:
-            with open(f"/proc/net/{family}_tables_names") as names:
+            with open(f"/proc/net/{family.name}_tables_names") as names:
                 tables = names.read().split()
-            with socket.socket(protocol, socket.SOCK_RAW, socket.IPPROTO_RAW) as asked:
+            with socket.socket(family.protocol, socket.SOCK_RAW, socket.IPPROTO_RAW) as asked:
                 for table in tables:
-                    _print_table(asked, family, level, table)
+                    _print_table(asked, family, table)
         except OSError:
             continue
 
@@ -122,15 +139,18 @@ def _cookie() -> int:
     return int.from_bytes(cookie, sys.byteorder)
 
 
-def _print_table(asked: socket.socket, family: str, level: int, table: str) -> None:
+def _print_table(asked: socket.socket, family: _Family, table: str) -> None:
     name = table.encode()
-    info = _get(asked, level, _INFO, name.ljust(_INFO_FORM.size, b"\0"))
-    _name, valid, *hooks, _count, size = _INFO_FORM.unpack(info)
+    form = struct.Struct(f"={_NAME_BYTES}sI{family.hooks}I{family.hooks}III")  # struct ipt_getinfo
+    info = _get(asked, family.level, family.info, name.ljust(form.size, b"\0"))
+    _name, valid, *hooks, _count, size = form.unpack(info)
     asking = name.ljust(_NAME_BYTES, b"\0") + struct.pack("=II", size, 0)
-    entries = _get(asked, level, _ENTRIES, asking.ljust(_HEAD_BYTES + size, b"\0"))
-    numbers = " ".join(map(str, hooks))
-    print(f"table {family} {table} {valid} {numbers} {entries[_HEAD_BYTES:].hex()}")
-    print(_saved(f"{family}tables", table))
+    wanted = asking.ljust(_HEAD_BYTES + size, b"\0")
+    entries = _get(asked, family.level, family.info + 1, wanted)
+    none = (0,) * (_HOOKS - family.hooks)
+    numbers = " ".join(map(str, (*hooks[: family.hooks], *none, *hooks[family.hooks :], *none)))
+    print(f"table {family.name} {table} {valid} {numbers} {entries[_HEAD_BYTES:].hex()}")
+    print(_listed_arp(table) if family.name == "arp" else _saved(f"{family.name}tables", table))
 
 
 def _get(asked: socket.socket, level: int, option: int, value: bytes) -> bytes:
@@ -150,6 +170,19 @@ def _saved(tool: str, table: str) -> str:
     if not command.endswith("-legacy-save") and "nf_tables" in _output(command, "-V"):
         return ""
     return _output(command, "-c", "-t", table)
+
+
+def _listed_arp(table: str) -> str:
+    """As iptables-save would say it: arptables-save asks whatever ``arptables`` is."""
+    command = shutil.which("arptables-legacy")
+    lines, chain = list[str](), ""
+    for line in _output(command, "-t", table, "-L", "-n", "-v").splitlines() if command else ():
+        if match := _ARP_CHAIN.fullmatch(line):
+            chain = match[1]
+        elif match := _ARP_RULE.fullmatch(line):
+            text = f" {match[1]}".replace(" -i *", "").replace(" -o *", "")  # any interface
+            lines.append(f"[{match[2]}:{match[3]}] -A {chain}{text}")
+    return "\n".join(lines)
 
 
 def _output(*command: str) -> str:

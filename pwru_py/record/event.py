@@ -77,8 +77,8 @@ class Tuple(NamedTuple):
 
 
 class Placed(NamedTuple):
-    """Where x_tables has a rule. ``family``: ``ip``, ``ip6``. ``offset``: bytes from the table's
-    first rule. ``replaced``: how many sets of rules had been replaced then, any tables'.
+    """Where x_tables has a rule. ``family``: ``ip``, ``ip6``, ``arp``. ``offset``: bytes from the
+    table's first rule. ``replaced``: how many sets of rules had been replaced then, any tables'.
     """
 
     family: str

@@ -8,7 +8,7 @@ import re
 import pytest
 
 from pwru_py.facts.ruleset import Netns, Rule
-from pwru_py.facts.xtables import Place
+from pwru_py.facts.xtables import Place, XtRule
 from pwru_py.kernel import rules
 from pwru_py.kernel.rules import RuleBook
 from tests.native.net import Net
@@ -159,3 +159,30 @@ def test_rules_of_iptables_by_their_places(net: Net, monkeypatch: pytest.MonkeyP
     finally:
         book.close()
         net.run("b", "iptables-legacy -F")
+
+
+ARP_RULES = """arptables-legacy -N DENY
+arptables-legacy -A INPUT -s 10.9.0.9 -j DENY; arptables-legacy -A INPUT -s 10.9.0.8
+arptables-legacy -A DENY -i eth0 --opcode 1 -j DROP
+arptables-legacy -P OUTPUT DROP"""
+ARP_OFF = "arptables-legacy -P OUTPUT ACCEPT; arptables-legacy -F; arptables-legacy -X"
+
+
+def test_rules_of_arptables_by_their_places(net: Net) -> None:
+    here = Netns(net.inode("b"), cookie(net, "b"))
+    book = RuleBook(lambda _what: 1)
+    entry = 232
+    try:
+        net.run("b", ARP_RULES)
+        first, second, policy, out, _forward = (
+            book.find_placed(here, Place("arp", "filter", n * entry), 1) for n in range(5)
+        )
+        deny = book.find_placed(here, Place("arp", "filter", 5 * entry + 256), 1)
+    finally:
+        book.close()
+        net.run("b", ARP_OFF)
+    assert first == XtRule("INPUT", 1, False, "[0:0] -A INPUT -j DENY -s 10.9.0.9", "JUMP")
+    assert second == XtRule("INPUT", 2, False, "[0:0] -A INPUT -s 10.9.0.8", "CONTINUE")
+    assert policy == XtRule("INPUT", 0, False, "", "ACCEPT")
+    assert out == XtRule("OUTPUT", 0, True, "", "DROP")
+    assert deny == XtRule("DENY", 1, True, "[0:0] -A DENY -j DROP -i eth0 --opcode 1", "DROP")

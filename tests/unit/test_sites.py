@@ -73,6 +73,19 @@ def test_rules_of_ip6tables_are_longer() -> None:
     assert find(whole(), "ip6t_do_table") is None
 
 
+ARP_BODY = bytes.fromhex("0fb783a6000000 0fb793a6000000 0fb783a6000000 4801c3")
+ARP_HOT = bytes.fromhex("807c245e00 7403 4531f6")  # cmpb $0, 94(%rsp); je; xor %r14d, %r14d
+ARP_LEAVE = bytes.fromhex("4883c468 4489f0 5b5d415c415d415e415f c3")  # mov %r14d, %eax between
+
+
+def test_arptables_has_a_smaller_frame() -> None:
+    """So short forms of the same instructions."""
+    code = call(ARP_BODY + ARGUMENT) + ARP_HOT + ARP_LEAVE
+    assert find(code, "arpt_do_table") == Site(len(ARP_BODY), 152, 94, 3)
+    assert find(code) is None
+    assert find(call(ARP_BODY) + ARP_HOT.replace(b"\x5e", b"\x69") + ARP_LEAVE) is None
+
+
 @pytest.mark.parametrize(
     "code",
     [

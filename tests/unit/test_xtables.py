@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rules of iptables by their places, as the kernel and iptables-save 1.8.9 tell them."""
+"""Rules by their places, as the kernel, iptables-save 1.8.9 and arptables 0.0.5 tell them."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ DROP, ACCEPT, RETURN = -1, -2, -5
 def rule(
     verdict: int | str, *, family: str = "ip", matches: int = 0, name: str = "", goes: bool = False
 ) -> bytes:
-    """struct ipt_entry or ip6t_entry with so many bytes of matches. A text is another target."""
-    head = {"ip": 112, "ip6": 168}[family]
+    """struct ipt_entry and its like with so many bytes of matches. A text is another target."""
+    head = {"ip": 112, "ip6": 168, "arp": 192}[family]
     target = struct.pack("=H29sB", 40, verdict.encode() if isinstance(verdict, str) else b"", 0)
     data = struct.pack("=iI", verdict, 0) if isinstance(verdict, int) else bytes(8)
     if verdict == "ERROR":
         data = name.encode().ljust(32, b"\0")
     size = head + matches + len(target) + len(data)
     offsets = struct.pack("=HH", head + matches, size)
-    begin = bytes(head - 24) if family == "ip" else bytes(head - 28)
+    begin = bytes(head - (24 if family == "ip" else 28))
     entry = bytearray((begin + offsets).ljust(head, b"\0"))
     if goes:  # IPT_F_GOTO, IP6T_F_GOTO
         entry[{"ip": 82, "ip6": 131}[family]] = {"ip": 2, "ip6": 4}[family]
@@ -121,6 +121,36 @@ def test_two_tables_do_not_mix() -> None:
     assert found[Place("ip6", "filter", 0)].text == "-A INPUT -s ::1 -j DROP"
     assert found[Place("ip", "filter", 0)].text == "-A INPUT -s 10.0.0.1/32 -j DROP"
     assert found[Place("ip6", "filter", 208)] == XtRule("INPUT", 0, False, "", "ACCEPT")
+
+
+def test_arptables_has_three_hooks() -> None:
+    """Their numbers are others; what has its bytes where other families have a flag is no goto."""
+    jump = rule(696, family="arp")
+    rules = [
+        jump,  # 0: INPUT
+        rule(ACCEPT, family="arp"),  # 232
+        rule(DROP, family="arp"),  # 464: of OUTPUT and, as far as it goes, FORWARD
+        rule("ERROR", family="arp", name="DENY"),  # 696
+        rule(DROP, family="arp"),  # 952
+        rule(RETURN, family="arp"),  # 1184
+        rule("ERROR", family="arp", name="ERROR"),
+    ]
+    assert len(jump) == 232
+    found = parse_tables(listing(
+        "arp", saved="[3:84] -A INPUT -j DENY -s 10.0.0.9\n[3:84] -A DENY -j DROP --opcode 1\n",
+        rules=rules, valid=3, hooks="0 464 0 0 0 232 464 0 0 0",
+    ).splitlines())  # fmt: skip
+    assert found == {
+        Place("arp", "filter", 0): XtRule(
+            "INPUT", 1, False, "[3:84] -A INPUT -j DENY -s 10.0.0.9", "JUMP"
+        ),
+        Place("arp", "filter", 232): XtRule("INPUT", 0, False, "", "ACCEPT"),
+        Place("arp", "filter", 464): XtRule("OUTPUT", 0, True, "", "DROP"),
+        Place("arp", "filter", 952): XtRule(
+            "DENY", 1, True, "[3:84] -A DENY -j DROP --opcode 1", "DROP"
+        ),
+        Place("arp", "filter", 1184): XtRule("DENY", -1, False, "", "RETURN"),
+    }
 
 
 def test_what_is_cut_short_is_left_out() -> None:
