@@ -317,15 +317,22 @@ struct tables {
 	__u16 xt_private;
 	__u16 info_entries; /* of struct xt_table_info */
 	__u16 info_size;
+	__u16 eb_name; /* of struct ebt_table */
+	__u16 eb_private;
+	__u16 eb_entries; /* of struct ebt_table_info */
+	__u16 eb_size;
 	__u16 frame4; /* ipt_do_table(): bytes from the stack pointer to the return address; 0: */
 	__u16 frame6; /* not known; ip6t_do_table() */
 	__u16 frame_arp; /* arpt_do_table() */
+	__u16 frame_eb;  /* ebt_do_table() */
 	__u16 hot4;      /* from the stack pointer to whether a match has dropped it */
 	__u16 hot6;
 	__u16 hot_arp;
+	__u16 hot_eb;
 	__u8 rule4; /* enum rule_register */
 	__u8 rule6;
 	__u8 rule_arp;
+	__u8 rule_eb;
 	__u16 chain_table; /* of struct nft_chain */
 	__u16 chain_name;
 	__u16 table_name; /* of struct nft_table */

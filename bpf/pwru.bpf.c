@@ -240,9 +240,20 @@ SEC("?kprobe")
 int enter_xtables(struct pt_regs *ctx)
 {
 	if (cfg.tables.skb_second)
-		enter_table(ctx, ARG2(ctx), ARG1(ctx), ARG3(ctx), 0);
+		enter_table(ctx, ARG2(ctx), ARG1(ctx), ARG3(ctx), XTABLES);
 	else
-		enter_table(ctx, ARG1(ctx), ARG3(ctx), ARG2(ctx), 0);
+		enter_table(ctx, ARG1(ctx), ARG3(ctx), ARG2(ctx), XTABLES);
+	return 0;
+}
+
+/* Its arguments are those of ipt_do_table() on every kernel. */
+SEC("?kprobe")
+int enter_ebtables(struct pt_regs *ctx)
+{
+	if (cfg.tables.skb_second)
+		enter_table(ctx, ARG2(ctx), ARG1(ctx), ARG3(ctx), EBTABLES);
+	else
+		enter_table(ctx, ARG1(ctx), ARG3(ctx), ARG2(ctx), EBTABLES);
 	return 0;
 }
 
@@ -253,7 +264,7 @@ int enter_nftables(struct pt_regs *ctx)
 	__u64 packet = ARG1(ctx);
 
 	enter_table(ctx, read_pointer(packet), ARG2(ctx),
-		    read_pointer(packet + cfg.tables.packet_state), 1);
+		    read_pointer(packet + cfg.tables.packet_state), NFTABLES);
 	return 0;
 }
 
@@ -312,6 +323,14 @@ int note_site_arp(struct pt_regs *ctx)
 	__u64 entry = rule_register(ctx, cfg.tables.rule_arp);
 
 	return note_site(ctx, entry, cfg.tables.frame_arp, cfg.tables.hot_arp);
+}
+
+SEC("?kprobe")
+int note_site_eb(struct pt_regs *ctx)
+{
+	__u64 entry = rule_register(ctx, cfg.tables.rule_eb);
+
+	return note_site(ctx, entry, cfg.tables.frame_eb, cfg.tables.hot_eb);
 }
 
 SEC("?kprobe")

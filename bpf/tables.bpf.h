@@ -11,10 +11,17 @@
 #define NF_INET_POST_ROUTING 4
 #define TABLE_FAMILY_MASK 0x3f /* of struct nft_table: family:6, flags:8, genmask:2 */
 
+/* Whose table. */
+enum tables_of {
+	XTABLES, /* iptables, ip6tables, arptables */
+	NFTABLES,
+	EBTABLES,
+};
+
 /* A packet in a table. */
 struct inside {
 	__u64 sp;     /* of the function's return address: it tells one call from all others */
-	__u64 base;   /* struct xt_table or struct nft_chain */
+	__u64 base;   /* struct xt_table, struct nft_chain, struct ebt_table */
 	__u64 state;  /* struct nf_hook_state */
 	__u64 rule;   /* handle of the rule that has decided so far */
 	__u64 ts_ns;  /* CLOCK_MONOTONIC */
@@ -27,12 +34,13 @@ struct inside {
 	__u8 hot;
 	__u8 step; /* enum nft_step */
 	__u8 by_policy;
-	__u8 unused[4];
+	__u8 eb;
+	__u8 unused[3];
 };
 
 /*
- * Calls that replace rules, and how many of them are over: a set of x_tables, a transaction of
- * nf_tables. While one is under way, nobody knows which rules a packet meets.
+ * Calls that replace rules, and how many of them are over: a set of x_tables or ebtables, a
+ * transaction of nf_tables. While one is under way, nobody knows which rules a packet meets.
  */
 struct replacing {
 	__u32 begun;
@@ -69,7 +77,7 @@ struct {
 } inside_at SEC(".maps");
 
 /* A function of its own: the stack has no room for its variables while decide() runs. */
-static __noinline int note_inside(__u64 addr, __u64 base, __u64 state, __u32 nft, __u64 sp)
+static __noinline int note_inside(__u64 addr, __u64 base, __u64 state, __u32 of, __u64 sp)
 {
 	struct inside in = {
 		.sp = sp,
@@ -77,8 +85,9 @@ static __noinline int note_inside(__u64 addr, __u64 base, __u64 state, __u32 nft
 		.state = state,
 		.ts_ns = bpf_ktime_get_ns(),
 		.cpu = bpf_get_smp_processor_id(),
-		.replaced = replaced(nft),
-		.nft = nft,
+		.replaced = replaced(of == NFTABLES),
+		.nft = of == NFTABLES,
+		.eb = of == EBTABLES,
 	};
 
 	bpf_map_update_elem(&inside_of, &addr, &in, BPF_ANY);
@@ -87,7 +96,7 @@ static __noinline int note_inside(__u64 addr, __u64 base, __u64 state, __u32 nft
 }
 
 static __always_inline void enter_table(struct pt_regs *ctx, __u64 addr, __u64 base, __u64 state,
-					__u32 nft)
+					__u32 of)
 {
 	__u32 slot = begin_tracepoint();
 
@@ -95,7 +104,7 @@ static __always_inline void enter_table(struct pt_regs *ctx, __u64 addr, __u64 b
 		return;
 	watch(addr, ENDS); /* at OUTPUT it may be another packet than a device has received */
 	if (!paused && decide(addr, slot))
-		note_inside(addr, base, state, nft, CTX_FIELD(ctx, sp));
+		note_inside(addr, base, state, of, CTX_FIELD(ctx, sp));
 	end_tracepoint();
 }
 
@@ -121,7 +130,8 @@ static __always_inline void fill_names(struct table_verdict *v, const struct ins
 	v->hot = in->hot;
 	v->replaced = in->replaced;
 	if (!in->nft) {
-		read_name(v->table, (const void *)(in->base + cfg.tables.xt_name));
+		read_name(v->table, (const void *)(in->base + (in->eb ? cfg.tables.eb_name
+								      : cfg.tables.xt_name)));
 		return;
 	}
 	if (in->within || v->replaced != replaced(1)) /* a return was not seen */
@@ -413,6 +423,17 @@ static __noinline int note_step(struct pt_regs *ctx)
 	return 0;
 }
 
+/* Of ebtables; at a chain's policy it is what is behind the chain, of the last one the end. */
+static __noinline __u64 placed_bridge_rule(__u64 base, __u64 entry)
+{
+	__u64 info = read_pointer(base + cfg.tables.eb_private);
+	__u64 at = read_pointer(info + cfg.tables.eb_entries);
+
+	if (entry < at || entry - at > read_u32((const void *)(info + cfg.tables.eb_size)))
+		return 0;
+	return entry - at + 1;
+}
+
 /* A rule of x_tables, as a record has it; 0: it is none of this table. */
 static __always_inline __u64 placed_rule(const struct inside *in, __u64 entry)
 {
@@ -455,8 +476,8 @@ static __noinline int note_match(struct pt_regs *ctx, __u64 entry, __u16 frame)
 }
 
 /*
- * Where ipt_do_table() has decided and lets soft interrupts in again: its registers still have the
- * rule, its frame still has whether a match dropped the packet; then the rule is the next one.
+ * Where ipt_do_table() and its like have decided and let soft interrupts in again: the registers still
+ * have the rule, the frame still has whether a match dropped the packet; then the rule is another one.
  */
 static __noinline int note_site(struct pt_regs *ctx, __u64 entry, __u16 frame, __u16 hot)
 {
@@ -476,7 +497,7 @@ static __noinline int note_site(struct pt_regs *ctx, __u64 entry, __u16 frame, _
 		return 0;
 	}
 	if (!in->hot)
-		in->rule = placed_rule(in, entry);
+		in->rule = in->eb ? placed_bridge_rule(in->base, entry) : placed_rule(in, entry);
 	return 0;
 }
 

@@ -7,32 +7,34 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import NamedTuple
 
-from ..arch.x86_64_sites import FUNCTIONS, REPLACE, Site
+from ..arch.x86_64_sites import FUNCTIONS, REPLACES, Site
 from ..errors import AttachError
-from ..facts.tables import COMMIT, NFTABLES, REJECTS, RETURNS, RULES, STEPS
+from ..facts.tables import COMMIT, EBTABLES, NFTABLES, REJECTS, RETURNS, RULES, STEPS
 from ..kernel import system
 from ..kernel.libbpf import Program
 from ..kernel.rule_tracing import RuleTracing
 from .probes import attach_named_kprobe
 
 NAMES = (
-    "enter_xtables", "enter_nftables", "leave_tables", "note_rules", "note_rejects", "note_steps",
-    "note_site4", "note_site6", "note_site_arp", "note_match4", "note_match6", "begin_replacing",
-    "end_replacing", "begin_commit", "end_commit", "begin_expression", "end_expression",
+    "enter_xtables", "enter_ebtables", "enter_nftables", "leave_tables", "note_rules",
+    "note_rejects", "note_steps", "note_site4", "note_site6", "note_site_arp", "note_site_eb",
+    "note_match4", "note_match6", "begin_replacing", "end_replacing", "begin_commit", "end_commit",
+    "begin_expression", "end_expression",
 )  # fmt: skip
 """The programs, in the order of ``TablePrograms``."""
 
 
 class TablePrograms(NamedTuple):
-    """What runs where x_tables are entered, where nf_tables are, where either is left, where a rule
-    of nf_tables decides, and where one rejects; where a rule is traced; where ipt_do_table(),
-    ip6t_do_table() and arpt_do_table() have decided, and where a rule of the first two matches;
-    where a set of x_tables' rules begins to be replaced, and where that is over; the same of
-    nf_tables' transactions; where an expression is evaluated that tells by its return what it
-    decides, and where it returns.
+    """What runs where x_tables are entered, where ebtables are, where nf_tables are, where any is
+    left, where a rule of nf_tables decides, and where one rejects; where a rule is traced; where
+    ipt_do_table(), ip6t_do_table(), arpt_do_table() and ebt_do_table() have decided, and where a
+    rule of the first two matches; where a set of rules of theirs begins to be replaced, and where
+    that is over; the same of nf_tables' transactions; where an expression is evaluated
+    that tells by its return what it decides, and where it returns.
     """
 
     xtables: Program
+    ebtables: Program
     nftables: Program
     leave: Program
     rules: Program
@@ -41,6 +43,7 @@ class TablePrograms(NamedTuple):
     site4: Program
     site6: Program
     site_arp: Program
+    site_eb: Program
     match4: Program
     match6: Program
     begin: Program
@@ -68,7 +71,8 @@ def attach_tables(
     functions = tuple(functions)
     refused = _attach_sites(programs, sites, release, steps=steps)
     for function in functions:
-        enter = programs.nftables if function == NFTABLES else programs.xtables
+        others = {NFTABLES: programs.nftables, EBTABLES: programs.ebtables}
+        enter = others.get(function, programs.xtables)
         try:
             # Entered last: who enters before all are there is not noted.
             if function == NFTABLES:
@@ -77,20 +81,9 @@ def attach_tables(
                 release.callback(attach_named_kprobe(program, function, leaves=leaves))
         except AttachError as error:
             refused.append(f"verdicts of {function} are not seen, it cannot be probed: {error}")
-    refused += _unwatched()
     if steps:
         refused += _unseen(functions, sites)
     return refused + (_trace_rules(programs, functions, release) if trace else [])
-
-
-def _unwatched() -> list[str]:
-    """Tables of x_tables whose rules are not known."""
-    if "ebtables" not in system.loaded_modules():
-        return []
-    return [
-        "what legacy ebtables drops names no rule: its tables are not watched, as those of "
-        "ebtables-nft are"
-    ]
 
 
 def _unseen(functions: Sequence[str], sites: Mapping[str, Site]) -> list[str]:
@@ -118,25 +111,35 @@ def _attach_sites(
     programs: TablePrograms, sites: Mapping[str, Site], release: ExitStack, *, steps: bool
 ) -> list[str]:
     """Without those where rules are replaced there are none: a rule might be another by then."""
-    if not sites:
-        return []
-    try:
-        for program, leaves in ((programs.over, True), (programs.begin, False)):
-            release.callback(attach_named_kprobe(program, REPLACE, leaves=leaves))
-        decided = (programs.site4, programs.site6, programs.site_arp)
-        matched = (programs.match4, programs.match6, None)
-        for function, end, each in zip(FUNCTIONS, decided, matched, strict=True):
-            site = sites.get(function)
-            places = [] if site is None else [(end, site.offset)]
-            if site is not None and site.each and each is not None and steps:
-                places.append((each, site.each))
+    decided = (programs.site4, programs.site6, programs.site_arp, programs.site_eb)
+    matched = (programs.match4, programs.match6, None, None)
+    told, replaces = [], dict[str, bool]()
+    for function, end, each in zip(FUNCTIONS, decided, matched, strict=True):
+        site = sites.get(function)
+        if site is None:
+            continue
+        places = [(end, offset) for offset in site.offsets]
+        if site.each and each is not None and steps:
+            places.append((each, site.each))
+        try:
+            _attach_replacing(programs, REPLACES[function], replaces, release)
             for program, offset in places:
                 release.callback(
                     attach_named_kprobe(program, function, leaves=False, offset=offset)
                 )
-    except AttachError as error:
-        return [f"rules of x_tables are not known, their tables cannot be probed: {error}"]
-    return []
+        except AttachError as error:
+            told.append(f"rules of {function} are not known, it cannot be probed: {error}")
+    return told
+
+
+def _attach_replacing(
+    programs: TablePrograms, function: str, there: dict[str, bool], release: ExitStack
+) -> None:
+    """Once; those that are ``there`` are not attached again."""
+    if function not in there:
+        for program, leaves in ((programs.over, True), (programs.begin, False)):
+            release.callback(attach_named_kprobe(program, function, leaves=leaves))
+        there[function] = True
 
 
 def _attach_rules(programs: TablePrograms, release: ExitStack) -> None:

@@ -11,6 +11,11 @@ from .btf import Btf, Kind, TypeId
 NFTABLES = "nft_do_chain"
 """Runs a base chain: (nft_pktinfo *, nft_chain *), net/netfilter/nf_tables_core.c."""
 
+EBTABLES = "ebt_do_table"
+"""Runs a table of ebtables, with the arguments of ipt_do_table()
+(net/bridge/netfilter/ebtables.c).
+"""
+
 RULES = "nft_immediate_eval"
 """A rule's verdict: (struct nft_expr *, struct nft_regs *, struct nft_pktinfo *)
 (net/netfilter/nft_immediate.c).
@@ -56,16 +61,24 @@ TABLE_FUNCTIONS = {
     "ipt_do_table": "ip_tables",
     "ip6t_do_table": "ip6_tables",
     "arpt_do_table": "arp_tables",
+    EBTABLES: "ebtables",
     NFTABLES: "nf_tables",
 }
-"""To their modules (net/ipv4/netfilter, net/ipv6/netfilter, net/netfilter)."""
+"""To their modules (net/ipv4/netfilter, net/ipv6/netfilter, net/bridge/netfilter,
+net/netfilter).
+"""
 
-_XTABLES = {2: "ipt_do_table", 10: "ip6t_do_table", 3: "arpt_do_table"}  # by NFPROTO_*
-_XT_FAMILIES = {2: "ip", 10: "ip6", 3: "arp"}
+BROUTE = "broute"
+"""The table of ebtables whose DROP has a bridge's port take the packet in itself."""
+
+_XTABLES = {2: "ipt_do_table", 10: "ip6t_do_table", 3: "arpt_do_table", 7: EBTABLES}
+_XT_FAMILIES = {2: "ip", 10: "ip6", 3: "arp", 7: "bridge"}
+_XT_TOOLS = {"arp": "arptables", "bridge": "ebtables"}
 # NFPROTO_* of include/uapi/linux/netfilter.h, as nft(8) calls them
 _FAMILIES = {1: "inet", 2: "ip", 3: "arp", 5: "netdev", 7: "bridge", 10: "ip6"}
 _HOOKS = ("PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING", "INGRESS")
 _ARP_HOOKS, _DEVICE_HOOKS = ("INPUT", "OUTPUT", "FORWARD"), ("INGRESS", "EGRESS")
+_BRIDGE_HOOKS = (*_HOOKS[:5], "BROUTING")
 _VERDICTS = ("DROP", "ACCEPT", "STOLEN", "QUEUE", "REPEAT", "STOP")
 _GOING_ON = ("CONTINUE", "BREAK", "JUMP", "GOTO", "RETURN")  # from -1 down: enum nft_verdicts
 _MASK = 0xFF  # NF_VERDICT_MASK; above it a queue's number or an errno
@@ -77,8 +90,13 @@ def table_function(*, nft: bool, pf: int) -> str:
 
 
 def xt_family(pf: int) -> str:
-    """``ip`` of iptables, ``arp`` of arptables; '' of an unknown one."""
+    """``ip`` of iptables, ``arp`` of arptables, ``bridge`` of ebtables; '' of an unknown one."""
     return _XT_FAMILIES.get(pf, "")
+
+
+def xt_tool(family: str) -> str:
+    """``arptables``, ``ebtables``; '' of iptables and ip6tables, whose packets tell."""
+    return _XT_TOOLS.get(family, "")
 
 
 def family_name(family: int) -> str:
@@ -87,7 +105,7 @@ def family_name(family: int) -> str:
 
 def hook_name(pf: int, hook: int) -> str:
     """``INPUT``; the number where it has no name."""
-    hooks = {3: _ARP_HOOKS, 5: _DEVICE_HOOKS}.get(pf, _HOOKS)
+    hooks = {3: _ARP_HOOKS, 5: _DEVICE_HOOKS, 7: _BRIDGE_HOOKS}.get(pf, _HOOKS)
     return hooks[hook] if hook < len(hooks) else str(hook)
 
 
@@ -119,15 +137,22 @@ class TableLayout:
     xt_private: int = 0
     info_entries: int = 0
     info_size: int = 0
+    eb_name: int = 0
+    eb_private: int = 0
+    eb_entries: int = 0
+    eb_size: int = 0
     frame4: int = 0
     frame6: int = 0
     frame_arp: int = 0
+    frame_eb: int = 0
     hot4: int = 0
     hot6: int = 0
     hot_arp: int = 0
+    hot_eb: int = 0
     rule4: int = 0
     rule6: int = 0
     rule_arp: int = 0
+    rule_eb: int = 0
     info_packet: int = 0
     info_rule: int = 0
     info_verdict: int = 0
@@ -144,6 +169,12 @@ _XT_MEMBERS = {
     "xt_private": ("xt_table", "private"),
     "info_entries": ("xt_table_info", "entries"),
     "info_size": ("xt_table_info", "size"),
+}
+_EB_MEMBERS = {
+    "eb_name": ("ebt_table", "name"),
+    "eb_private": ("ebt_table", "private"),
+    "eb_entries": ("ebt_table_info", "entries"),
+    "eb_size": ("ebt_table_info", "entries_size"),
 }
 _NFT_MEMBERS = {
     "chain_table": ("nft_chain", "table"),
@@ -171,7 +202,8 @@ def find_layout(btfs: Sequence[Btf], functions: Sequence[str]) -> TableLayout | 
     if not btfs[0].has_member("module", "btf_data"):  # 5.11, 36e68442d1af
         return _layout_of_5_10(btfs[0])
     xtables, nftables = {*functions} - {NFTABLES}, NFTABLES in functions
-    wanted = (_XT_MEMBERS if xtables else {}) | (_NFT_MEMBERS if nftables else {})
+    wanted = (_XT_MEMBERS if xtables - {EBTABLES} else {}) | (_NFT_MEMBERS if nftables else {})
+    wanted |= _EB_MEMBERS if EBTABLES in xtables else {}
     places: dict[str, int | None] = {
         field: _offset(btfs, member) for field, member in wanted.items()
     }
@@ -218,6 +250,10 @@ def _layout_of_5_10(btf: Btf) -> TableLayout | None:
         xt_private=24,
         info_entries=64,
         info_size=0,
+        eb_name=16,
+        eb_private=72,
+        eb_entries=64,
+        eb_size=0,
         chain_table=64,
         chain_name=88,
         table_name=chains + 88,

@@ -26,7 +26,8 @@ _DROP = -1  # -NF_DROP - 1
 _VERDICTS = {_DROP: "DROP", -2: "ACCEPT", -4: "QUEUE", -5: "RETURN"}
 # Where a rule has the flag IPT_F_GOTO, IP6T_F_GOTO; one of arptables has none.
 _GOTO = {"ip": (82, 2), "ip6": (131, 4), "arp": (0, 0)}
-_SAVED = re.compile(r"(?:\[[0-9]+:[0-9]+\] )?-A (\S+) ?(.*)")
+SAVED = re.compile(r"(?:\[[0-9]+:[0-9]+\] )?-A (\S+) ?(.*)")
+"""A line of iptables-save that is a rule, of a chain."""
 
 
 class XtRule(NamedTuple):
@@ -47,7 +48,9 @@ class XtRule(NamedTuple):
 
 
 class Place(NamedTuple):
-    """``family``: ``ip``, ``ip6``, ``arp``. ``offset``: bytes from the table's first rule."""
+    """``family``: ``ip``, ``ip6``, ``arp``, ``bridge`` of ebtables. ``offset``: bytes from the
+    table's first rule, there from its first chain.
+    """
 
     family: str
     table: str
@@ -66,16 +69,16 @@ def parse_tables(lines: Iterable[str]) -> dict[Place, XtRule]:
     texts: dict[str, list[str]] = defaultdict(list)
     for line in (*lines, "table"):
         if line.startswith("table"):
-            found |= _with_texts(table, texts)
+            found |= with_texts(table, texts)
             texts = defaultdict(list)
             table = _parse_table(line)
-        elif match := _SAVED.fullmatch(line):
+        elif match := SAVED.fullmatch(line):
             texts[match[1]].append(line)
     return found
 
 
-def _with_texts(table: dict[Place, XtRule], texts: dict[str, list[str]]) -> dict[Place, XtRule]:
-    """Only where both name as many rules of a chain."""
+def with_texts(table: dict[Place, XtRule], texts: dict[str, list[str]]) -> dict[Place, XtRule]:
+    """With ``texts`` of chains, where both name as many rules of one."""
     counts = Counter(rule.chain for rule in table.values() if rule.number > 0)
     return {
         key: rule._replace(text=texts[rule.chain][rule.number - 1])

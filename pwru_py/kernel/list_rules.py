@@ -1,15 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """The process behind ``pwru_py.kernel.rules``: lists the rules of a network namespace.
 
-Asked ``nft INODE`` it answers with the namespace's cookie, 0 where the kernel does not tell (before
-5.14), and with what nft(8) lists. Asked ``xtables INODE``, behind the cookie, with the tables of
-iptables, ip6tables and arptables: of each a line as ``facts.xtables`` reads it, with the rules as
-the kernel has them, and what ``iptables-save`` prints, what ``arptables-legacy`` lists in the same
-form. It asks for tables that are there already, so it makes none. Of rules of iptables-nft nft(8)
-prints matches and targets of x_tables as if they were its own: lines ``xt TABLE RULE KIND NAME``,
-with handles, tell of them, and ``saved TABLE RULE TEXT`` what iptables-nft-save says, as nft leaves
-comments out. A line ``LISTED`` says that nft has listed all. A line ``END`` ends each answer; of a
-namespace that nothing leads to it is all.
+Asked ``nft INODE COOKIE`` it answers with the namespace's cookie, 0 where the kernel does not tell
+(before 5.14), and with what nft(8) lists. Asked ``xtables INODE COOKIE``, behind the cookie, with
+the tables of iptables, ip6tables and arptables: of each a line as ``facts.xtables`` reads it, with
+the rules as the kernel has them, and what ``iptables-save`` prints, what ``arptables-legacy`` lists
+in the same form. It asks for tables that are there already, so it makes none. Of ebtables nothing
+tells which are there, and who asks for one makes it: asked ``bridge:TABLE INODE COOKIE``, for one
+that a packet has been in, it answers with that one, as ``facts.ebtables`` reads it, if the
+namespace has that cookie. Of rules of iptables-nft nft(8) prints matches and targets of x_tables as
+if they were its own: lines ``xt TABLE RULE KIND NAME``, with handles, tell of them, and ``saved
+TABLE RULE TEXT`` what iptables-nft-save says, as nft leaves comments out. A line ``LISTED`` says
+that nft has listed all. A line ``END`` ends each answer; of a namespace that nothing leads to it is
+all.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ import subprocess
 import sys
 from typing import NamedTuple
 
+from . import system
 from .netns import Paths, enter
 
 END, LISTED = "end of the list", "all is listed"
@@ -54,6 +58,12 @@ _FAMILIES = (
 _XT_TABLE = re.compile(r"^table \S+ (filter|nat|mangle|raw|security|broute) ", re.MULTILINE)
 _TOOLS = {"ip": "iptables", "ip6": "ip6tables"}
 _APPENDED = re.compile(r"\[[0-9]+:[0-9]+\] -A (\S+) ")
+_EB_INFO = 128  # EBT_SO_GET_INFO; the next one is EBT_SO_GET_ENTRIES
+# struct ebt_replace: name, valid_hooks, nentries, entries_size, hook_entry, num_counters, counters,
+# entries
+_EB_FORM = struct.Struct("@32sIII6PIPP")
+_EB_CHAIN = re.compile(r"Bridge chain: (\S+), entries: .*")
+_EB_RULE = re.compile(r"(.*?) ?, pcnt = ([0-9]+) -- bcnt = ([0-9]+)")
 _ARP_CHAIN = re.compile(r"Chain (\S+) \(.*\)")
 _ARP_RULE = re.compile(r"(.*) , pcnt=([0-9]+) -- bcnt=([0-9]+) ?")
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -63,14 +73,18 @@ def main() -> None:
     """Answers until standard input ends."""
     paths = Paths()
     for line in sys.stdin:
-        what, inode = line.split()
+        what, inode, wanted = line.split()
         with contextlib.suppress(OSError):
             enter(paths.find(int(inode)))
-            print(_cookie())
-            if what == "nft":
+            there = _cookie()
+            print(there)
+            kind, _, table = what.partition(":")
+            if kind == "nft":
                 _print_ruleset()
-            else:
+            elif kind == "xtables":
                 _print_tables()
+            elif not there or there == int(wanted):
+                _print_bridge_table(table)
         print(END, flush=True)
 
 
@@ -128,6 +142,30 @@ def _print_tables() -> None:
                     _print_table(asked, family, table)
         except OSError:
             continue
+
+
+def _print_bridge_table(table: str) -> None:
+    """One that is there. Its module is not loaded for this."""
+    loaded = system.loaded_modules()
+    if "ebtables" in loaded and f"ebtable_{table}" not in loaded:
+        return
+    none, name = (0,) * 6, table.encode()
+    with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as asked:
+        asking = _EB_FORM.pack(name, 0, 0, 0, *none, 0, 0, 0)
+        info = _EB_FORM.unpack(_get(asked, socket.IPPROTO_IP, _EB_INFO, asking))
+        _name, valid, count, size = info[:4]
+        rules = ctypes.create_string_buffer(size)
+        at = ctypes.addressof(rules)
+        asking = _EB_FORM.pack(name, valid, count, size, *none, 0, 0, at)
+        _get(asked, socket.IPPROTO_IP, _EB_INFO + 1, asking.ljust(_EB_FORM.size + size, b"\0"))
+    print(f"bridge {table} {rules.raw.hex()}")
+    command = shutil.which("ebtables-legacy")
+    chain = ""
+    for line in _output(command, "-t", table, "-L", "--Lc").splitlines() if command else ():
+        if match := _EB_CHAIN.fullmatch(line):
+            chain = match[1]
+        elif match := _EB_RULE.fullmatch(line):
+            print(f"[{match[2]}:{match[3]}] -A {chain} {match[1]}")
 
 
 def _cookie() -> int:

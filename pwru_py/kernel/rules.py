@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from ..escape import printable
+from ..facts.ebtables import parse_bridge_table
 from ..facts.ruleset import Netns, Rule, Ruleset, parse_ruleset
 from ..facts.xtables import Place, XtRule, parse_tables
 from .helper import start_helper
@@ -46,7 +47,7 @@ class RuleBook:
         self._replaced = replaced
         self._known: dict[tuple[Netns, int, int], Rule] = {}
         self._rulesets: dict[Netns, dict[int, Ruleset]] = {}
-        self._placed: dict[Netns, dict[int, dict[Place, XtRule]]] = {}
+        self._placed: dict[tuple[str, Netns], dict[int, dict[Place, XtRule]]] = {}
         self._due_s: dict[tuple[str, Netns], float] = {}
         self._process: subprocess.Popen[bytes] | None = None
         with contextlib.suppress(OSError):
@@ -80,11 +81,14 @@ class RuleBook:
         """Of x_tables, when so many sets had been replaced; None: there are others now, or nothing
         can tell.
         """
-        listings = self._placed.setdefault(netns, {})
+        bridge = place.family == "bridge"
+        what = f"bridge:{place.table}" if bridge else "xtables"
+        listings = self._placed.setdefault((what, netns), {})
         if replaced and replaced not in listings and replaced == self._replaced("xtables"):
-            lines = self._list_due("xtables", netns)
+            lines = self._list_due(what, netns)
             if lines and self._replaced("xtables") == replaced:
-                _keep(listings, replaced, _tables(lines))
+                found = parse_bridge_table(lines) if bridge else parse_tables(lines)
+                _keep(listings, replaced, _printable(found))
         return listings.get(replaced, {}).get(place)
 
     def _look(self, netns: Netns, now: int) -> None:
@@ -119,7 +123,7 @@ class RuleBook:
         assert process.stdin is not None
         assert process.stdout is not None
         try:
-            process.stdin.write(f"{what} {netns.inode}\n".encode())
+            process.stdin.write(f"{what} {netns.inode} {netns.cookie}\n".encode())
             process.stdin.flush()
         except OSError:
             return []
@@ -143,10 +147,10 @@ class RuleBook:
             process.communicate()
 
 
-def _tables(lines: list[str]) -> dict[Place, XtRule]:
+def _printable(rules: dict[Place, XtRule]) -> dict[Place, XtRule]:
     return {
         place: rule._replace(chain=printable(rule.chain), text=printable(rule.text))
-        for place, rule in parse_tables(lines).items()
+        for place, rule in rules.items()
     }
 
 

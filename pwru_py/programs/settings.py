@@ -243,13 +243,15 @@ def _tables(prepared: Prepared, sites: Mapping[str, Site], warnings: list[str]) 
             f"which rule drops a packet in {' and '.join(untold)} is not known: the kernel's code "
             "cannot be read there (/proc/kcore), or is not as expected"
         )
-    four, six, arp = map(sites.get, FUNCTIONS)
+    four, six, arp, bridge = map(sites.get, FUNCTIONS)
     if four is not None:
         layout = replace(layout, frame4=four.frame, hot4=four.hot, rule4=four.rule)
     if six is not None:
         layout = replace(layout, frame6=six.frame, hot6=six.hot, rule6=six.rule)
     if arp is not None:
         layout = replace(layout, frame_arp=arp.frame, hot_arp=arp.hot, rule_arp=arp.rule)
+    if bridge is not None:
+        layout = replace(layout, frame_eb=bridge.frame, hot_eb=bridge.hot, rule_eb=bridge.rule)
     return layout
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from ..facts.ruleset import Netns, Rule
-from ..facts.tables import QUEUES
+from ..facts.tables import BROUTE, QUEUES, xt_tool
 from ..facts.xtables import Place, XtRule
 from .event import DroppedBy, Step, Verdict
 
@@ -51,6 +51,8 @@ _QUEUE = "QUEUE"
 
 def is_droppers(verdict: Verdict, by: str) -> bool:
     """Whether a packet that the function ``by`` has dropped was so by its last ``verdict``."""
+    if not verdict.family and verdict.table == BROUTE:
+        return False
     return verdict.verdict == "DROP" or (verdict.verdict == _QUEUE and by in QUEUES)
 
 
@@ -62,14 +64,20 @@ def dropped_by(inode: int, verdict: Verdict, rules: Rules) -> DroppedBy:
 
 
 def dropped_by_text(dropped: DroppedBy) -> str:
-    """``table filter, INPUT, rule 3: -A INPUT -p udp -j DROP``, as far as that is known."""
+    """``table filter, INPUT, rule 3: -A INPUT -p udp -j DROP``, as far as that is known; of
+    arptables and ebtables ``arptables table filter, …``.
+    """
     verdict = dropped.verdict
-    table, chain, policy = f"table {verdict.table}, {verdict.hook}", verdict.hook, "DROP"
+    tool = xt_tool(verdict.placed.family) if verdict.placed is not None else ""
+    table = f"{tool} table {verdict.table}, {verdict.hook}".lstrip()
+    chain, policy = verdict.hook, "DROP"
     if verdict.family:
         table = f"table {verdict.family} {verdict.table}, chain {verdict.chain}, {verdict.hook}"
         chain, policy = verdict.chain, "drop"
     if dropped.by_policy:
-        return f"{table}, by its policy, {policy}"
+        own = not dropped.chain or dropped.chain == chain  # of ebtables any chain may have one
+        whose = "its policy" if own else f"the policy of chain {dropped.chain}"
+        return f"{table}, by {whose}, {policy}"
     queued = "queued by " if verdict.verdict == _QUEUE else ""
     rule = f"{queued}rule {dropped.rule}" if dropped.rule else ""
     if dropped.why:

@@ -77,8 +77,9 @@ class Tuple(NamedTuple):
 
 
 class Placed(NamedTuple):
-    """Where x_tables has a rule. ``family``: ``ip``, ``ip6``, ``arp``. ``offset``: bytes from the
-    table's first rule. ``replaced``: how many sets of rules had been replaced then, any tables'.
+    """Where x_tables has a rule. ``family``: ``ip``, ``ip6``, ``arp``, of ebtables ``bridge``.
+    ``offset``: bytes from the table's first rule, of ebtables from its first chain. ``replaced``:
+    how many sets of rules had been replaced then, any tables'.
     """
 
     family: str
@@ -89,7 +90,7 @@ class Placed(NamedTuple):
 class Verdict(NamedTuple):
     """What a table of netfilter, or in nf_tables one of its base chains, has said of a packet.
 
-    ``family``: of nf_tables, as nft(8) calls it; '' of iptables, ip6tables, arptables. ``table``,
+    ``family``: of nf_tables, as nft(8) calls it; '' of x_tables and ebtables. ``table``,
     ``chain``: names with control characters escaped, cut at 31 bytes; ``chain`` is '' of those.
     ``hook``: ``INPUT``. ``verdict``: ``ACCEPT``, ``DROP``, ``STOLEN``, ``QUEUE``. Of nf_tables, as
     it was then: ``table_handle``; ``rule``, the handle of the rule that said so, 0 where none is

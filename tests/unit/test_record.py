@@ -516,6 +516,8 @@ def test_a_step_on_the_way(code: int, step: int, verdict: str, kind: str) -> Non
         (10, 153, 0, "ip6t_do_table", Placed("ip6", 152, 4)),
         (10, 0, 1, "ip6t_do_table", None),
         (3, 0, 0, "arpt_do_table", None),
+        (3, 233, 0, "arpt_do_table", Placed("arp", 232, 4)),
+        (7, 97, 0, "ebt_do_table", Placed("bridge", 96, 4)),
     ],
 )
 def test_where_x_tables_has_its_rule(

@@ -39,8 +39,8 @@ def find(code: bytes, function: str = "ipt_do_table") -> Site | None:
 @pytest.mark.parametrize(("register", "number"), [("rbx", 3), ("r13", 13)])
 def test_a_site(register: str, number: int) -> None:
     body = BODY[register]
-    assert find(whole(body)) == Site(len(body), 256, 198, number)
-    assert find(whole(body, b"\x90")) == Site(len(body) + 1, 256, 198, number), "the call itself"
+    assert find(whole(body)) == Site((len(body),), 256, 198, number)
+    assert find(whole(body, b"\x90")) == Site((len(body) + 1,), 256, 198, number), "the call itself"
 
 
 BIT = 0x83 * 8 + 4
@@ -68,9 +68,29 @@ def test_where_a_rule_matches(tests: str, each: int | None) -> None:
 
 
 def test_rules_of_ip6tables_are_longer() -> None:
-    assert find(whole(BODY6), "ip6t_do_table") == Site(len(BODY6), 256, 198, 13)
+    assert find(whole(BODY6), "ip6t_do_table") == Site((len(BODY6),), 256, 198, 13)
     assert find(whole(BODY6)) is None
     assert find(whole(), "ip6t_do_table") is None
+
+
+EB_BODY = bytes.fromhex("8b436c 4801c3 8b4b6c 8b432c 807c246000")  # cmpb $0, 96(%rsp)
+EB_LEAVE = bytes.fromhex("4883c470 5b5d415c415d415e415f c3")
+
+
+def test_ebtables_decides_at_several_places() -> None:
+    """At the calls themselves; the byte for a match that drops is before them."""
+    function = "ebt_do_table"
+    code = call(call(EB_BODY) + EB_LEAVE)
+    first, second = len(EB_BODY), len(EB_BODY) + 5 + len(EB_LEAVE)
+    assert find(code, function) == Site((first, second), 160, 96, 3)
+    assert find(EB_BODY + EB_LEAVE, function) is None, "nothing is called"
+    assert find(call(EB_BODY), function) is None, "which frame?"
+    twice = bytes.fromhex("807c246100")
+    assert find(call(EB_BODY + twice) + EB_LEAVE, function) is None, "which byte?"
+    assert (
+        find(call(EB_BODY + EB_LEAVE[:-1].replace(b"\x70", b"\x78")) + EB_LEAVE, function) is None
+    )
+    assert find(call(EB_BODY[3:]) + EB_LEAVE, function) is None, "read once"
 
 
 ARP_BODY = bytes.fromhex("0fb783a6000000 0fb793a6000000 0fb783a6000000 4801c3")
@@ -81,7 +101,7 @@ ARP_LEAVE = bytes.fromhex("4883c468 4489f0 5b5d415c415d415e415f c3")  # mov %r14
 def test_arptables_has_a_smaller_frame() -> None:
     """So short forms of the same instructions."""
     code = call(ARP_BODY + ARGUMENT) + ARP_HOT + ARP_LEAVE
-    assert find(code, "arpt_do_table") == Site(len(ARP_BODY), 152, 94, 3)
+    assert find(code, "arpt_do_table") == Site((len(ARP_BODY),), 152, 94, 3)
     assert find(code) is None
     assert find(call(ARP_BODY) + ARP_HOT.replace(b"\x5e", b"\x69") + ARP_LEAVE) is None
 

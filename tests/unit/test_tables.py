@@ -6,6 +6,7 @@ from __future__ import annotations
 import pytest
 
 from pwru_py.facts.tables import (
+    EBTABLES,
     NFTABLES,
     TableLayout,
     find_layout,
@@ -14,7 +15,7 @@ from pwru_py.facts.tables import (
     verdict_name,
 )
 from pwru_py.output.formats import format_said
-from pwru_py.record.event import Verdict
+from pwru_py.record.event import Placed, Verdict
 from tests.unit.btf_builder import Builder
 
 
@@ -32,6 +33,8 @@ def module(base: Builder, second: str = "sk_buff") -> Builder:
     long = b.integer("long", 8)
     b.struct_at("xt_table", {"private": 24, "name": 40}, long)
     b.struct_at("xt_table_info", {"size": 4, "entries": 72}, long)
+    b.struct_at("ebt_table", {"name": 16, "private": 80}, long)
+    b.struct_at("ebt_table_info", {"entries_size": 8, "entries": 96}, long)
     b.struct_at("nft_chain", {"table": 24, "name": 48}, long)
     b.struct_at("nft_table", {"handle": 288, "family": 300, "name": 304}, long)
     b.struct_at("nft_base_chain", {"policy": 60, "chain": 80}, long)
@@ -56,6 +59,14 @@ def test_a_kernel_whose_modules_have_btf() -> None:
     )
 
 
+def test_ebtables_alone() -> None:
+    base = kernel()
+    btfs = [base.btf(), module(base).btf(base.btf())]
+    assert find_layout(btfs, [EBTABLES]) == TableLayout(
+        eb_name=16, eb_private=80, eb_entries=96, eb_size=8, on=True
+    )
+
+
 def test_what_no_module_tells_is_not_guessed() -> None:
     assert find_layout([kernel().btf()], [NFTABLES]) is None
 
@@ -76,6 +87,9 @@ def test_5_10_has_no_btf_of_modules() -> None:
         24,
         64,
         0,
+        16,
+        72,
+        64,
         rules_plain=True,
         on=True,
         info_rule=24,
@@ -87,7 +101,7 @@ def test_5_10_has_no_btf_of_modules() -> None:
 @pytest.mark.parametrize(
     ("pf", "hook", "name"),
     [(2, 0, "PREROUTING"), (10, 1, "INPUT"), (7, 4, "POSTROUTING"), (3, 1, "OUTPUT"),
-     (5, 0, "INGRESS"), (5, 1, "EGRESS"), (2, 9, "9")],
+     (5, 0, "INGRESS"), (5, 1, "EGRESS"), (7, 5, "BROUTING"), (2, 9, "9")],
 )  # fmt: skip
 def test_hooks(pf: int, hook: int, name: str) -> None:
     assert hook_name(pf, hook) == name
@@ -102,6 +116,10 @@ def test_verdicts() -> None:
 def test_words() -> None:
     assert table_function(nft=False, pf=10) == "ip6t_do_table"
     assert table_function(nft=True, pf=2) == NFTABLES
+    assert table_function(nft=False, pf=7) == EBTABLES
     assert format_said(Verdict("", "filter", "", "INPUT", "DROP")) == "filter.INPUT:DROP"
+    placed = Placed("bridge", 96, 1)
+    bridge = Verdict("", "filter", "", "FORWARD", "DROP", placed=placed)
+    assert format_said(bridge) == "ebtables filter.FORWARD:DROP"
     nft = Verdict("inet", "flt", "in", "INPUT", "ACCEPT")
     assert format_said(nft) == "inet flt/in.INPUT:ACCEPT"

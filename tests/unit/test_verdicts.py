@@ -10,7 +10,7 @@ from pwru_py.facts.xtables import Place, XtRule
 from pwru_py.output.verdicts import json_step, step_text
 from pwru_py.packets import verdicts
 from pwru_py.packets.verdicts import Verdicts
-from pwru_py.record.dropped_by import NoRules
+from pwru_py.record.dropped_by import NoRules, dropped_by_text
 from pwru_py.record.event import Event, Frame, Placed, Step, Verdict
 
 from .output.samples import drop, event
@@ -54,6 +54,43 @@ def test_a_rule_is_of_the_namespace_where_it_decided() -> None:
     assert kept.netns == 9
     assert kept.dropped_by is not None
     assert (kept.dropped_by.rule, kept.dropped_by.text) == (0, "")
+
+
+BRIDGE = {
+    96: XtRule("DENY", 1, True, "-A DENY -j DROP", "DROP"),
+    256: XtRule("DENY", 0, True, "", "DROP"),
+    512: XtRule("FORWARD", 0, True, "", "DROP"),
+    640: XtRule("FORWARD", 1, False, "-A FORWARD -j RETURN", "RETURN"),
+}
+
+
+class Bridged(NoRules):
+    def find_placed(self, netns: Netns, place: Place, replaced: int) -> XtRule | None:
+        return BRIDGE.get(place.offset) if place[:2] == ("bridge", "filter") else None
+
+
+@pytest.mark.parametrize(
+    ("offset", "words"),
+    [
+        (96, "rule 1 of chain DENY: -A DENY -j DROP"),
+        (256, "by the policy of chain DENY, DROP"),
+        (512, "by its policy, DROP"),
+        (640, "by a rule that has been replaced, or cannot be listed"),
+        (1, "by a rule that has been replaced, or cannot be listed"),
+    ],
+)
+def test_each_chain_of_ebtables_may_have_a_policy(offset: int, words: str) -> None:
+    verdict = Verdict("", "filter", "", "FORWARD", "DROP", placed=Placed("bridge", offset, 1))
+    (told,) = Verdicts(Bridged()).join([said(verdict), drop(packet=1)])
+    assert told.dropped_by is not None
+    assert dropped_by_text(told.dropped_by) == f"ebtables table filter, FORWARD, {words}"
+
+
+def test_the_drop_of_broute_has_the_packet_routed() -> None:
+    """What drops it later is something else; of nf_tables a table may have that name."""
+    verdict = Verdict("", "broute", "", "BROUTING", "DROP", placed=Placed("bridge", 96, 1))
+    assert rules_of(said(verdict), drop(packet=1)) == [None]
+    assert rules_of(said(verdict._replace(family="ip")), drop(packet=1)) != [None]
 
 
 def test_what_is_queued_is_dropped_by_the_queue_alone() -> None:
