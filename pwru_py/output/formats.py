@@ -6,7 +6,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Callable
 
-from ..facts.tables import xt_tool
+from ..facts.tables import told_tool
 from ..record.event import Context, Event, Frame, SkbValue, TcpFlag, Tuple, Verdict
 from .protocols import TCP, arp_name, icmp_text, protocol_name
 
@@ -150,10 +150,9 @@ def format_verdict(event: Event) -> str:
 
 def format_said(verdict: Verdict) -> str:
     """``filter.INPUT:DROP``, in tracepkt's form; of nf_tables ``inet filter/in.INPUT:DROP``, of
-    arptables and ebtables, where a rule of theirs is known, ``ebtables filter.FORWARD:DROP``.
+    arptables and ebtables ``ebtables filter.FORWARD:DROP``.
     """
-    tool = xt_tool(verdict.placed.family) if verdict.placed is not None else ""
-    table = f"{tool} {verdict.table}".lstrip()
+    table = f"{told_tool(verdict.tool)} {verdict.table}".lstrip()
     if verdict.family:
         table = f"{verdict.family} {table}/{verdict.chain}"
     return f"{table}.{verdict.hook}:{verdict.verdict}"

@@ -25,6 +25,7 @@ def json_step(step: Step) -> dict[str, Any]:
     said = step.verdict
     return {
         "family": said.family,
+        "tool": said.tool,
         "table": said.table,
         "hook": said.hook,
         "step": said.step,
@@ -71,6 +72,10 @@ VERDICT_MEMBERS: dict[str, dict[str, Any]] = {
         "description": "Which rule said so; null: none is known. Of nf_tables its handle; of "
         "iptables, where a packet ends, its number in its chain.",
     },
+    "tool": {
+        **_TEXT,
+        "description": 'Whose table: iptables, ip6tables, arptables, ebtables; "" of nf_tables.',
+    },
     "policy": {**_TEXT_OR_NULL, "description": "Of nf_tables' base chain then: ACCEPT, DROP."},
 }
 DROPPED_BY_SCHEMA: dict[str, Any] = {
@@ -96,6 +101,7 @@ STEP_SCHEMA: dict[str, Any] = {
     "type": "object",
     "properties": {
         "family": _TEXT,
+        "tool": VERDICT_MEMBERS["tool"],
         "table": _TEXT,
         "hook": VERDICT_MEMBERS["hook"],
         "step": {

@@ -24,7 +24,7 @@ from ..facts.roles import (
     is_read,
     is_sealed,
 )
-from ..facts.tables import family_name, hook_name, table_function, verdict_name, xt_family
+from ..facts.tables import family_name, hook_name, table_function, verdict_name, xt_family, xt_tool
 from ..plan.functions import Target
 from . import contract, layout
 from .details import NO_DETAILS, NO_SHAPES, Details, Shapes, behind_tracepoint, from_entry
@@ -119,7 +119,7 @@ def _decode_verdict(values: tuple[Any, ...]) -> tuple[str, Verdict]:
         placed = rule and Placed(xt_family(pf), rule - 1, replaced)
         said = Verdict(
             "", *names, placed=placed or None, hot=bool(hot), net_cookie=cookie,
-            step=_STEPS.get(step, ""),
+            step=_STEPS.get(step, ""), tool=xt_tool(pf),
         )  # fmt: skip
     return table_function(nft=bool(nft), pf=pf), said
 

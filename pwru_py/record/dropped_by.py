@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from ..facts.ruleset import Netns, Rule
-from ..facts.tables import BROUTE, QUEUES, xt_tool
+from ..facts.tables import BROUTE, EBTABLES_TOOL, QUEUES, told_tool
 from ..facts.xtables import Place, XtRule
 from .event import DroppedBy, Step, Verdict
 
@@ -51,7 +51,7 @@ _QUEUE = "QUEUE"
 
 def is_droppers(verdict: Verdict, by: str) -> bool:
     """Whether a packet that the function ``by`` has dropped was so by its last ``verdict``."""
-    if not verdict.family and verdict.table == BROUTE:
+    if verdict.tool == EBTABLES_TOOL and verdict.table == BROUTE:
         return False
     return verdict.verdict == "DROP" or (verdict.verdict == _QUEUE and by in QUEUES)
 
@@ -68,8 +68,7 @@ def dropped_by_text(dropped: DroppedBy) -> str:
     arptables and ebtables ``arptables table filter, …``.
     """
     verdict = dropped.verdict
-    tool = xt_tool(verdict.placed.family) if verdict.placed is not None else ""
-    table = f"{tool} table {verdict.table}, {verdict.hook}".lstrip()
+    table = f"{told_tool(verdict.tool)} table {verdict.table}, {verdict.hook}".lstrip()
     chain, policy = verdict.hook, "DROP"
     if verdict.family:
         table = f"table {verdict.family} {verdict.table}, chain {verdict.chain}, {verdict.hook}"

@@ -100,7 +100,8 @@ class Verdict(NamedTuple):
     ``rule`` of one that matched, with the verdict ``CONTINUE`` where it has none or
     ``JUMP``, ``GOTO``, ``RETURN``, and ``policy``. ``net_cookie`` tells the namespace from one that
     had its inode number before; 0: not known. ``replaced``, of nf_tables: how many transactions
-    had been, 0 where one was meanwhile.
+    had been, 0 where one was meanwhile. ``tool``: whose table it is, ``iptables``, ``ip6tables``,
+    ``arptables``, ``ebtables``; '' of nf_tables.
     """
 
     family: str
@@ -117,6 +118,7 @@ class Verdict(NamedTuple):
     step: str = ""
     by_policy: bool = False
     replaced: int = 0
+    tool: str = ""
 
 
 class DroppedBy(NamedTuple):

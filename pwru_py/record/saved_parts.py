@@ -105,6 +105,7 @@ def saved_dropped_by(said: Record | None) -> DroppedBy | None:
         read_text(said, "verdict"),
         table_handle=read_optional(said, "table_handle") or 0,
         policy=read_text(said, "policy", None),
+        tool=read_text(said, "tool", None),
     )
     return DroppedBy(
         verdict,
@@ -153,6 +154,7 @@ def saved_step(said: object) -> Step:
         read_text(said, "verdict"),
         rule=read_optional(said, "rule") or 0,
         step=step,
+        tool=read_text(said, "tool", None),
     )
     return Step(verdict, chain if step == "rule" else "", read_text(said, "rule_text", None))
 

@@ -54,6 +54,7 @@ def test_the_rule_of_arptables_that_drops(lab: Lab) -> None:
     assert " -A INPUT -j mangle -s 10.1.0.92 " in str(told["10.1.0.92"][4])
     assert "10.1.0.93" not in told
     assert found["10.1.0.94"]["by_policy"], found
+    assert {said["tool"] for said in found.values() if said is not None} == {"arptables"}
 
 
 EB_RULES = """ebtables-legacy -N DENY; ebtables-legacy -N LAST -P DROP
@@ -105,6 +106,9 @@ def test_the_rule_of_ebtables_that_drops(lab: Lab) -> None:
         7114: ("filter", "INPUT", "INPUT", 1, False),
         7115: ("filter", "FORWARD", "FORWARD", 6, False),
     }
+    assert {port: said["tool"] for port, said in told.items()} == dict.fromkeys(
+        where, "ebtables"
+    ) | {7114: "iptables"}
     start, end = "[1:30] -A DENY -p IPv4 --ip-proto udp --ip-dport 7111 ", " -j DROP"
     assert told[7111]["rule_text"].startswith(start), told
     assert told[7111]["rule_text"].endswith(end), told

@@ -232,7 +232,7 @@ def test_what_tables_say_stands_between_the_hops() -> None:
     assert said[2] == {
         "ts_ns": 3 * MS, "netns": 11, "namespace": "host", "iface": "eth0", "family": "inet",
         "table": "flt", "chain": "in", "hook": "INPUT", "verdict": "DROP", "table_handle": 3,
-        "rule": None, "policy": "DROP",
+        "rule": None, "tool": "", "policy": "DROP",
     }  # fmt: skip
 
 

@@ -510,18 +510,18 @@ def test_a_step_on_the_way(code: int, step: int, verdict: str, kind: str) -> Non
 
 
 @pytest.mark.parametrize(
-    ("pf", "rule", "hot", "family", "placed"),
+    ("pf", "rule", "hot", "tool", "placed"),
     [
-        (2, 1, 0, "ipt_do_table", Placed("ip", 0, 4)),
-        (10, 153, 0, "ip6t_do_table", Placed("ip6", 152, 4)),
-        (10, 0, 1, "ip6t_do_table", None),
-        (3, 0, 0, "arpt_do_table", None),
-        (3, 233, 0, "arpt_do_table", Placed("arp", 232, 4)),
-        (7, 97, 0, "ebt_do_table", Placed("bridge", 96, 4)),
+        (2, 1, 0, "iptables", Placed("ip", 0, 4)),
+        (10, 153, 0, "ip6tables", Placed("ip6", 152, 4)),
+        (10, 0, 1, "ip6tables", None),
+        (3, 0, 0, "arptables", None),
+        (3, 233, 0, "arptables", Placed("arp", 232, 4)),
+        (7, 97, 0, "ebtables", Placed("bridge", 96, 4)),
     ],
 )
 def test_where_x_tables_has_its_rule(
-    pf: int, rule: int, hot: int, family: str, placed: Placed | None
+    pf: int, rule: int, hot: int, tool: str, placed: Placed | None
 ) -> None:
     section = layout.TABLE_VERDICT.pack(0, rule, 9, b"raw", b"", 0, 0, 0, pf, 1, 0, hot, 0, 0, 4)
     laid = layout.RecordLayout.of(contract.SECTION_TABLE)
@@ -530,8 +530,10 @@ def test_where_x_tables_has_its_rule(
     (event,) = given.decode(told, WALL_OFFSET_NS)
     hook = "OUTPUT" if pf == 3 else "INPUT"
     names = "", "raw", "", hook, "DROP"
-    assert event.verdict == Verdict(*names, placed=placed, hot=bool(hot), net_cookie=9)
-    assert event.func == family
+    assert event.verdict == Verdict(*names, placed=placed, hot=bool(hot), net_cookie=9, tool=tool)
+    functions = {"iptables": "ipt_do_table", "ip6tables": "ip6t_do_table",
+                 "arptables": "arpt_do_table", "ebtables": "ebt_do_table"}  # fmt: skip
+    assert event.func == functions[tool]
 
 
 @pytest.mark.parametrize(

@@ -105,6 +105,9 @@ def test_every_field_comes_back() -> None:
         owner=Owner(7, "curl"),
         nf_path=(
             Step(Verdict("ip", "t", "", "INPUT", "JUMP", rule=7, step="rule"), "in", "jump web"),
+            Step(
+                Verdict("", "t", "", "INPUT", "DROP", rule=7, step="rule", tool="ip6tables"), "in"
+            ),
             Step(Verdict("ip", "t", "in", "INPUT", "DROP", step="policy")),
         ),
         depth=3,

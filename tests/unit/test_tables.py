@@ -117,9 +117,11 @@ def test_words() -> None:
     assert table_function(nft=False, pf=10) == "ip6t_do_table"
     assert table_function(nft=True, pf=2) == NFTABLES
     assert table_function(nft=False, pf=7) == EBTABLES
-    assert format_said(Verdict("", "filter", "", "INPUT", "DROP")) == "filter.INPUT:DROP"
-    placed = Placed("bridge", 96, 1)
-    bridge = Verdict("", "filter", "", "FORWARD", "DROP", placed=placed)
+    assert (
+        format_said(Verdict("", "filter", "", "INPUT", "DROP", tool="ip6tables"))
+        == "filter.INPUT:DROP"
+    )
+    bridge = Verdict("", "filter", "", "FORWARD", "DROP", tool="ebtables")
     assert format_said(bridge) == "ebtables filter.FORWARD:DROP"
     nft = Verdict("inet", "flt", "in", "INPUT", "ACCEPT")
     assert format_said(nft) == "inet flt/in.INPUT:ACCEPT"

@@ -80,7 +80,8 @@ class Bridged(NoRules):
     ],
 )
 def test_each_chain_of_ebtables_may_have_a_policy(offset: int, words: str) -> None:
-    verdict = Verdict("", "filter", "", "FORWARD", "DROP", placed=Placed("bridge", offset, 1))
+    verdict = Verdict("", "filter", "", "FORWARD", "DROP", placed=Placed("bridge", offset, 1),
+                      tool="ebtables")  # fmt: skip
     (told,) = Verdicts(Bridged()).join([said(verdict), drop(packet=1)])
     assert told.dropped_by is not None
     assert dropped_by_text(told.dropped_by) == f"ebtables table filter, FORWARD, {words}"
@@ -88,9 +89,9 @@ def test_each_chain_of_ebtables_may_have_a_policy(offset: int, words: str) -> No
 
 def test_the_drop_of_broute_has_the_packet_routed() -> None:
     """What drops it later is something else; of nf_tables a table may have that name."""
-    verdict = Verdict("", "broute", "", "BROUTING", "DROP", placed=Placed("bridge", 96, 1))
+    verdict = Verdict("", "broute", "", "BROUTING", "DROP", tool="ebtables")
     assert rules_of(said(verdict), drop(packet=1)) == [None]
-    assert rules_of(said(verdict._replace(family="ip")), drop(packet=1)) != [None]
+    assert rules_of(said(verdict._replace(family="ip", tool="")), drop(packet=1)) != [None]
 
 
 def test_what_is_queued_is_dropped_by_the_queue_alone() -> None:

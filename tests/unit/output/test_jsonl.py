@@ -375,7 +375,7 @@ def test_what_dropped_a_packet_is_an_object() -> None:
     by, none = lines([dropped, event()], replace(VIEW, rules=True))
     assert by["verdict"] == {
         "family": "inet", "table": "flt", "chain": "in", "hook": "INPUT", "verdict": "DROP",
-        "table_handle": 3, "rule": 8, "policy": "ACCEPT", "rule_chain": "in",
+        "table_handle": 3, "rule": 8, "tool": "", "policy": "ACCEPT", "rule_chain": "in",
         "rule_text": 'udp dport 9 drop comment "x"', "by_policy": False,
     }  # fmt: skip
     assert none["verdict"] is None
