@@ -15,7 +15,7 @@ from pwru_py.facts.tables import (
     verdict_name,
 )
 from pwru_py.output.formats import format_said
-from pwru_py.record.event import Placed, Verdict
+from pwru_py.record.event import Verdict
 from tests.unit.btf_builder import Builder
 
 
