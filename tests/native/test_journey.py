@@ -433,7 +433,9 @@ def test_what_a_device_cannot_send_whole_is_cut_into_segments(net: Net) -> None:
     for segment in segments:
         head, entry, end = segment.splitlines()
         assert f" (segment of packet {number}?)  " in head
-        assert (entry, end.partition(" ✔ ")[0]) == (" [b]  in   e3", " [b] ")
+        assert entry == " [b]  in   e3"
+        # TCP puts a segment behind one that nobody has read yet, and frees it without a word.
+        assert end.startswith((" [b]  ✔ ", " [b]  ? taken in by TCP, it seems")), end
 
 
 def test_of_a_megabyte_no_packet_is_lost_sight_of(net: Net) -> None:
