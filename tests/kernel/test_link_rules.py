@@ -81,7 +81,7 @@ def test_the_rule_of_ebtables_that_drops(lab: Lab) -> None:
     """
     lab.guest.run("modprobe -a ebtable_filter ebt_ip ebt_log ebt_mark iptable_filter")
     assert lab.run(EB_RULES).rc == 0
-    lab.inside("b", "iptables-legacy -A INPUT -p udp --dport 7114 -j DROP")
+    lab.inside("b", "iptables-legacy -I INPUT -p udp --dport 7114 -j DROP")
     try:
         with lab.tracing("--drops", "--rules", "udp and dst portrange 7111-7115") as tracing:
             lab.inside(
@@ -89,7 +89,7 @@ def test_the_rule_of_ebtables_that_drops(lab: Lab) -> None:
             )
             lab.inside("b", "sleep 3")
     finally:
-        lab.inside("b", "iptables-legacy -F")
+        lab.inside("b", "iptables-legacy -D INPUT -p udp --dport 7114 -j DROP")
         lab.run(EB_OFF)
     assert "ebtables" not in tracing.process.stderr()
     assert tracing.trace is not None
