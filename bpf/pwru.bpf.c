@@ -301,37 +301,20 @@ int note_steps(struct pt_regs *ctx)
 	return note_step(ctx);
 }
 
-SEC("?kprobe")
-int note_site4(struct pt_regs *ctx)
-{
-	__u64 entry = rule_register(ctx, cfg.tables.rule4);
+/* Where ipt_do_table() and its like have decided; each has its own frame. */
+#define SITE_PROGRAM(name, of)                                                          \
+	SEC("?kprobe")                                                                  \
+	int name(struct pt_regs *ctx)                                                   \
+	{                                                                               \
+		__u64 entry = rule_register(ctx, cfg.tables.rule##of);                  \
+                                                                                        \
+		return note_site(ctx, entry, cfg.tables.frame##of, cfg.tables.hot##of); \
+	}
 
-	return note_site(ctx, entry, cfg.tables.frame4, cfg.tables.hot4);
-}
-
-SEC("?kprobe")
-int note_site6(struct pt_regs *ctx)
-{
-	__u64 entry = rule_register(ctx, cfg.tables.rule6);
-
-	return note_site(ctx, entry, cfg.tables.frame6, cfg.tables.hot6);
-}
-
-SEC("?kprobe")
-int note_site_arp(struct pt_regs *ctx)
-{
-	__u64 entry = rule_register(ctx, cfg.tables.rule_arp);
-
-	return note_site(ctx, entry, cfg.tables.frame_arp, cfg.tables.hot_arp);
-}
-
-SEC("?kprobe")
-int note_site_eb(struct pt_regs *ctx)
-{
-	__u64 entry = rule_register(ctx, cfg.tables.rule_eb);
-
-	return note_site(ctx, entry, cfg.tables.frame_eb, cfg.tables.hot_eb);
-}
+SITE_PROGRAM(note_site4, 4)
+SITE_PROGRAM(note_site6, 6)
+SITE_PROGRAM(note_site_arp, _arp)
+SITE_PROGRAM(note_site_eb, _eb)
 
 SEC("?kprobe")
 int note_match4(struct pt_regs *ctx)
