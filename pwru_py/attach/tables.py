@@ -113,7 +113,7 @@ def _attach_sites(
     """Without those where rules are replaced there are none: a rule might be another by then."""
     decided = (programs.site4, programs.site6, programs.site_arp, programs.site_eb)
     matched = (programs.match4, programs.match6, None, None)
-    told, replaces = [], dict[str, bool]()
+    told, replaces = [], set[str]()
     for function, end, each in zip(FUNCTIONS, decided, matched, strict=True):
         site = sites.get(function)
         if site is None:
@@ -133,13 +133,13 @@ def _attach_sites(
 
 
 def _attach_replacing(
-    programs: TablePrograms, function: str, there: dict[str, bool], release: ExitStack
+    programs: TablePrograms, function: str, there: set[str], release: ExitStack
 ) -> None:
     """Once; those that are ``there`` are not attached again."""
     if function not in there:
         for program, leaves in ((programs.over, True), (programs.begin, False)):
             release.callback(attach_named_kprobe(program, function, leaves=leaves))
-        there[function] = True
+        there.add(function)
 
 
 def _attach_rules(programs: TablePrograms, release: ExitStack) -> None:

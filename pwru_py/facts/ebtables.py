@@ -14,9 +14,8 @@ from collections.abc import Iterable
 
 from .xtables import SAVED, Place, XtRule, with_texts
 
-_CHAIN = struct.Struct(
-    "=I32sIiI"
-)  # struct ebt_entries: distinguisher, name, counter, policy, rules
+# struct ebt_entries: distinguisher, name, counter, policy, rules
+_CHAIN = struct.Struct("=I32sIiI")
 _OFFSETS = struct.Struct("=II")  # of struct ebt_entry, in bytes from it: target_offset, next_offset
 _OFFSETS_AT = 104
 _TARGET = struct.Struct("=31sBI")  # struct ebt_entry_target: name, revision, bytes of its own

@@ -73,8 +73,8 @@ BROUTE = "broute"
 
 _XTABLES = {2: "ipt_do_table", 10: "ip6t_do_table", 3: "arpt_do_table", 7: EBTABLES}
 _XT_FAMILIES = {2: "ip", 10: "ip6", 3: "arp", 7: "bridge"}
-EBTABLES_TOOL = "ebtables"
-_XT_TOOLS = {2: "iptables", 10: "ip6tables", 3: "arptables", 7: EBTABLES_TOOL}
+ARPTABLES_TOOL, EBTABLES_TOOL = "arptables", "ebtables"
+_XT_TOOLS = {2: "iptables", 10: "ip6tables", 3: ARPTABLES_TOOL, 7: EBTABLES_TOOL}
 # NFPROTO_* of include/uapi/linux/netfilter.h, as nft(8) calls them
 _FAMILIES = {1: "inet", 2: "ip", 3: "arp", 5: "netdev", 7: "bridge", 10: "ip6"}
 _HOOKS = ("PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING", "INGRESS")
@@ -102,7 +102,7 @@ def xt_tool(pf: int) -> str:
 
 def told_tool(tool: str) -> str:
     """``arptables``, ``ebtables``; '' of iptables and ip6tables, whose packets tell."""
-    return tool if tool in ("arptables", "ebtables") else ""
+    return tool if tool in (ARPTABLES_TOOL, EBTABLES_TOOL) else ""
 
 
 def family_name(family: int) -> str:
